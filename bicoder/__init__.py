@@ -1,0 +1,25 @@
+"""bicoder: variational autoencoders in Keras 3."""
+
+import importlib
+
+__version__ = "0.1.0"
+
+# Where the public names live. They are imported when they are first used: `import bicoder` does not wait for TensorFlow.
+_HOME = {
+    "BiCoder": "coders",
+    "Encoder": "coders",
+    "Decoder": "coders",
+    "VAE": "vae",
+    "DataLoader": "data_loader",
+}
+__all__ = [*_HOME, "__version__"]
+
+
+def __getattr__(name):
+    if name in _HOME:
+        return getattr(importlib.import_module(f"bicoder.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'bicoder' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(set(globals()) | set(_HOME))

@@ -1,0 +1,139 @@
+"""BiCoder, and the two that share it: Encoder for q(z|x), Decoder for p(x|z)."""
+
+import abc
+
+import keras
+from keras import ops
+
+from bicoder.component import Component
+from bicoder.errors import UsageError, check_count
+from bicoder.likelihoods import Likelihood
+from bicoder.networks import MLP, Conv, Network
+from bicoder.posteriors import Posterior
+
+
+class BiCoder(Component, keras.layers.Layer):
+    """What encoders and decoders have in common: a network, then a head that makes a distribution of its output.
+
+    Args:
+        network: "auto" (convolutions for images, an MLP for vectors), a name, a `Network`, or a Keras layer or model
+            of your own with the right number of outputs.
+        seed: int or None, for the initial weights of a network that is not your own.
+    """
+
+    def __init__(self, network="auto", seed=None):
+        super().__init__()
+        self.network = network if network == "auto" or self.is_layer(network) else Network.get(network)
+        self.seed = seed
+
+    @staticmethod
+    def is_layer(network):
+        """Whether `network` is the user's own Keras layer."""
+        return isinstance(network, keras.layers.Layer)
+
+    @property
+    @abc.abstractmethod
+    def head(self):
+        """The layer from the network's raw output to a `Distribution`."""
+
+    @abc.abstractmethod
+    def raw_shape(self):
+        """Shape of one example's raw output, as the head needs it."""
+
+    @abc.abstractmethod
+    def make_body(self, input_shape):
+        """This coder's half of `self.network`, a Keras layer from `input_shape` to (batch, *raw_shape)."""
+
+    @abc.abstractmethod
+    def image_shape(self, input_shape):
+        """Shape of one example x, from the shape that the coder is built with."""
+
+    def build(self, input_shape):
+        input_shape = (None, *input_shape[1:])
+        self.event_axes = len(input_shape) - 1
+        if self.network == "auto":
+            self.network = Conv() if len(self.image_shape(input_shape)) == 3 else MLP()
+        self.body = self.network if self.is_layer(self.network) else self.make_body(input_shape)
+        if not self.body.built:
+            self.body.build(input_shape)
+        received = self.body.compute_output_shape(input_shape)
+        if tuple(received[1:]) != self.raw_shape():
+            raise UsageError(
+                f"network of the {self.part_name()}: expected {self.raw_shape()} outputs for each example, as the "
+                f"{self.head.part_name()} {self.head.family().__name__.lower()} needs, received {tuple(received[1:])}"
+            )
+        if not self.head.built:
+            self.head.build(received)
+
+    def call(self, inputs, training=None):
+        """(batch, ...) or (samples, batch, ...) -> `Distribution` with the same leading axes."""
+        leading = ops.shape(inputs)[: -self.event_axes]
+        if len(leading) > 1:  # a network knows one batch axis only: fold the samples into it
+            inputs = ops.reshape(inputs, (-1, *inputs.shape[-self.event_axes :]))
+        raw = ops.cast(self.body(inputs, training=training), "float32")
+        if len(leading) > 1:
+            raw = ops.reshape(raw, (*leading, *self.raw_shape()))
+        return self.head(raw)
+
+
+class Encoder(BiCoder):
+    """q(z|x): from data to a distribution over the latent code.
+
+    Args:
+        network: see `BiCoder`.
+        latent_dim: dimensions of z; by default the network's own, 20 for `mlp` and 50 for `conv`.
+        posterior: name or `Posterior`.
+        seed: see `BiCoder`.
+    """
+
+    def __init__(self, network="auto", latent_dim=None, posterior="diagonal_gaussian", seed=None):
+        super().__init__(network, seed)
+        if latent_dim is None and self.is_layer(network):
+            raise UsageError("latent_dim: needed with a network of your own, received None")
+        self.latent_dim = None if latent_dim is None else check_count("latent_dim", latent_dim)
+        self.posterior = Posterior.get(posterior)
+
+    @property
+    def head(self):
+        return self.posterior
+
+    def image_shape(self, input_shape):
+        return tuple(input_shape[1:])
+
+    def raw_shape(self):
+        return (self.posterior.num_outputs(self.latent_dim),)
+
+    def make_body(self, input_shape):
+        if self.latent_dim is None:
+            self.latent_dim = self.network.latent_dim
+        return self.network.encoder(self.image_shape(input_shape), *self.raw_shape(), seed=self.seed)
+
+
+class Decoder(BiCoder):
+    """p(x|z): from the latent code to a distribution over data.
+
+    Args:
+        network: see `BiCoder`.
+        output_shape: shape of one example, such as (784,) or (28, 28, 3); by default that of the model's first batch.
+        likelihood: name or `Likelihood`.
+        seed: see `BiCoder`.
+    """
+
+    def __init__(self, network="auto", output_shape=None, likelihood="gaussian", seed=None):
+        super().__init__(network, seed)
+        self.output_shape = None if output_shape is None else tuple(output_shape)
+        self.likelihood = Likelihood.get(likelihood)
+
+    @property
+    def head(self):
+        return self.likelihood
+
+    def image_shape(self, input_shape):
+        return self.output_shape
+
+    def raw_shape(self):
+        *axes, channels = self.output_shape
+        return (*axes, self.likelihood.num_outputs(channels))
+
+    def make_body(self, input_shape):
+        return self.network.decoder(self.output_shape, self.raw_shape()[-1], seed=self.seed)

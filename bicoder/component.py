@@ -1,0 +1,109 @@
+"""Component: what the members of every family share - a name, a config, and a place in the subclass tree.
+
+A family is a class tree: `Likelihood` is one, `GaussianLikelihood` a member. The tree is the registry: a class that
+exists can be chosen by its name, is listed in error messages and in `--help`, and is saved and loaded.
+"""
+
+import abc
+import ast
+import inspect
+import re
+from pathlib import Path
+
+from bicoder.errors import UsageError, suggestion
+
+
+def snake_case(name):
+    """`MnistBW` -> `mnist_bw`, `BetaELBO` -> `beta_elbo`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def part_name(class_name, family):
+    """The name users type: the class name without its family, `GaussianLikelihood` -> `gaussian`."""
+    return snake_case(class_name.removesuffix(family) or class_name)
+
+
+class Component(abc.ABC):
+    """A part with a name and a config.
+
+    The arguments of `__init__` are attributes of the same name: that is all it takes to be saved and rebuilt.
+    """
+
+    @classmethod
+    def family(cls):
+        """The root of the family: the class just below `Component`."""
+        return [c for c in cls.__mro__ if issubclass(c, Component)][-2]
+
+    @classmethod
+    def part_name(cls):
+        """The name that users type for this class."""
+        return part_name(cls.__name__, cls.family().__name__)
+
+    @classmethod
+    def members(cls):
+        """name -> class, for every concrete class below this one."""
+        found = {}
+        for child in cls.__subclasses__():
+            if not inspect.isabstract(child):
+                found[child.part_name()] = child
+            found |= child.members()
+        return found
+
+    @classmethod
+    def get(cls, spec, **arguments):
+        """Turn a name, a config or an instance into an instance; None stays None.
+
+        Args:
+            spec: a name such as "gaussian", a config (a dict with "name" and arguments), an instance, or None.
+            arguments: given to the class where `spec` is a name.
+        Raises:
+            UsageError: no member has that name, or it does not take these arguments.
+        """
+        if spec is None or isinstance(spec, cls.family()):
+            return spec
+        if isinstance(spec, dict) and "name" in spec:
+            spec, arguments = spec["name"], {k: v for k, v in spec.items() if k != "name"} | arguments
+        members, family = cls.members(), snake_case(cls.family().__name__)
+        if not isinstance(spec, str) or spec not in members:
+            raise UsageError(
+                f"{family}: expected one of {', '.join(sorted(members))} or an instance of {cls.family().__name__}, "
+                f"received {spec!r}{suggestion(spec, members)}"
+            )
+        takes = inspect.signature(members[spec]).parameters
+        if unknown := set(arguments) - set(takes):
+            raise UsageError(f"{family} {spec}: takes {', '.join(takes) or 'no arguments'}; received {sorted(unknown)}")
+        return members[spec](**arguments)
+
+    def get_config(self):
+        """The arguments of `__init__`, parts among them as configs of their own."""
+        names = inspect.signature(type(self)).parameters
+        return {name: plain(getattr(self, name)) for name in names}
+
+    def spec(self):
+        """{"name": ..., **config}: what `get` turns back into an equal part."""
+        return {"name": self.part_name(), **self.get_config()}
+
+
+def plain(value):
+    """A part as its config, a tuple as a list; everything else as it is."""
+    if isinstance(value, Component):
+        return value.spec()
+    return list(value) if isinstance(value, tuple) else value
+
+
+def names_in_source(module, family):
+    """name -> first line of the docstring, for the members of a family, read from the source and not imported.
+
+    `--help` lists every part, and importing Keras takes five seconds; the text of the module is there at once.
+
+    Args:
+        module: file name of the family's module, such as "likelihoods.py".
+        family: name of its root class, such as "Likelihood".
+    """
+    tree = ast.parse((Path(__file__).parent / module).read_text(encoding="utf-8"))
+    found, roots = {}, {family}
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and roots & {ast.unparse(base) for base in node.bases}:
+            roots.add(node.name)
+            found[part_name(node.name, family)] = (ast.get_docstring(node) or "").split("\n")[0]
+    return found

@@ -1,0 +1,98 @@
+"""DataLoader: download, unzip, transform, batch."""
+
+import functools
+import sys
+
+from bicoder.datasets import Images, find_dataset
+from bicoder.download import cached_file
+from bicoder.errors import DataError, check_count
+from bicoder.pixels import split, to_images, to_labels, to_unit_range
+
+
+class DataLoader:
+    """Images as batches that a `VAE` can take: float32 in [0, 1], shuffled anew every epoch.
+
+    Args:
+        dset: "digits", "mnist_bw", "mnist_color", the path of a folder of PNG or JPEG images, or of a .npy, .npz or
+            IDX file.
+        batch_size: images in a batch; the last one of an epoch may be shorter.
+        view: for `mnist_color`, "m0" to "m4".
+        data_dir: folder of the downloaded files; by default $BICODER_DATA, else the user's cache.
+        seed: of the shuffling, and of the split where a data set has no test images of its own.
+        mirror: address of a folder to fetch the files from; by default $BICODER_MIRROR, else their publisher.
+        image_size: (height, width) for folders of images; by default their own size.
+        flatten: True for vectors, False for images; None for what the data set's own task has.
+        download: False to use only what is there already.
+    Attributes:
+        training_images, test_images: arrays (N, ...).
+        training_labels, test_labels: whole numbers (N,), or None.
+        label_names: tuple of text, may be empty.
+        image_shape: (height, width, channels), for pictures; None where the examples are vectors of no known shape.
+    Raises:
+        UsageError, DataError, DownloadError.
+    """
+
+    def __init__(
+        self,
+        dset,
+        batch_size=128,
+        view="m0",
+        data_dir=None,
+        seed=0,
+        mirror=None,
+        image_size=None,
+        flatten=None,
+        download=True,
+    ):
+        self.batch_size, self.seed = check_count("batch_size", batch_size), seed
+        fetch = functools.partial(cached_file, data_dir=data_dir, mirror=mirror, download=download)
+        self.dataset = find_dataset(dset)(dset, view, image_size, fetch, say)
+        self._keep(self.dataset.read())
+        self.image_shape = self.training_images.shape[1:] if self.training_images.ndim == 4 else None
+        if flatten or (flatten is None and self.dataset.flatten):
+            self.training_images = self.training_images.reshape(len(self.training_images), -1)
+            self.test_images = self.test_images.reshape(len(self.test_images), -1)
+
+    def _keep(self, images: Images):
+        """Check and transform what the data set gave."""
+        name = str(self.dataset.dset)
+        train = to_unit_range(to_images(images.train, name), name, say)
+        train_labels = to_labels(images.train_labels, len(train), f"{name}: labels")
+        if images.test is None:
+            train, test, train_labels, test_labels = split(train, train_labels, self.seed)
+        else:
+            test = to_unit_range(to_images(images.test, f"{name}: test images"), f"{name}: test images", say)
+            test_labels = to_labels(images.test_labels, len(test), f"{name}: test labels")
+            if test.shape[1:] != train.shape[1:]:
+                raise DataError(f"{name}: expected test images of shape {train.shape[1:]}, received {test.shape[1:]}")
+        self.training_images, self.test_images = train, test
+        self.training_labels, self.test_labels = train_labels, test_labels
+        self.label_names = images.label_names
+
+    @functools.cached_property
+    def training_data(self):
+        """A `tf.data.Dataset` of batches (batch, ...), in a new order every time it is iterated."""
+        import tensorflow as tf
+
+        # Shuffling whole numbers and gathering a batch at a time is faster than shuffling images one by one.
+        images = tf.convert_to_tensor(self.training_images)
+        indices = tf.data.Dataset.from_tensor_slices(tf.range(len(self.training_images)))
+        batches = indices.shuffle(len(self.training_images), self.seed).batch(self.batch_size)
+        return batches.map(lambda batch: tf.gather(images, batch)).prefetch(tf.data.AUTOTUNE)
+
+    @property
+    def get_training_data(self):
+        """The same as `training_data`."""
+        return self.training_data
+
+    @functools.cached_property
+    def test_data(self):
+        """A `tf.data.Dataset` of batches of test images, in their own order."""
+        import tensorflow as tf
+
+        return tf.data.Dataset.from_tensor_slices(self.test_images).batch(self.batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def say(line):
+    """A note about the data; standard output is for results."""
+    print(line, file=sys.stderr)

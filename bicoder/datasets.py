@@ -1,0 +1,215 @@
+"""Data sets: where their images are, and how they become arrays.
+
+A new data set is one class: `read` returns `Images`, and the loader does the rest.
+"""
+
+import abc
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bicoder.archives import kind_of_file
+from bicoder.array_file import read_array, read_npz
+from bicoder.component import Component
+from bicoder.errors import DataError, UsageError
+
+VIEWS = ("m0", "m1", "m2", "m3", "m4")
+DROPBOX = "https://www.dropbox.com/scl/fi/"
+
+
+class Images(NamedTuple):
+    """What a data set gives: arrays (N, D), (N, height, width) or (N, height, width, channels), and labels (N,)."""
+
+    train: Any
+    test: Any = None  # None: the loader holds some of the training images out
+    train_labels: Any = None
+    test_labels: Any = None
+    label_names: tuple = ()
+
+
+class Dataset(Component):
+    """A source of images.
+
+    Args:
+        dset: what the user asked for: the name of a data set, or a path.
+        view: for `mnist_color`, which of its five versions.
+        image_size: (height, width) or None, for folders of images.
+        fetch: function (name, url) -> path of a file in the cache.
+        say: function that is called with a line about what was decided.
+    """
+
+    # What trains well where the user says nothing: epochs, and the sigma of the Gaussian likelihood.
+    epochs, sigma = 20, "learned"
+    # Whether examples are vectors, as the data set's own task has them, or images.
+    flatten = False
+
+    def __init__(self, dset, view="m0", image_size=None, fetch=None, say=print):
+        self.dset, self.view, self.image_size, self.fetch, self.say = dset, view, image_size, fetch, say
+
+    @classmethod
+    @abc.abstractmethod
+    def accepts(cls, dset):
+        """Whether `dset` names this data set, or is a path of its kind."""
+
+    @abc.abstractmethod
+    def read(self):
+        """The images, as `Images`."""
+
+
+class Named(Dataset):
+    """A data set that is known by its name."""
+
+    @classmethod
+    def accepts(cls, dset):
+        return dset == cls.part_name()
+
+
+class Digits(Named):
+    """8x8 grey digits, 1,797 of them, that come with scikit-learn: no network needed."""
+
+    epochs = 200
+    flatten = True
+
+    def read(self):
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        return Images((digits.images / 16.0).astype("float32"), train_labels=digits.target)
+
+
+class MnistBW(Named):
+    """28x28 grey digits, 60,000 to train and 10,000 to test, as vectors of 784."""
+
+    sigma = 0.75
+    flatten = True
+    files = {
+        "mnist_bw.npy": "fjye8km5530t9981ulrll/mnist_bw.npy?rlkey=ou7nt8t88wx1z38nodjjx6lch&st=5swdpnbr&dl=1",
+        "mnist_bw_te.npy": "dj8vbkfpf5ey523z6ro43/mnist_bw_te.npy?rlkey=5msedqw3dhv0s8za976qlaoir&st=nmu00cvk&dl=1",
+        "mnist_bw_y_te.npy": "8kmcsy9otcxg8dbi5cqd4/mnist_bw_y_te.npy?rlkey=atou1x07fnna5sgu6vrrgt9j1&st=m05mfkwb&dl=1",
+    }
+
+    def read(self):
+        train, test, labels = (read_array(self.fetch(name, DROPBOX + url)) for name, url in self.files.items())
+        square = (-1, 28, 28)
+        if train[0].size != 784 or test[0].size != 784:
+            raise DataError(f"mnist_bw: expected images of 784 pixels, received shapes {train.shape} and {test.shape}")
+        return Images(train.reshape(square), test.reshape(square), test_labels=labels)
+
+
+class MnistColor(Named):
+    """28x28 digits in colour, 60,000 to train and 10,000 to test, in five versions (--view)."""
+
+    sigma = 0.75
+    files = {
+        "mnist_color.pkl": "w7hjg8ucehnjfv1re5wzm/mnist_color.pkl?rlkey=ya9cpgr2chxt017c4lg52yqs9&st=ev984mfc&dl=1",
+        "mnist_color_te.pkl": "w08xctj7iou6lqvdkdtzh/mnist_color_te.pkl?rlkey=xntuty30shu76kazwhb440abj&st=u0hd2nym&dl=1",
+        "mnist_color_y_te.npy": "fkf20sjci5ojhuftc0ro0/mnist_color_y_te.npy?rlkey=fshs83hd5pvo81ag3z209tf6v&st=99z1o18q&dl=1",
+    }
+
+    def read(self):
+        from bicoder.safe_pickle import read_views
+
+        if self.view not in VIEWS:
+            raise UsageError(f"view: expected one of {', '.join(VIEWS)}, received {self.view!r}")
+        train, test, labels = (self.fetch(name, DROPBOX + url) for name, url in self.files.items())
+        [train] = read_views(train, [self.view])
+        [test] = read_views(test, [self.view])
+        return Images(train, test, test_labels=read_array(labels))
+
+
+class Folder(Dataset):
+    """A folder of PNG or JPEG images of any size; the names of its sub-folders are the labels."""
+
+    @classmethod
+    def accepts(cls, dset):
+        return Path(dset).is_dir() and not Idx.accepts(dset)
+
+    def read(self):
+        from bicoder.image_folder import read_folder
+
+        images, labels, names = read_folder(Path(self.dset), self.image_size, self.say)
+        return Images(images, train_labels=labels, label_names=names)
+
+
+class Npy(Dataset):
+    """A .npy array (N, height, width), (N, height, width, channels) or (N, D)."""
+
+    @classmethod
+    def accepts(cls, dset):
+        return Path(dset).is_file() and not Npz.accepts(dset) and not Idx.accepts(dset)
+
+    def read(self):
+        return Images(read_array(self.dset))
+
+
+class Npz(Dataset):
+    """An .npz file with one array of images and, where it has them, `labels`; x_train, x_test and so on are known."""
+
+    @classmethod
+    def accepts(cls, dset):
+        return Path(dset).suffix.lower() == ".npz" and Path(dset).is_file()
+
+    def read(self):
+        arrays = read_npz(self.dset)
+        known = {
+            "train": ("x_train", "train_images", "images", "x", "X", "data", "arr_0"),
+            "test": ("x_test", "test_images"),
+            "train_labels": ("y_train", "train_labels", "labels", "y"),
+            "test_labels": ("y_test", "test_labels"),
+        }
+        found = {field: next((arrays[n] for n in names if n in arrays), None) for field, names in known.items()}
+        if found["train"] is None and len(arrays) == 1:
+            found["train"] = next(iter(arrays.values()))
+        if found["train"] is None:
+            raise DataError(f"{self.dset}: expected an array called images, received {', '.join(arrays) or 'nothing'}")
+        return Images(**found)
+
+
+class Idx(Dataset):
+    """The format of the original MNIST files: train-images-idx3-ubyte(.gz), or the folder that holds it."""
+
+    @staticmethod
+    def beside(path, old, new):
+        """The file whose name has `new` for `old`, with or without .gz, or None."""
+        name = path.name.removesuffix(".gz").replace(old, new)
+        return next((p for p in (path.with_name(name), path.with_name(name + ".gz")) if p.is_file()), None)
+
+    @classmethod
+    def training_file(cls, dset):
+        """The file of images that `dset` stands for, or None."""
+        path = Path(dset)
+        return cls.beside(path / "train-images-idx3-ubyte", "", "") if path.is_dir() else path if path.is_file() else None
+
+    @classmethod
+    def accepts(cls, dset):
+        path = cls.training_file(dset)
+        return path is not None and ("idx" in path.name or kind_of_file(path) == "idx")
+
+    def read(self):
+        path = self.training_file(self.dset)
+        files = {
+            "train": path,
+            "train_labels": self.beside(path, "images-idx3", "labels-idx1") if "images-idx3" in path.name else None,
+        }
+        if path.name.startswith("train-images-idx3"):
+            files["test"] = self.beside(path, "train-", "t10k-")
+            files["test_labels"] = self.beside(path, "train-images-idx3", "t10k-labels-idx1")
+        return Images(**{field: None if file is None else read_array(file) for field, file in files.items()})
+
+
+def find_dataset(dset):
+    """The class of data set that `dset` is; `UsageError` for an unknown name, `DataError` for a path that is not there."""
+    from bicoder.errors import suggestion
+
+    members = {name: c for name, c in Dataset.members().items()}
+    for member in members.values():
+        if member.accepts(dset):
+            return member
+    names = [name for name, member in members.items() if issubclass(member, Named)]
+    if any(mark in str(dset) for mark in ("/", "\\", ".")):
+        raise DataError(f"dset: expected a folder, a .npy, .npz or IDX file, received the path {str(dset)!r}: not there")
+    raise UsageError(
+        f"dset: expected {', '.join(names)}, or the path of a folder or an array file, received {str(dset)!r}"
+        f"{suggestion(dset, names)}"
+    )

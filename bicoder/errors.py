@@ -1,0 +1,52 @@
+"""Every error the package raises on purpose: one line for people, one exit code for programs."""
+
+
+class BicoderError(Exception):
+    """Root of the package's own errors; `exit_code` is what the commands end with."""
+
+    exit_code = 1
+
+
+class UsageError(BicoderError, ValueError):
+    """An argument that cannot be used: unknown name, wrong type, out of range."""
+
+    exit_code = 2
+
+
+class DataError(BicoderError, ValueError):
+    """Data that cannot be used: missing, damaged, of the wrong shape or outside the range."""
+
+    exit_code = 3
+
+
+class DownloadError(BicoderError, OSError):
+    """A file that could not be fetched."""
+
+    exit_code = 4
+
+
+class ModelError(BicoderError, ValueError):
+    """A saved model that does not fit what was asked for."""
+
+    exit_code = 5
+
+
+class NumericError(BicoderError, ArithmeticError):
+    """A loss that is no longer a number."""
+
+    exit_code = 6
+
+
+def suggestion(received, choices):
+    """"; did you mean 'x'?" where one of `choices` is close to `received`, else "" (both are strings)."""
+    import difflib
+
+    close = difflib.get_close_matches(str(received), list(choices), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def check_count(name, value):
+    """`value` where it is a positive whole number, else `UsageError`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{name}: expected a positive whole number, received {value!r}")
+    return value

@@ -1,0 +1,100 @@
+"""A folder of PNG and JPEG files as one array."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+from tqdm import tqdm
+
+from bicoder.errors import DataError
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+# Images of different sizes, or larger than this, are scaled to DEFAULT pixels where no size is asked for.
+LARGEST_SIDE, DEFAULT = 128, (64, 64)
+
+
+def find_images(folder):
+    """Paths of the images in a folder and its sub-folders, sorted; hidden files do not count."""
+    found = []
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        images = sorted(n for n in names if n.lower().endswith(SUFFIXES) and not n.startswith("."))
+        found += [Path(root, name) for name in images]
+    if not found:
+        raise DataError(f"{folder}: expected PNG or JPEG images, in the folder or its sub-folders, received none")
+    return found
+
+
+def read_image(path, size=None, mode=None):
+    """One image as uint8 (height, width, channels).
+
+    Args:
+        path: a PNG or JPEG file.
+        size: (height, width) to scale to, after a centred crop to that shape; None to leave it.
+        mode: "L" or "RGB"; None takes the image's own: grey stays grey, transparency goes onto white.
+    """
+    try:
+        with Image.open(path, formats=("PNG", "JPEG")) as opened:
+            image = ImageOps.exif_transpose(opened)
+            if image.mode.startswith("I;16"):  # sixteen bits of grey: `convert` would cut them off, not scale them
+                image = Image.fromarray((np.asarray(image) >> 8).astype("uint8"))
+            if "A" in image.getbands() or "transparency" in image.info:
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+            image = image.convert(mode or ("L" if image.mode in ("1", "L", "I", "F") else "RGB"))
+            if size is not None and image.size != size[::-1]:
+                image = ImageOps.fit(image, size[::-1], Image.Resampling.LANCZOS)
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path}: expected a PNG or JPEG image, received something else") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: damaged image: {error}") from error
+    array = np.asarray(image)
+    return array[:, :, None] if array.ndim == 2 else array
+
+
+def describe(path):
+    """((height, width), is it grey) of an image, from its header."""
+    try:
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            width, height = image.size
+            if image.getexif().get(0x0112, 1) >= 5:  # an orientation that lies on its side
+                width, height = height, width
+            return (height, width), image.mode in ("1", "L", "I", "F", "I;16", "I;16B")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: expected a PNG or JPEG image, received something else: {error}") from error
+
+
+def common_size(sizes, size, say=print):
+    """The size of all images: what was asked for, else their own where they agree, else `DEFAULT`."""
+    if size is not None:
+        return size
+    if len(sizes) == 1 and max(next(iter(sizes))) <= LARGEST_SIDE:
+        return next(iter(sizes))
+    received = f"{len(sizes)} different sizes" if len(sizes) > 1 else "large images"
+    say(f"The folder holds {received}: cropped and scaled to {DEFAULT[0]}x{DEFAULT[1]}; --image_size sets another size.")
+    return DEFAULT
+
+
+def read_folder(folder, size=None, say=print):
+    """All images of a folder.
+
+    Args:
+        folder: path; where it has sub-folders, the name of the first one on the way to an image is its label.
+        size: (height, width), or None.
+        say: called with a line about what was decided.
+    Returns:
+        images uint8 (N, height, width, channels), labels int (N,) or None, names of the labels.
+    """
+    paths = find_images(folder)
+    described = [describe(p) for p in tqdm(paths, "looking at images", disable=len(paths) < 1000, leave=False)]
+    size = common_size({s for s, _ in described}, size, say)
+    mode = "L" if all(grey for _, grey in described) else "RGB"
+    images = np.empty((len(paths), *size, 1 if mode == "L" else 3), "uint8")
+    for i, path in enumerate(tqdm(paths, "reading images", disable=len(paths) < 1000)):
+        images[i] = read_image(path, size, mode)
+    parents = [path.relative_to(folder).parts[0] if path.parent != Path(folder) else None for path in paths]
+    if None in parents or len(set(parents)) < 2:
+        return images, None, ()
+    names, labels = np.unique(parents, return_inverse=True)
+    return images, labels, tuple(names.tolist())

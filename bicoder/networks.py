@@ -1,0 +1,141 @@
+"""Networks: the two halves of an autoencoder in one class, so that they always fit together."""
+
+import abc
+import math
+
+import keras
+import numpy as np
+from keras import layers
+
+from bicoder.component import Component
+from bicoder.errors import UsageError, check_count
+
+
+def glorot(seed):
+    """An endless stream of Glorot initialisers, each with a seed of its own that follows from `seed`."""
+    rng = np.random.default_rng(seed)
+    while True:
+        yield keras.initializers.GlorotUniform(seed=int(rng.integers(2**31)))
+
+
+def check_widths(name, widths):
+    """A tuple of one or more positive whole numbers."""
+    widths = tuple(widths) if isinstance(widths, (list, tuple)) else (widths,)
+    if not widths:
+        raise UsageError(f"{name}: expected one or more positive whole numbers, received none")
+    return tuple(check_count(name, width) for width in widths)
+
+
+class Network(Component):
+    """A recipe for an encoder's and a decoder's network; it holds no weights itself."""
+
+    # Dimensions of the latent code where the user names none.
+    latent_dim: int
+
+    @abc.abstractmethod
+    def encoder(self, shape, outputs, seed=None):
+        """A Keras layer from (batch, *shape) to (batch, outputs)."""
+
+    @abc.abstractmethod
+    def decoder(self, shape, outputs, seed=None):
+        """A Keras layer from (batch, latent_dim) to (batch, *shape[:-1], outputs)."""
+
+
+class MLP(Network):
+    """Fully connected layers, for vectors and for small images of any shape.
+
+    Args:
+        hidden: widths of the encoder's hidden layers; the decoder has them in reverse.
+        activation: name of a Keras activation.
+    """
+
+    latent_dim = 20
+
+    def __init__(self, hidden=(400,), activation="relu"):
+        self.hidden = check_widths("hidden", hidden)
+        self.activation = activation
+
+    def encoder(self, shape, outputs, seed=None):
+        init = glorot(seed)
+        return keras.Sequential(
+            ([layers.Flatten()] if len(shape) > 1 else [])
+            + [layers.Dense(n, self.activation, kernel_initializer=next(init)) for n in self.hidden]
+            + [layers.Dense(outputs, kernel_initializer=next(init))]
+        )
+
+    def decoder(self, shape, outputs, seed=None):
+        init = glorot(seed)
+        target = (*shape[:-1], outputs)
+        return keras.Sequential(
+            [layers.Dense(n, self.activation, kernel_initializer=next(init)) for n in reversed(self.hidden)]
+            + [layers.Dense(math.prod(target), kernel_initializer=next(init))]
+            + ([layers.Reshape(target)] if len(shape) > 1 else [])
+        )
+
+
+class Conv(Network):
+    """Convolutions of stride 2 and their transposes, for images of any height, width and number of channels.
+
+    Args:
+        filters: channels of the encoder's convolutions; each halves height and width.
+        kernel_size: odd, in pixels.
+        activation: name of a Keras activation.
+    """
+
+    latent_dim = 50
+
+    def __init__(self, filters=(32, 64, 128), kernel_size=3, activation="relu"):
+        self.filters = check_widths("filters", filters)
+        self.kernel_size = kernel_size
+        self.activation = activation
+        if kernel_size not in (3, 5, 7, 9, 11):
+            raise UsageError(f"kernel_size: expected an odd number from 3 to 11, received {kernel_size!r}")
+
+    def check_image(self, shape):
+        """Convolutions need (height, width, channels)."""
+        if len(shape) != 3:
+            raise UsageError(
+                f"network: conv expects images (height, width, channels), received examples of shape {tuple(shape)}; "
+                "use --network mlp"
+            )
+
+    def encoder(self, shape, outputs, seed=None):
+        self.check_image(shape)
+        init = glorot(seed)
+        options = dict(strides=2, padding="same", activation=self.activation)
+        return keras.Sequential(
+            [layers.Conv2D(n, self.kernel_size, kernel_initializer=next(init), **options) for n in self.filters]
+            + [layers.Flatten(), layers.Dense(outputs, kernel_initializer=next(init))]
+        )
+
+    def decoder(self, shape, outputs, seed=None):
+        self.check_image(shape)
+        init = glorot(seed)
+        sizes = self.sizes(shape[:2])
+        start = (*sizes[-1], self.filters[-1])
+        body = [
+            layers.Dense(math.prod(start), self.activation, kernel_initializer=next(init)),
+            layers.Reshape(start),
+        ]
+        channels = (*self.filters[-2::-1], outputs)
+        for target, n in zip(sizes[-2::-1], channels, strict=True):
+            body.append(
+                layers.Conv2DTranspose(
+                    n,
+                    self.kernel_size,
+                    strides=2,
+                    padding="same",
+                    # A stride-2 transpose of m pixels gives 2m - 1, and one more with padding: an even target needs it.
+                    output_padding=tuple(1 - size % 2 for size in target),
+                    activation=None if len(body) == len(channels) + 1 else self.activation,
+                    kernel_initializer=next(init),
+                )
+            )
+        return keras.Sequential(body)
+
+    def sizes(self, size):
+        """(height, width) before and after every convolution: (28, 28), (14, 14), (7, 7), (4, 4)."""
+        sizes = [tuple(size)]
+        for _ in self.filters:
+            sizes.append(tuple(math.ceil(n / 2) for n in sizes[-1]))
+        return sizes

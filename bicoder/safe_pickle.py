@@ -1,0 +1,291 @@
+"""NumPy arrays out of a pickle that may come from anyone, without unpickling it.
+
+`pickle.load` runs whatever the file says. This reader takes the opcodes from the standard library's `pickletools` and
+interprets the few that a dictionary of arrays is made of. Four names are known, and none of them is ever imported or
+called: they only mark what an array looks like. Large byte strings are not read but remembered as a place in the file,
+so that one array of a large dictionary costs the memory of that array alone.
+"""
+
+import pickletools
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bicoder.archives import open_content, read_exactly
+from bicoder.array_file import check_size
+from bicoder.errors import DataError
+
+LARGE = 2**16  # bytes; a string from this size on stays in the file
+MOST_OPCODES = 10**6
+MARK = object()
+
+# NumPy 2 and NumPy 1 call the same things by different names.
+RECONSTRUCT = {"numpy._core.multiarray _reconstruct", "numpy.core.multiarray _reconstruct"}
+FROM_BUFFER = {"numpy._core.numeric _frombuffer", "numpy.core.numeric _frombuffer"}
+KNOWN = RECONSTRUCT | FROM_BUFFER | {"numpy ndarray", "numpy dtype", "_codecs encode"}
+
+
+class Global(NamedTuple):
+    """A name that the pickle would have imported."""
+
+    name: str
+
+
+class Span(NamedTuple):
+    """A byte string that stays in the file."""
+
+    offset: int
+    size: int
+
+    def __len__(self):
+        return self.size
+
+
+class DType:
+    """A dtype while its pickle is read: the code first, the byte order when BUILD comes."""
+
+    def __init__(self, code):
+        if not isinstance(code, str) or len(code) > 8:
+            raise DataError(f"expected the code of a dtype, received {code!r}")
+        self.dtype = np.dtype(code)
+
+    def build(self, state):
+        order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
+        if order not in ("<", ">", "|", "="):
+            raise DataError(f"expected the state of a dtype, received {state!r}")
+        self.dtype = self.dtype.newbyteorder(order)
+
+
+class Array:
+    """An array that is not read yet: shape, dtype, order and where its bytes are."""
+
+    def __init__(self):
+        self.data, self.dtype, self.shape, self.fortran = None, None, (), False
+
+    def build(self, state):
+        if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[2], DType):
+            raise DataError(f"expected the state of an array, received {str(state)[:80]}")
+        _, self.shape, dtype, self.fortran, self.data = state
+        self.dtype = dtype.dtype
+        if isinstance(self.data, str):  # Python 2 wrote bytes as text
+            self.data = self.data.encode("latin1")
+
+    def read(self, stream, path):
+        """The array itself."""
+        if not isinstance(self.data, (bytes, Span)) or not isinstance(self.shape, tuple):
+            raise DataError(f"{path}: an array without data")
+        size = check_size(self.shape, self.dtype, path)
+        if len(self.data) != size:
+            raise DataError(f"{path}: expected {size:,} bytes for shape {self.shape}, received {len(self.data):,}")
+        content = self.data
+        if isinstance(content, Span):
+            stream.seek(content.offset)
+            content = read_exactly(stream, size, path)
+        return np.frombuffer(content, self.dtype).reshape(self.shape, order="F" if self.fortran else "C")
+
+
+class Skipping:
+    """A stream for `pickletools.genops` that answers a request for many bytes with a `Span`, if the opcode allows."""
+
+    def __init__(self, stream):
+        self.stream, self.opcode = stream, b""
+
+    def read(self, size):
+        # genops asks for an opcode first, always one byte; B, \x8e and \x96 are the byte strings that can be large.
+        if size > LARGE:
+            if self.opcode in (b"B", b"\x8e", b"\x96"):
+                start = self.stream.tell()
+                self.stream.seek(size - 1, 1)
+                if not self.stream.read(1):
+                    raise DataError(f"truncated: a string of {size:,} bytes at {start:,} ends after the file")
+                return Span(start, size)
+            return bytes(read_exactly(self.stream, size, "string"))
+        block = self.stream.read(size)
+        self.opcode = block
+        return block
+
+    def readline(self):
+        return self.stream.readline()
+
+    def tell(self):
+        return self.stream.tell()
+
+
+class Reader:
+    """A stack machine for the opcodes that dictionaries of arrays are made of; everything else is refused."""
+
+    CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+    LITERALS = {
+        *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING"),
+        *("SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES"),
+        *("BINBYTES8", "BYTEARRAY8"),
+    }
+    TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+
+    def __init__(self):
+        self.stack, self.memo = [], {}
+
+    def pop(self):
+        if not self.stack or self.stack[-1] is MARK:
+            raise DataError("a stack underflow")
+        return self.stack.pop()
+
+    def pop_mark(self):
+        items = []
+        while self.stack and self.stack[-1] is not MARK:
+            items.append(self.stack.pop())
+        if not self.stack:
+            raise DataError("a missing mark")
+        self.stack.pop()
+        return items[::-1]
+
+    def step(self, name, argument):
+        """Carry out one opcode."""
+        if name in self.LITERALS:
+            self.stack.append(bytes(argument) if isinstance(argument, bytearray) else argument)
+        elif name in self.CONSTANTS:
+            self.stack.append(self.CONSTANTS[name])
+        elif name in self.TUPLES:
+            self.stack.append(tuple([self.pop() for _ in range(self.TUPLES[name])][::-1]))
+        elif name in ("PROTO", "FRAME"):
+            return
+        else:
+            method = getattr(self, "do_" + name.lower(), None)
+            if method is None:
+                raise DataError(f"opcode {name} is not allowed")
+            method(argument)
+
+    def do_mark(self, _):
+        self.stack.append(MARK)
+
+    def do_tuple(self, _):
+        self.stack.append(tuple(self.pop_mark()))
+
+    def do_empty_tuple(self, _):
+        self.stack.append(())
+
+    def do_empty_dict(self, _):
+        self.stack.append({})
+
+    def do_dict(self, _):
+        self.stack.append(self.paired(self.pop_mark(), {}))
+
+    def do_setitem(self, _):
+        value, key = self.pop(), self.pop()
+        self.paired([key, value], self.top_dict())
+
+    def do_setitems(self, _):
+        items = self.pop_mark()
+        self.paired(items, self.top_dict())
+
+    def top_dict(self):
+        target = self.stack[-1] if self.stack else None
+        if not isinstance(target, dict):
+            raise DataError("an item that is set outside a dictionary")
+        return target
+
+    @staticmethod
+    def paired(items, target):
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            if not isinstance(key, (str, int, bytes)):
+                raise DataError(f"expected keys of text, received {type(key).__name__}")
+            target[key] = value
+        return target
+
+    def do_put(self, argument):
+        if not self.stack or self.stack[-1] is MARK:
+            raise DataError("nothing to remember")
+        self.memo[argument] = self.stack[-1]
+
+    do_binput = do_long_binput = do_put
+
+    def do_memoize(self, _):
+        self.do_put(len(self.memo))
+
+    def do_get(self, argument):
+        if argument not in self.memo:
+            raise DataError(f"nothing remembered under {argument}")
+        self.stack.append(self.memo[argument])
+
+    do_binget = do_long_binget = do_get
+
+    def do_global(self, argument):
+        if argument not in KNOWN:
+            raise DataError(f"global {argument.replace(' ', '.')!r} is not allowed")
+        self.stack.append(Global(argument))
+
+    def do_stack_global(self, _):
+        name, module = self.pop(), self.pop()
+        if not isinstance(name, str) or not isinstance(module, str):
+            raise DataError("a global without a name")
+        self.do_global(f"{module} {name}")
+
+    def do_reduce(self, _):
+        arguments, function = self.pop(), self.pop()
+        if not isinstance(function, Global) or not isinstance(arguments, tuple):
+            raise DataError("a call of something that is no known name")
+        self.stack.append(self.call(function.name, arguments))
+
+    def do_build(self, _):
+        state, target = self.pop(), self.stack[-1] if self.stack else None
+        if not isinstance(target, (Array, DType)):
+            raise DataError("a state for something that is no array")
+        target.build(state)
+
+    @staticmethod
+    def call(name, arguments):
+        """What the known names would have made; nothing is called."""
+        if name == "numpy dtype" and arguments:
+            return DType(arguments[0])
+        if name in RECONSTRUCT and arguments[:1] == (Global("numpy ndarray"),):
+            return Array()
+        if name == "_codecs encode" and len(arguments) == 2 and arguments[1] == "latin1" and isinstance(arguments[0], str):
+            return arguments[0].encode("latin1")
+        if name in FROM_BUFFER and len(arguments) == 4 and isinstance(arguments[1], DType):
+            array = Array()
+            array.data, array.shape = arguments[0], arguments[2]
+            array.dtype, array.fortran = arguments[1].dtype, arguments[3] == "F"
+            return array
+        raise DataError(f"call of {name.replace(' ', '.')} with arguments that no array has")
+
+
+def parse(stream):
+    """The object in a pickle: a dictionary or an `Array`, whose bytes are still in the stream."""
+    reader = Reader()
+    source = Skipping(stream)
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(source)):
+        if count > MOST_OPCODES:
+            raise DataError(f"more than {MOST_OPCODES:,} opcodes")
+        if opcode.name == "STOP":
+            break
+        reader.step(opcode.name, argument)
+    if len(reader.stack) != 1 or reader.stack[0] is MARK:
+        raise DataError("the end comes too early")
+    return reader.stack[0]
+
+
+def read_views(path, wanted):
+    """The arrays under the keys `wanted` of a pickled dictionary of arrays; the others are not read.
+
+    Args:
+        path: a pickle of protocol 0 to 5, bare or inside a zip or a gzip.
+        wanted: list of keys.
+    Returns:
+        List of arrays.
+    Raises:
+        DataError: the file is no such pickle, lacks a key, or asks for anything but arrays of numbers.
+    """
+    with open_content(path) as stream:
+        try:
+            found = parse(stream)
+        except (ValueError, TypeError, UnicodeError, OverflowError, RecursionError, MemoryError, KeyError) as error:
+            raise DataError(f"{path}: expected a pickled dictionary of arrays, received {str(error)[:200]}") from error
+        if not isinstance(found, dict):
+            raise DataError(f"{path}: expected a pickled dictionary of arrays, received {type(found).__name__}")
+        arrays = []
+        for key in wanted:
+            if not isinstance(found.get(key), Array):
+                keys = ", ".join(sorted(map(str, found))[:20]) or "nothing"
+                raise DataError(f"{path}: expected an array under the key {key!r}, received the keys {keys}")
+            arrays.append(found[key].read(stream, path))
+    return arrays

@@ -1,0 +1,174 @@
+"""The variational autoencoder: Equation 1, as a Keras model."""
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from bicoder.coders import BiCoder, Decoder, Encoder
+from bicoder.component import plain
+from bicoder.errors import UsageError, check_count
+from bicoder.kl import kl_divergence
+from bicoder.objectives import Objective, Terms
+from bicoder.priors import Prior
+
+
+class Bound(NamedTuple):
+    """What `VAE.call` returns: one value for each example, (batch,), in nats."""
+
+    loss: Any  # minus the objective
+    distortion: Any  # -E_q(z|x)[log p(x|z)]
+    rate: Any  # KL[q(z|x) || p(z)]
+
+
+@keras.saving.register_keras_serializable("bicoder")
+class VAE(keras.Model):
+    """A variational autoencoder (Kingma & Welling 2014).
+
+    It maximises L = E_q(z|x)[log p(x|z)] - KL[q(z|x) || p(z)]; -L = distortion + rate. All values are in nats of a
+    normalised density, for one example. `VAE()` fits itself to the shape of its first batch: the MLP for vectors,
+    convolutions for images.
+
+    Args:
+        encoder: an `Encoder`, or None for the default one.
+        decoder: a `Decoder`, or None for the default one.
+        prior: name or `Prior`.
+        objective: name or `Objective`.
+        latent_dim: dimensions of z for the default encoder; None for the network's own.
+        seed: int or None; the same seed gives the same initial weights and the same noise.
+    """
+
+    def __init__(
+        self, encoder=None, decoder=None, *, prior="standard_normal", objective="elbo", latent_dim=None, seed=None
+    ):
+        super().__init__()
+        self.encoder = BiCoder.get(encoder)
+        self.decoder = BiCoder.get(decoder)
+        self.prior = Prior.get(prior)
+        self.objective = Objective.get(objective)
+        self.latent_dim = latent_dim
+        self.seed = seed
+        self.noise = keras.random.SeedGenerator(seed)
+        self.distortion_metric = keras.metrics.Mean(name="distortion")
+        self.rate_metric = keras.metrics.Mean(name="rate")
+        # One compiled step for each optimizer that `train` has seen; the step keeps its optimizer alive.
+        self._train_steps = {}
+
+    def build(self, input_shape):
+        example = tuple(input_shape[1:])
+        if self.encoder is None:
+            self.encoder = Encoder(latent_dim=self.latent_dim)
+        if self.decoder is None:
+            self.decoder = Decoder()
+        if self.decoder.output_shape is None:
+            self.decoder.output_shape = example
+        seeds = np.random.SeedSequence(self.seed).generate_state(2)
+        for coder, seed in zip((self.encoder, self.decoder), seeds, strict=True):
+            coder.seed = int(seed) if coder.seed is None else coder.seed
+        if not self.encoder.built:
+            self.encoder.build(input_shape)
+        self.latent_dim = self.encoder.latent_dim
+        for part in (self.decoder, self.prior, self.objective):
+            if not part.built:
+                part.build((None, self.latent_dim))
+        self.input_spec = keras.layers.InputSpec(shape=(None, *example))
+
+    def call(self, x, training=None):
+        """Every step from the data to the objective: x (batch, ...) -> `Bound`."""
+        q = self.encoder(x, training=training)
+        z = q.sample(self.noise, self.objective.num_samples)  # (K, batch, latent)
+        p = self.decoder(z, training=training)
+        log_px, log_pz, log_qz = p.log_prob(ops.cast(x, "float32")), self.prior.log_prob(z), q.log_prob(z)
+        kl = kl_divergence(q, self.prior)
+        if kl is None:
+            kl = ops.mean(log_qz - log_pz, axis=0)
+        bound = self.objective.bound(Terms(log_px, log_pz, log_qz, kl))
+        return Bound(loss=-bound, distortion=-ops.mean(log_px, axis=0), rate=kl)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Mean loss of the batch, in nats for one example, with what layers of your own add; `y` is not used."""
+        self.distortion_metric.update_state(y_pred.distortion, sample_weight)
+        self.rate_metric.update_state(y_pred.rate, sample_weight)
+        loss = y_pred.loss if sample_weight is None else y_pred.loss * ops.cast(sample_weight, "float32")
+        return ops.mean(loss) + sum(self.losses)
+
+    def train(self, x, optimizer):
+        """One update of the trainable variables, the same as `fit` makes (TensorFlow only).
+
+        Args:
+            x: batch (batch, ...).
+            optimizer: a Keras optimizer; keep to one, since it owns the moments.
+        Returns:
+            The loss before the update, a scalar tensor, in nats for one example.
+        """
+        x = self._prepare(x)
+        if id(optimizer) not in self._train_steps:
+            self._train_steps[id(optimizer)] = self._make_train_step(optimizer)
+        return self._train_steps[id(optimizer)](x)
+
+    def _make_train_step(self, optimizer):
+        import tensorflow as tf
+
+        optimizer.build(self.trainable_variables)
+
+        @tf.function(reduce_retracing=True, jit_compile=self.jit_compile)
+        def step(x):
+            with tf.GradientTape() as tape:
+                loss = self.compute_loss(x=x, y_pred=self(x, training=True))
+                scaled = optimizer.scale_loss(loss)
+            gradients = tape.gradient(scaled, self.trainable_variables)
+            optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+            return loss
+
+        return step
+
+    def _prepare(self, x):
+        """`x` as a tensor; a model that is not built yet takes its shape."""
+        x = ops.convert_to_tensor(x, dtype=self.compute_dtype)
+        if not self.built:
+            self.build(x.shape)
+        return x
+
+    def _check_built(self, method):
+        if not self.built:
+            raise UsageError(f"{method}: the model has not seen data yet; fit it first, or call build((None, *shape))")
+
+    def encode(self, x):
+        """q(z|x), a `Distribution` over codes (batch, latent_dim), for x (batch, ...)."""
+        return self.encoder(self._prepare(x))
+
+    def decode(self, z):
+        """p(x|z), a `Distribution` over data, for codes z (batch, latent_dim) or (samples, batch, latent_dim)."""
+        self._check_built("decode")
+        return self.decoder(z)
+
+    def reconstruct(self, x):
+        """The mean of p(x|z) at the mean of q(z|x), (batch, ...): no randomness."""
+        return self.decode(self.encode(x).mean).mean
+
+    def generate(self, n, seed=None):
+        """The means of p(x|z) for `n` codes from the prior, z ~ p(z): (n, ...).
+
+        Args:
+            n: number of images.
+            seed: int or None.
+        """
+        self._check_built("generate")
+        return self.decode(self.prior.sample(check_count("n", n), seed)).mean
+
+    def predict_step(self, *args):
+        """Reconstructions are what `predict` returns; JAX hands over (state, data), the others data alone."""
+        *state, data = args
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        if not state:
+            return self.reconstruct(x)
+        trainable, fixed = state[0]
+        values = [*zip(self.trainable_variables, trainable, strict=True)]
+        values += zip(self.non_trainable_variables, fixed, strict=True)
+        with keras.StatelessScope(state_mapping=values):
+            return self.reconstruct(x), fixed
+
+    def get_config(self):
+        names = ("encoder", "decoder", "prior", "objective", "latent_dim", "seed")
+        return {name: plain(getattr(self, name)) for name in names}
