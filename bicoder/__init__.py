@@ -4,7 +4,7 @@ import importlib
 
 __version__ = "0.1.0"
 
-# Where the public names live. They are imported when they are first used: `import bicoder` does not wait for TensorFlow.
+# Where the public names live; each is imported on first use, so that `import bicoder` does not wait for TensorFlow.
 _HOME = {
     "BiCoder": "coders",
     "Encoder": "coders",

@@ -129,6 +129,8 @@ class Decoder(BiCoder):
         return self.likelihood
 
     def image_shape(self, input_shape):
+        if self.output_shape is None:
+            raise UsageError("output_shape: needed to build a Decoder on its own, received None")
         return self.output_shape
 
     def raw_shape(self):

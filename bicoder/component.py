@@ -23,7 +23,7 @@ def part_name(class_name, family):
     return snake_case(class_name.removesuffix(family) or class_name)
 
 
-class Component(abc.ABC):
+class Component(abc.ABC):  # noqa: B024 - its abstract methods are those of the families
     """A part with a name and a config.
 
     The arguments of `__init__` are attributes of the same name: that is all it takes to be saved and rebuilt.
@@ -105,5 +105,6 @@ def names_in_source(module, family):
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and roots & {ast.unparse(base) for base in node.bases}:
             roots.add(node.name)
-            found[part_name(node.name, family)] = (ast.get_docstring(node) or "").split("\n")[0]
+            if not node.name.startswith("_"):  # what two members share, and no member itself
+                found[part_name(node.name, family)] = (ast.get_docstring(node) or "").split("\n")[0]
     return found

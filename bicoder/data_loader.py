@@ -47,14 +47,14 @@ class DataLoader:
         self.batch_size, self.seed = check_count("batch_size", batch_size), seed
         fetch = functools.partial(cached_file, data_dir=data_dir, mirror=mirror, download=download)
         self.dataset = find_dataset(dset)(dset, view, image_size, fetch, say)
-        self._keep(self.dataset.read())
-        self.image_shape = self.training_images.shape[1:] if self.training_images.ndim == 4 else None
+        train, test, self.training_labels, self.test_labels, self.label_names = self._arrays(self.dataset.read())
+        self.image_shape = train.shape[1:] if train.ndim == 4 else None
         if flatten or (flatten is None and self.dataset.flatten):
-            self.training_images = self.training_images.reshape(len(self.training_images), -1)
-            self.test_images = self.test_images.reshape(len(self.test_images), -1)
+            train, test = (images.reshape(len(images), -1) for images in (train, test))
+        self.training_images, self.test_images = train, test
 
-    def _keep(self, images: Images):
-        """Check and transform what the data set gave."""
+    def _arrays(self, images: Images):
+        """What the data set gave, checked and transformed: training and test images, labels of both, names."""
         name = str(self.dataset.dset)
         train = to_unit_range(to_images(images.train, name), name, say)
         train_labels = to_labels(images.train_labels, len(train), f"{name}: labels")
@@ -65,9 +65,7 @@ class DataLoader:
             test_labels = to_labels(images.test_labels, len(test), f"{name}: test labels")
             if test.shape[1:] != train.shape[1:]:
                 raise DataError(f"{name}: expected test images of shape {train.shape[1:]}, received {test.shape[1:]}")
-        self.training_images, self.test_images = train, test
-        self.training_labels, self.test_labels = train_labels, test_labels
-        self.label_names = images.label_names
+        return train, test, train_labels, test_labels, images.label_names
 
     @functools.cached_property
     def training_data(self):

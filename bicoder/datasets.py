@@ -7,15 +7,13 @@ import abc
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from bicoder.archives import kind_of_file
 from bicoder.array_file import read_array, read_npz
 from bicoder.component import Component
-from bicoder.errors import DataError, UsageError
+from bicoder.errors import DataError, UsageError, suggestion
 
 VIEWS = ("m0", "m1", "m2", "m3", "m4")
-DROPBOX = "https://www.dropbox.com/scl/fi/"
+DROPBOX = "https://www.dropbox.com/scl/fi/{}&dl=1"
 
 
 class Images(NamedTuple):
@@ -40,7 +38,8 @@ class Dataset(Component):
     """
 
     # What trains well where the user says nothing: epochs, and the sigma of the Gaussian likelihood.
-    epochs, sigma = 20, "learned"
+    epochs: int = 20
+    sigma: float | str = "learned"
     # Whether examples are vectors, as the data set's own task has them, or images.
     flatten = False
 
@@ -68,7 +67,7 @@ class Named(Dataset):
 class Digits(Named):
     """8x8 grey digits, 1,797 of them, that come with scikit-learn: no network needed."""
 
-    epochs = 200
+    epochs = 300
     flatten = True
 
     def read(self):
@@ -84,13 +83,13 @@ class MnistBW(Named):
     sigma = 0.75
     flatten = True
     files = {
-        "mnist_bw.npy": "fjye8km5530t9981ulrll/mnist_bw.npy?rlkey=ou7nt8t88wx1z38nodjjx6lch&st=5swdpnbr&dl=1",
-        "mnist_bw_te.npy": "dj8vbkfpf5ey523z6ro43/mnist_bw_te.npy?rlkey=5msedqw3dhv0s8za976qlaoir&st=nmu00cvk&dl=1",
-        "mnist_bw_y_te.npy": "8kmcsy9otcxg8dbi5cqd4/mnist_bw_y_te.npy?rlkey=atou1x07fnna5sgu6vrrgt9j1&st=m05mfkwb&dl=1",
+        "mnist_bw.npy": "fjye8km5530t9981ulrll/mnist_bw.npy?rlkey=ou7nt8t88wx1z38nodjjx6lch&st=5swdpnbr",
+        "mnist_bw_te.npy": "dj8vbkfpf5ey523z6ro43/mnist_bw_te.npy?rlkey=5msedqw3dhv0s8za976qlaoir&st=nmu00cvk",
+        "mnist_bw_y_te.npy": "8kmcsy9otcxg8dbi5cqd4/mnist_bw_y_te.npy?rlkey=atou1x07fnna5sgu6vrrgt9j1&st=m05mfkwb",
     }
 
     def read(self):
-        train, test, labels = (read_array(self.fetch(name, DROPBOX + url)) for name, url in self.files.items())
+        train, test, labels = (read_array(self.fetch(name, DROPBOX.format(url))) for name, url in self.files.items())
         square = (-1, 28, 28)
         if train[0].size != 784 or test[0].size != 784:
             raise DataError(f"mnist_bw: expected images of 784 pixels, received shapes {train.shape} and {test.shape}")
@@ -102,9 +101,9 @@ class MnistColor(Named):
 
     sigma = 0.75
     files = {
-        "mnist_color.pkl": "w7hjg8ucehnjfv1re5wzm/mnist_color.pkl?rlkey=ya9cpgr2chxt017c4lg52yqs9&st=ev984mfc&dl=1",
-        "mnist_color_te.pkl": "w08xctj7iou6lqvdkdtzh/mnist_color_te.pkl?rlkey=xntuty30shu76kazwhb440abj&st=u0hd2nym&dl=1",
-        "mnist_color_y_te.npy": "fkf20sjci5ojhuftc0ro0/mnist_color_y_te.npy?rlkey=fshs83hd5pvo81ag3z209tf6v&st=99z1o18q&dl=1",
+        "mnist_color.pkl": "w7hjg8ucehnjfv1re5wzm/mnist_color.pkl?rlkey=ya9cpgr2chxt017c4lg52yqs9&st=ev984mfc",
+        "mnist_color_te.pkl": "w08xctj7iou6lqvdkdtzh/mnist_color_te.pkl?rlkey=xntuty30shu76kazwhb440abj&st=u0hd2nym",
+        "mnist_color_y_te.npy": "fkf20sjci5ojhuftc0ro0/mnist_color_y_te.npy?rlkey=fshs83hd5pvo81ag3z209tf6v&st=99z1o18q",
     }
 
     def read(self):
@@ -112,7 +111,7 @@ class MnistColor(Named):
 
         if self.view not in VIEWS:
             raise UsageError(f"view: expected one of {', '.join(VIEWS)}, received {self.view!r}")
-        train, test, labels = (self.fetch(name, DROPBOX + url) for name, url in self.files.items())
+        train, test, labels = (self.fetch(name, DROPBOX.format(url)) for name, url in self.files.items())
         [train] = read_views(train, [self.view])
         [test] = read_views(test, [self.view])
         return Images(train, test, test_labels=read_array(labels))
@@ -163,7 +162,7 @@ class Npz(Dataset):
             found["train"] = next(iter(arrays.values()))
         if found["train"] is None:
             raise DataError(f"{self.dset}: expected an array called images, received {', '.join(arrays) or 'nothing'}")
-        return Images(**found)
+        return Images(found["train"], found["test"], found["train_labels"], found["test_labels"])
 
 
 class Idx(Dataset):
@@ -179,7 +178,9 @@ class Idx(Dataset):
     def training_file(cls, dset):
         """The file of images that `dset` stands for, or None."""
         path = Path(dset)
-        return cls.beside(path / "train-images-idx3-ubyte", "", "") if path.is_dir() else path if path.is_file() else None
+        return (
+            cls.beside(path / "train-images-idx3-ubyte", "", "") if path.is_dir() else path if path.is_file() else None
+        )
 
     @classmethod
     def accepts(cls, dset):
@@ -187,28 +188,28 @@ class Idx(Dataset):
         return path is not None and ("idx" in path.name or kind_of_file(path) == "idx")
 
     def read(self):
-        path = self.training_file(self.dset)
-        files = {
-            "train": path,
-            "train_labels": self.beside(path, "images-idx3", "labels-idx1") if "images-idx3" in path.name else None,
-        }
-        if path.name.startswith("train-images-idx3"):
-            files["test"] = self.beside(path, "train-", "t10k-")
-            files["test_labels"] = self.beside(path, "train-images-idx3", "t10k-labels-idx1")
-        return Images(**{field: None if file is None else read_array(file) for field, file in files.items()})
+        train = self.training_file(self.dset)
+        files = [train, None, None, None]
+        if "images-idx3" in train.name:
+            files[2] = self.beside(train, "images-idx3", "labels-idx1")
+        if train.name.startswith("train-images-idx3"):
+            files[1] = self.beside(train, "train-", "t10k-")
+            files[3] = self.beside(train, "train-images-idx3", "t10k-labels-idx1")
+        train, test, train_labels, test_labels = (None if file is None else read_array(file) for file in files)
+        return Images(train, test, train_labels, test_labels)
 
 
 def find_dataset(dset):
-    """The class of data set that `dset` is; `UsageError` for an unknown name, `DataError` for a path that is not there."""
-    from bicoder.errors import suggestion
-
-    members = {name: c for name, c in Dataset.members().items()}
+    """The class that `dset` is of; `UsageError` for an unknown name, `DataError` for a path that is not there."""
+    members = Dataset.members()
     for member in members.values():
         if member.accepts(dset):
             return member
     names = [name for name, member in members.items() if issubclass(member, Named)]
     if any(mark in str(dset) for mark in ("/", "\\", ".")):
-        raise DataError(f"dset: expected a folder, a .npy, .npz or IDX file, received the path {str(dset)!r}: not there")
+        raise DataError(
+            f"dset: expected a folder, a .npy, .npz or IDX file, received the path {str(dset)!r}: not there"
+        )
     raise UsageError(
         f"dset: expected {', '.join(names)}, or the path of a folder or an array file, received {str(dset)!r}"
         f"{suggestion(dset, names)}"

@@ -38,7 +38,7 @@ class NumericError(BicoderError, ArithmeticError):
 
 
 def suggestion(received, choices):
-    """"; did you mean 'x'?" where one of `choices` is close to `received`, else "" (both are strings)."""
+    """ "; did you mean 'x'?" where one of `choices` is close to `received`, else "" (both are strings)."""
     import difflib
 
     close = difflib.get_close_matches(str(received), list(choices), n=1)

@@ -72,7 +72,9 @@ def common_size(sizes, size, say=print):
     if len(sizes) == 1 and max(next(iter(sizes))) <= LARGEST_SIDE:
         return next(iter(sizes))
     received = f"{len(sizes)} different sizes" if len(sizes) > 1 else "large images"
-    say(f"The folder holds {received}: cropped and scaled to {DEFAULT[0]}x{DEFAULT[1]}; --image_size sets another size.")
+    say(
+        f"The folder holds {received}: cropped and scaled to {DEFAULT[0]}x{DEFAULT[1]}; --image_size sets another size."
+    )
     return DEFAULT
 
 
@@ -93,8 +95,8 @@ def read_folder(folder, size=None, say=print):
     images = np.empty((len(paths), *size, 1 if mode == "L" else 3), "uint8")
     for i, path in enumerate(tqdm(paths, "reading images", disable=len(paths) < 1000)):
         images[i] = read_image(path, size, mode)
-    parents = [path.relative_to(folder).parts[0] if path.parent != Path(folder) else None for path in paths]
-    if None in parents or len(set(parents)) < 2:
+    parents = [path.relative_to(folder).parts[0] if path.parent != Path(folder) else "" for path in paths]
+    if "" in parents or len(set(parents)) < 2:
         return images, None, ()
-    names, labels = np.unique(parents, return_inverse=True)
-    return images, labels, tuple(names.tolist())
+    names = sorted(set(parents))
+    return images, np.array([names.index(parent) for parent in parents]), tuple(names)

@@ -3,12 +3,14 @@
 KL[q || p] = E_q[log q(z) - log p(z)]. A pair that is not here is estimated from the samples of z by the objective.
 """
 
+from collections.abc import Callable
+
 from keras import ops
 
 from bicoder.distributions import Gaussian
 from bicoder.priors import StandardNormal
 
-EXACT = {}
+EXACT: dict[tuple[type, type], Callable] = {}
 
 
 def exact(posterior, prior):

@@ -54,17 +54,16 @@ def check_sigma(sigma):
     return value
 
 
-class GaussianLikelihood(Likelihood):
-    """Gaussian pixels, with one sigma for all: fixed, or learned with the weights.
+class _ScaledLikelihood(Likelihood):
+    """A location-scale family whose scale is one number for all pixels: fixed, or learned with the weights.
 
-    log p(x|z) = -k/2 log(2 pi) - k log(sigma) - sum((x - mean)^2) / (2 sigma^2), for k dimensions. A learned sigma
-    stays above 0.001, a quarter of the distance between two grey values of 255 (sigma-VAE, Rybkin et al. 2021).
+    A learned sigma stays above 0.001, a quarter of the distance between two grey values of 255.
 
     Args:
-        sigma: standard deviation in the units of x, or "learned".
+        sigma: standard deviation in the units of x, or "learned" (sigma-VAE, Rybkin et al. 2021).
     """
 
-    smallest = 1e-3
+    smallest, first = 1e-3, 1.0  # where a learned sigma stays above, and where it starts: see the test of both
 
     def __init__(self, sigma=0.75):
         super().__init__()
@@ -72,43 +71,33 @@ class GaussianLikelihood(Likelihood):
 
     def build(self, input_shape):
         if self.sigma == "learned":
-            self.raw_log_scale = self.add_weight(shape=(), initializer="zeros", name="raw_log_scale")
+            start = keras.initializers.Constant(math.log(self.first))
+            self.raw_log_sigma = self.add_weight(shape=(), initializer=start, name="raw_log_sigma")
 
     def num_outputs(self, channels):
         return channels
 
-    def log_scale(self):
+    def log_sigma(self):
         """log(sigma), a scalar."""
         if self.sigma != "learned":
             return math.log(self.sigma)
         # A soft floor: the gradient never vanishes, so sigma can rise again.
         floor = math.log(self.smallest)
-        return floor + ops.softplus(ops.convert_to_tensor(self.raw_log_scale) - floor)
+        return floor + ops.softplus(ops.convert_to_tensor(self.raw_log_sigma) - floor)
+
+
+class GaussianLikelihood(_ScaledLikelihood):
+    """Gaussian pixels, one sigma for all: log p = -k/2 log(2 pi) - k log(sigma) - sum (x - mean)^2 / (2 sigma^2)."""
 
     def call(self, raw):
-        return Gaussian(raw, self.log_scale())
+        return Gaussian(raw, self.log_sigma())
 
 
-class LaplaceLikelihood(Likelihood):
-    """Laplace pixels of one fixed scale, for errors with heavy tails.
-
-    log p(x|z) = -k log(2 b) - sum|x - mean| / b, with b = sigma / sqrt(2).
-
-    Args:
-        sigma: standard deviation in the units of x.
-    """
-
-    def __init__(self, sigma=0.75):
-        super().__init__()
-        self.sigma = check_sigma(sigma)
-        if self.sigma == "learned":
-            raise UsageError("sigma: the laplace likelihood expects a positive number, received 'learned'")
-
-    def num_outputs(self, channels):
-        return channels
+class LaplaceLikelihood(_ScaledLikelihood):
+    """Laplace pixels with one scale for all, b = sigma / sqrt(2): log p = -k log(2 b) - sum |x - mean| / b."""
 
     def call(self, raw):
-        return Laplace(raw, math.log(self.sigma / math.sqrt(2.0)))
+        return Laplace(raw, self.log_sigma() - 0.5 * math.log(2.0))
 
 
 class BernoulliLikelihood(Likelihood):

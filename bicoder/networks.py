@@ -102,7 +102,7 @@ class Conv(Network):
     def encoder(self, shape, outputs, seed=None):
         self.check_image(shape)
         init = glorot(seed)
-        options = dict(strides=2, padding="same", activation=self.activation)
+        options = {"strides": 2, "padding": "same", "activation": self.activation}
         return keras.Sequential(
             [layers.Conv2D(n, self.kernel_size, kernel_initializer=next(init), **options) for n in self.filters]
             + [layers.Flatten(), layers.Dense(outputs, kernel_initializer=next(init))]

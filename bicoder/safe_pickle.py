@@ -7,7 +7,7 @@ so that one array of a large dictionary costs the memory of that array alone.
 """
 
 import pickletools
-from typing import Any, NamedTuple
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 
@@ -239,7 +239,12 @@ class Reader:
             return DType(arguments[0])
         if name in RECONSTRUCT and arguments[:1] == (Global("numpy ndarray"),):
             return Array()
-        if name == "_codecs encode" and len(arguments) == 2 and arguments[1] == "latin1" and isinstance(arguments[0], str):
+        if (
+            name == "_codecs encode"
+            and len(arguments) == 2
+            and arguments[1] == "latin1"
+            and isinstance(arguments[0], str)
+        ):
             return arguments[0].encode("latin1")
         if name in FROM_BUFFER and len(arguments) == 4 and isinstance(arguments[1], DType):
             array = Array()
@@ -253,7 +258,7 @@ def parse(stream):
     """The object in a pickle: a dictionary or an `Array`, whose bytes are still in the stream."""
     reader = Reader()
     source = Skipping(stream)
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(source)):
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(cast(IO[bytes], source))):
         if count > MOST_OPCODES:
             raise DataError(f"more than {MOST_OPCODES:,} opcodes")
         if opcode.name == "STOP":

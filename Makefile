@@ -1,0 +1,33 @@
+# Two commands do it all on a fresh machine: `make run` and `make test`.
+PYTHON ?= python3
+ARGS ?= --dset digits
+BIN = .venv/bin
+CONSTRAINTS = constraints.txt
+
+.PHONY: run test lint clean
+
+run: .venv/run.stamp
+	$(BIN)/python train_vae.py $(ARGS)
+
+test: .venv/test.stamp
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov=bicoder --cov-report=term-missing --cov-fail-under=90
+
+lint: .venv/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/pip.stamp:
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/run.stamp: .venv/pip.stamp pyproject.toml $(CONSTRAINTS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e .
+	touch $@
+
+.venv/test.stamp: .venv/pip.stamp pyproject.toml $(CONSTRAINTS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e ".[test]"
+	touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

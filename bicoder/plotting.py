@@ -1,0 +1,165 @@
+"""Pictures from arrays; nothing here knows a model. Every function writes one PNG and returns its path."""
+
+import math
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+# Ten colours that stay apart for colour-blind readers (Petroff 2021); beyond ten classes the marker changes.
+COLOURS = matplotlib.color_sequences["petroff10"]
+MARKERS = "o^sDvPX*"
+GAP = 1  # pixels of background between the images of a grid
+
+
+def new_figure(width, height):
+    """A figure of its own, in inches: no global state, no display."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def as_images(array, image_shape=None):
+    """(N, ...) -> (N, height, width) or (N, height, width, 3) in [0, 1], for imshow.
+
+    Vectors take `image_shape`; without one they become a square where they can, else a strip of one row.
+    """
+    array = np.clip(np.asarray(array, "float32"), 0.0, 1.0)
+    if array.ndim == 2:
+        side = math.isqrt(array.shape[1])
+        square = (side, side, 1) if side * side == array.shape[1] else (1, array.shape[1], 1)
+        array = array.reshape(-1, *(image_shape or square))
+    return array[..., 0] if array.shape[-1] == 1 else array
+
+
+def tile(images, columns):
+    """Lay images (N, height, width[, 3]) out as one, row by row, with white between them."""
+    count, height, width, *channels = images.shape
+    rows = math.ceil(count / columns)
+    canvas = np.ones((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, *channels), "float32")
+    for i, image in enumerate(images):
+        top, left = GAP + i // columns * (height + GAP), GAP + i % columns * (width + GAP)
+        canvas[top : top + height, left : left + width] = image
+    return canvas
+
+
+def draw_grid(axes, images, columns, title):
+    """Show a grid of images on `axes`: grey images in grey, black is 0 and white is 1."""
+    canvas = tile(images, columns)
+    axes.imshow(canvas, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
+    axes.set_title(title, fontsize=11)
+    axes.set_axis_off()
+    return canvas.shape[0] / canvas.shape[1]
+
+
+def grid_width(count):
+    """Columns of a grid of `count` images: 10 for 100."""
+    return math.ceil(math.sqrt(count))
+
+
+def save(figure, path):
+    """Write the figure; all pictures have the same resolution."""
+    figure.savefig(path, dpi=150)
+    return path
+
+
+def image_grid(images, path, title, image_shape=None):
+    """A grid of images, 10x10 for 100.
+
+    Args:
+        images: (N, ...) in [0, 1]; values outside are clipped.
+        path: PNG to write.
+        title: line above the grid.
+        image_shape: (height, width, channels) of vectors.
+    """
+    images = as_images(images, image_shape)
+    columns = grid_width(len(images))
+    height, width = tile(images, columns).shape[:2]
+    figure = new_figure(6.0, min(6.0 * height / width, 12.0) + 0.4)
+    draw_grid(figure.subplots(), images, columns, title)
+    return save(figure, path)
+
+
+def side_by_side(originals, reconstructions, path, titles, image_shape=None):
+    """Originals on the left, their reconstructions at the same places on the right.
+
+    Args:
+        originals, reconstructions: (N, ...) in [0, 1]; values outside are clipped.
+        path: PNG to write.
+        titles: two lines, one above each grid.
+        image_shape: (height, width, channels) of vectors.
+    """
+    pair = [as_images(images, image_shape) for images in (originals, reconstructions)]
+    columns = grid_width(len(pair[0]))
+    height, width = tile(pair[0], columns).shape[:2]
+    figure = new_figure(12.0, min(6.0 * height / width, 12.0) + 0.4)
+    for axes, images, title in zip(figure.subplots(1, 2), pair, titles, strict=True):
+        draw_grid(axes, images, columns, title)
+    return save(figure, path)
+
+
+def middle(points):
+    """The point that is nearest to the median of all: it lies among them, also where they fall into two groups."""
+    return points[np.argmin(np.abs(points - np.median(points, axis=0)).sum(axis=1))]
+
+
+def scatter(points, path, title, labels=None, label_names=()):
+    """Points in the plane, coloured by label, with a legend and the label written at the middle of its points.
+
+    Args:
+        points: (N, 2).
+        path: PNG to write.
+        title: line above the points.
+        labels: whole numbers (N,), or None.
+        label_names: text for every label, or () to show the numbers.
+    """
+    figure = new_figure(8.0, 7.0)
+    axes = figure.subplots()
+    size = float(np.clip(12000 / len(points), 4, 40))
+    if labels is None:
+        axes.scatter(*points.T, s=size, color=COLOURS[0], alpha=0.7, linewidths=0)
+    else:
+        names = {label: str(label_names[label] if label_names else label) for label in np.unique(labels)}
+        for i, (label, name) in enumerate(names.items()):
+            mine, style = points[labels == label], {"s": size, "alpha": 0.7, "linewidths": 0}
+            marker = MARKERS[i // len(COLOURS) % len(MARKERS)]
+            axes.scatter(*mine.T, color=COLOURS[i % len(COLOURS)], marker=marker, label=name, **style)
+        if len(names) <= 30:
+            legend = axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+            for handle in legend.legend_handles:
+                handle.set(alpha=1.0, sizes=[60])
+        for label, name in names.items():
+            text = axes.annotate(name, middle(points[labels == label]), ha="center", va="center", weight="bold")
+            text.set_bbox({"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1.5})
+    axes.set_title(title, fontsize=11)
+    # The axes of t-SNE have no unit and no direction: only who is near whom means something.
+    axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2", aspect="equal")
+    return save(figure, path)
+
+
+def curves(history, path, title):
+    """The bound, distortion and rate for every epoch, training and held-out images in the same panels.
+
+    Args:
+        history: name -> list of values, one for each epoch: loss, distortion, rate, and val_ before each.
+        path: PNG to write.
+        title: line above the panels.
+    """
+    panels = {"loss": "-ELBO = distortion + rate", "distortion": "distortion", "rate": "rate, KL[q(z|x) || p(z)]"}
+    figure = new_figure(12.0, 3.8)
+    figure.suptitle(title, fontsize=11)
+    for axes, (name, label) in zip(figure.subplots(1, 3), panels.items(), strict=True):
+        for key, text, style in ((name, "training", "-"), (f"val_{name}", "held out", "--")):
+            if key in history:
+                epochs = np.arange(1, len(history[key]) + 1)
+                colour = COLOURS[0] if style == "-" else COLOURS[1]
+                axes.plot(
+                    epochs, history[key], style, color=colour, label=text, marker="." if len(epochs) < 60 else None
+                )
+        axes.set(title=label, xlabel="epoch", ylabel="nats per image")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+    figure.axes[0].legend()
+    return save(figure, path)

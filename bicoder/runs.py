@@ -1,0 +1,96 @@
+"""The run folder: everything needed to look at a training again, to repeat it, and to use its model."""
+
+import importlib.metadata
+import json
+import platform
+import re
+import time
+from pathlib import Path
+
+from bicoder import __version__
+from bicoder.errors import BicoderError, ModelError, UsageError
+
+FORMAT = 1
+CONFIG, WEIGHTS, METRICS = "config.json", "model.weights.h5", "metrics.csv"
+
+
+def new_folder(dset, run_dir=None, overwrite=False):
+    """Make the folder of a new run: `run_dir`, or runs/<dset>-<time>/.
+
+    Raises:
+        UsageError: `run_dir` holds a run already, and it may not be overwritten.
+    """
+    if run_dir is None:
+        name = re.sub(r"[^\w.-]+", "_", Path(dset).name) or "run"
+        base = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        folder, count = base, 1
+        while folder.exists():  # two runs in one second
+            count += 1
+            folder = base.with_name(f"{base.name}-{count}")
+    else:
+        folder = Path(run_dir)
+        if (folder / CONFIG).exists() and not overwrite:
+            raise UsageError(f"run_dir: {folder} holds a run already; choose another folder, or add --overwrite")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"run_dir: {folder} cannot be made: {error.strerror or error}") from error
+    return folder
+
+
+def versions():
+    """name -> version, of what decides the numbers."""
+    found = {"bicoder": __version__, "python": platform.python_version()}
+    for package in ("keras", "tensorflow", "numpy", "scikit-learn"):
+        found[package] = importlib.metadata.version(package)
+    return found
+
+
+def save_config(folder, vae, arguments, data):
+    """Write down what is needed to repeat a run and to build its model again.
+
+    Args:
+        folder: of the run.
+        vae: a built `VAE`.
+        arguments: dict of the command's arguments.
+        data: dict that describes the data.
+    """
+    config = {
+        "format": FORMAT,
+        "versions": versions(),
+        "arguments": arguments,
+        "data": data,
+        "input_shape": list(vae.input_spec.shape[1:]),
+        "model": vae.get_config(),
+    }
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def save_weights(folder, vae):
+    """Write the weights: beside first, then renamed, so that a run never has half of them."""
+    part = folder / f"part-{WEIGHTS}"
+    vae.save_weights(part)
+    part.replace(folder / WEIGHTS)
+
+
+def load(folder):
+    """The `VAE` of a run folder, with its weights.
+
+    Raises:
+        ModelError: the folder holds no run that this version can read.
+    """
+    from bicoder.vae import VAE
+
+    folder = Path(folder)
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        if config["format"] > FORMAT:
+            raise ModelError(f"{folder}: written by bicoder {config['versions']['bicoder']}; update bicoder to read it")
+        vae = VAE(**config["model"])
+        vae.build((None, *config["input_shape"]))
+        vae.load_weights(folder / WEIGHTS)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        if isinstance(error, BicoderError):
+            raise
+        raise ModelError(f"{folder}: expected a run folder, received {str(error)[:300]}") from error
+    return vae
