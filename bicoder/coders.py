@@ -1,6 +1,7 @@
 """BiCoder, and the two that share it: Encoder for q(z|x), Decoder for p(x|z)."""
 
 import abc
+from typing import Any
 
 import keras
 from keras import ops
@@ -121,7 +122,7 @@ class Decoder(BiCoder):
 
     def __init__(self, network="auto", output_shape=None, likelihood="gaussian", seed=None):
         super().__init__(network, seed)
-        self.output_shape = None if output_shape is None else tuple(output_shape)
+        self.output_shape: Any = None if output_shape is None else tuple(output_shape)
         self.likelihood = Likelihood.get(likelihood)
 
     @property

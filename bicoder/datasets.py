@@ -13,7 +13,8 @@ from bicoder.component import Component
 from bicoder.errors import DataError, UsageError, suggestion
 
 VIEWS = ("m0", "m1", "m2", "m3", "m4")
-DROPBOX = "https://www.dropbox.com/scl/fi/{}&dl=1"
+# dl=1 asks for the file; dl=0, which people share, can answer with a web page.
+DROPBOX = "https://www.dropbox.com/scl/fi/{}/{}?rlkey={}&st={}&dl=1"
 
 
 class Images(NamedTuple):
@@ -57,11 +58,18 @@ class Dataset(Component):
 
 
 class Named(Dataset):
-    """A data set that is known by its name."""
+    """A data set that is known by its name, and may have files at its publisher."""
+
+    # File name -> (folder, rlkey, st): the parts of its address.
+    files: dict[str, tuple[str, str, str]] = {}
 
     @classmethod
     def accepts(cls, dset):
         return dset == cls.part_name()
+
+    def fetch_all(self):
+        """Paths of the files, in their order, fetched where they are not there yet."""
+        return [self.fetch(name, DROPBOX.format(i, name, *keys)) for name, (i, *keys) in self.files.items()]
 
 
 class Digits(Named):
@@ -83,13 +91,13 @@ class MnistBW(Named):
     sigma = 0.75
     flatten = True
     files = {
-        "mnist_bw.npy": "fjye8km5530t9981ulrll/mnist_bw.npy?rlkey=ou7nt8t88wx1z38nodjjx6lch&st=5swdpnbr",
-        "mnist_bw_te.npy": "dj8vbkfpf5ey523z6ro43/mnist_bw_te.npy?rlkey=5msedqw3dhv0s8za976qlaoir&st=nmu00cvk",
-        "mnist_bw_y_te.npy": "8kmcsy9otcxg8dbi5cqd4/mnist_bw_y_te.npy?rlkey=atou1x07fnna5sgu6vrrgt9j1&st=m05mfkwb",
+        "mnist_bw.npy": ("fjye8km5530t9981ulrll", "ou7nt8t88wx1z38nodjjx6lch", "5swdpnbr"),
+        "mnist_bw_te.npy": ("dj8vbkfpf5ey523z6ro43", "5msedqw3dhv0s8za976qlaoir", "nmu00cvk"),
+        "mnist_bw_y_te.npy": ("8kmcsy9otcxg8dbi5cqd4", "atou1x07fnna5sgu6vrrgt9j1", "m05mfkwb"),
     }
 
     def read(self):
-        train, test, labels = (read_array(self.fetch(name, DROPBOX.format(url))) for name, url in self.files.items())
+        train, test, labels = (read_array(path) for path in self.fetch_all())
         square = (-1, 28, 28)
         if train[0].size != 784 or test[0].size != 784:
             raise DataError(f"mnist_bw: expected images of 784 pixels, received shapes {train.shape} and {test.shape}")
@@ -101,9 +109,9 @@ class MnistColor(Named):
 
     sigma = 0.75
     files = {
-        "mnist_color.pkl": "w7hjg8ucehnjfv1re5wzm/mnist_color.pkl?rlkey=ya9cpgr2chxt017c4lg52yqs9&st=ev984mfc",
-        "mnist_color_te.pkl": "w08xctj7iou6lqvdkdtzh/mnist_color_te.pkl?rlkey=xntuty30shu76kazwhb440abj&st=u0hd2nym",
-        "mnist_color_y_te.npy": "fkf20sjci5ojhuftc0ro0/mnist_color_y_te.npy?rlkey=fshs83hd5pvo81ag3z209tf6v&st=99z1o18q",
+        "mnist_color.pkl": ("w7hjg8ucehnjfv1re5wzm", "ya9cpgr2chxt017c4lg52yqs9", "ev984mfc"),
+        "mnist_color_te.pkl": ("w08xctj7iou6lqvdkdtzh", "xntuty30shu76kazwhb440abj", "u0hd2nym"),
+        "mnist_color_y_te.npy": ("fkf20sjci5ojhuftc0ro0", "fshs83hd5pvo81ag3z209tf6v", "99z1o18q"),
     }
 
     def read(self):
@@ -111,7 +119,7 @@ class MnistColor(Named):
 
         if self.view not in VIEWS:
             raise UsageError(f"view: expected one of {', '.join(VIEWS)}, received {self.view!r}")
-        train, test, labels = (self.fetch(name, DROPBOX.format(url)) for name, url in self.files.items())
+        train, test, labels = self.fetch_all()
         [train] = read_views(train, [self.view])
         [test] = read_views(test, [self.view])
         return Images(train, test, test_labels=read_array(labels))
