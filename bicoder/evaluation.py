@@ -70,11 +70,14 @@ class _TSNEProgress:
 def tsne(codes, seed=0):
     """Codes (N, latent_dim) in the plane, (N, 2), by t-SNE (van der Maaten & Hinton 2008), with a progress bar."""
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     if len(codes) < 3:  # too few to have neighbours
         return np.pad(codes, ((0, 0), (0, 2)))[:, :2]
     perplexity = min(30.0, (len(codes) - 1) / 3)
-    with tqdm(total=1000, desc="t-SNE", leave=False) as bar, contextlib.redirect_stdout(_TSNEProgress(bar)):
+    # With few points, threads wait for each other longer than they work, and on a busy machine much longer.
+    threads = threadpool_limits(1 if len(codes) <= 1000 else None, "openmp")
+    with threads, tqdm(total=1000, desc="t-SNE", leave=False) as bar, contextlib.redirect_stdout(_TSNEProgress(bar)):
         method = TSNE(
             perplexity=perplexity, init="pca" if codes.shape[1] > 1 else "random", random_state=seed, verbose=2
         )

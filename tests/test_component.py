@@ -1,0 +1,95 @@
+"""Names, configs and the subclass tree."""
+
+import subprocess
+import sys
+
+import pytest
+
+from bicoder.coders import BiCoder
+from bicoder.component import names_in_source, part_name, snake_case
+from bicoder.datasets import Dataset
+from bicoder.errors import UsageError
+from bicoder.likelihoods import GaussianLikelihood, Likelihood
+from bicoder.networks import MLP, Network
+from bicoder.objectives import Objective
+from bicoder.posteriors import Posterior
+from bicoder.priors import Prior
+
+FAMILIES = {
+    Likelihood: "likelihoods.py",
+    Posterior: "posteriors.py",
+    Prior: "priors.py",
+    Objective: "objectives.py",
+    Network: "networks.py",
+}
+
+
+def own_members(family):
+    """The members that the package itself defines: tests may have added some."""
+    return {name: cls for name, cls in family.members().items() if cls.__module__.startswith("bicoder.")}
+
+
+@pytest.mark.parametrize(
+    ("class_name", "name"),
+    [("MnistBW", "mnist_bw"), ("BetaELBO", "beta_elbo"), ("MLP", "mlp"), ("StandardNormal", "standard_normal")],
+)
+def test_snake_case(class_name, name):
+    assert snake_case(class_name) == name
+
+
+def test_part_name_leaves_the_family_out():
+    assert part_name("GaussianLikelihood", "Likelihood") == "gaussian"
+    assert part_name("Likelihood", "Likelihood") == "likelihood"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_source_and_tree_name_the_same_members(family):
+    """--help reads the source; the program walks the tree."""
+    described = names_in_source(FAMILIES[family], family.__name__)
+    assert set(described) == set(own_members(family))
+    assert all(described.values()), "every member has a docstring"
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, Dataset, BiCoder])
+def test_class_names_are_unique(family):
+    def walk(cls):
+        return [cls, *(c for child in cls.__subclasses__() for c in walk(child))]
+
+    names = [c.__name__ for c in walk(family) if c.__module__.startswith("bicoder.")]
+    assert len(names) == len(set(names))
+
+
+def test_get_takes_a_name_a_config_or_an_instance():
+    instance = GaussianLikelihood(0.5)
+    assert Likelihood.get(instance) is instance
+    assert Likelihood.get(None) is None
+    assert Likelihood.get("gaussian", sigma=0.5).sigma == 0.5
+    assert Likelihood.get({"name": "gaussian", "sigma": 0.5}).get_config() == instance.get_config()
+    assert MLP((3, 2)).spec() == {"name": "mlp", "hidden": [3, 2], "activation": "relu"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "arguments", "message"),
+    [
+        ("gausian", {}, "did you mean 'gaussian'"),
+        (3, {}, "expected one of"),
+        ("gaussian", {"sgma": 1}, "takes sigma; received \\['sgma'\\]"),
+        ({"name": "gaussian", "x": 1}, {}, "received \\['x'\\]"),
+        ({"sigma": 1}, {}, "expected one of"),
+    ],
+)
+def test_get_says_what_it_expected(spec, arguments, message):
+    with pytest.raises(UsageError, match=message):
+        Likelihood.get(spec, **arguments)
+
+
+def test_import_does_not_wait_for_tensorflow():
+    code = "import bicoder, bicoder.cli, sys; assert 'VAE' in dir(bicoder); assert 'tensorflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_unknown_public_name():
+    import bicoder
+
+    with pytest.raises(AttributeError, match="no attribute 'VEA'"):
+        _ = bicoder.VEA
