@@ -3,9 +3,8 @@
 import contextlib
 import gzip
 import zipfile
-import zlib
 
-from bicoder.errors import DataError
+from bicoder.errors import BicoderError, DataError
 
 # No image set that fits a machine's memory is larger; a member that claims more is not read.
 LARGEST = 64 * 2**30
@@ -36,6 +35,17 @@ def kind_of_file(path):
 
 
 @contextlib.contextmanager
+def damage_as_data_error(path, what):
+    """Whatever a reader raises on damaged bytes becomes `DataError`: no list of what they raise is complete."""
+    try:
+        yield
+    except BicoderError:
+        raise
+    except Exception as error:
+        raise DataError(f"{path}: damaged {what}: {str(error)[:200]}; fetch or save it again") from error
+
+
+@contextlib.contextmanager
 def open_content(path):
     """The content of a file as a seekable binary stream: out of its zip or gzip, or the file itself.
 
@@ -46,7 +56,7 @@ def open_content(path):
         raise DataError(f"{path}: expected data, received an empty file; delete it and fetch it again")
     if found == "html":
         raise DataError(f"{path}: expected data, received a web page; delete it and fetch it again (with dl=1)")
-    try:
+    with damage_as_data_error(path, f"{found} archive" if found in ("zip", "gzip") else "file"):
         if found == "zip":
             with zipfile.ZipFile(path) as archive, archive.open(only_member(archive, path)) as stream:
                 yield stream
@@ -56,8 +66,6 @@ def open_content(path):
         else:
             with open(path, "rb") as stream:
                 yield stream
-    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{path}: damaged {found} archive: {error}; delete it and fetch it again") from error
 
 
 def only_member(archive, path):

@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 
-from bicoder.archives import LARGEST, kind, kind_of_file, open_content, read_exactly
+from bicoder.archives import LARGEST, damage_as_data_error, kind, kind_of_file, open_content, read_exactly
 from bicoder.errors import DataError
 
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
@@ -14,19 +14,18 @@ IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 def check_size(shape, dtype, path):
     """Bytes of an array of this shape; refused before anything is allocated where it makes no sense."""
-    if any(not isinstance(n, int) or n < 0 for n in shape) or dtype.itemsize == 0:
-        raise DataError(f"{path}: expected dimensions of 0 or more, received shape {shape} of {dtype}")
+    if len(shape) > 32 or any(type(n) is not int or n < 0 for n in shape) or dtype.itemsize == 0:
+        raise DataError(f"{path}: expected dimensions of 0 or more, received shape {str(shape)[:80]} of {dtype}")
     if dtype.kind not in "buif":
         raise DataError(f"{path}: expected an array of numbers, received dtype {dtype}; save it with a numeric dtype")
-    size = math.prod(shape) * dtype.itemsize
-    if size > LARGEST:
-        raise DataError(f"{path}: an array of shape {shape} and {dtype} would take {size:,} bytes; refused")
-    return size
+    if math.prod(max(n, 1) for n in shape) * dtype.itemsize > LARGEST:
+        raise DataError(f"{path}: shape {str(shape)[:80]} of {dtype} would take over {LARGEST:,} bytes; refused")
+    return math.prod(shape) * dtype.itemsize
 
 
 def read_npy(stream, path):
     """One .npy array from a stream at its start; object arrays are refused."""
-    try:
+    with damage_as_data_error(path, ".npy header"):
         version = np.lib.format.read_magic(stream)
         read_header = {
             (1, 0): np.lib.format.read_array_header_1_0,
@@ -35,10 +34,6 @@ def read_npy(stream, path):
         if read_header is None:
             raise DataError(f"{path}: .npy format version {version} is not supported; save it again with numpy.save")
         shape, fortran, dtype = read_header(stream)
-    except (ValueError, EOFError, SyntaxError, TypeError, RecursionError, MemoryError, OverflowError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: expected a .npy array, received a damaged header: {str(error)[:200]}") from error
     content = read_exactly(stream, check_size(shape, dtype, path), path)
     return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
 
@@ -75,13 +70,10 @@ def read_npz(path):
     if kind_of_file(path) != "zip":
         raise DataError(f"{path}: expected an .npz archive, received something else")
     arrays = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                if not member.filename.endswith(".npy"):
-                    raise DataError(f"{path}: expected only .npy members, received {member.filename!r}")
-                with archive.open(member) as stream:
-                    arrays[member.filename.removesuffix(".npy")] = read_npy(stream, f"{path}[{member.filename}]")
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{path}: damaged .npz archive: {error}") from error
+    with damage_as_data_error(path, ".npz archive"), zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if not member.filename.endswith(".npy"):
+                raise DataError(f"{path}: expected only .npy members, received {member.filename!r}")
+            with archive.open(member) as stream:
+                arrays[member.filename.removesuffix(".npy")] = read_npy(stream, f"{path}[{member.filename}]")
     return arrays

@@ -204,6 +204,7 @@ def run(args):
     keras = import_keras()
     from bicoder import runs
     from bicoder.evaluation import evaluate_bound
+    from bicoder.interruption import Interruption
 
     vae = build_model(args, loader)
     folder = runs.new_folder(args.dset, args.run_dir, args.overwrite)
@@ -214,8 +215,9 @@ def run(args):
     history = vae.fit(
         loader.training_data,
         epochs=args.epochs,
+        shuffle=False,  # the loader shuffles
         validation_data=loader.test_data,
-        callbacks=[keras.callbacks.CSVLogger(folder / runs.METRICS)],
+        callbacks=[keras.callbacks.CSVLogger(folder / runs.METRICS), Interruption()],
         verbose=1 if sys.stdout.isatty() else 2,
     ).history
     training = time.perf_counter() - training

@@ -4,6 +4,7 @@ A new data set is one class: `read` returns `Images`, and the loader does the re
 """
 
 import abc
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,7 +100,7 @@ class MnistBW(Named):
     def read(self):
         train, test, labels = (read_array(path) for path in self.fetch_all())
         square = (-1, 28, 28)
-        if train[0].size != 784 or test[0].size != 784:
+        if any(math.prod(images.shape[1:]) != 784 for images in (train, test)):
             raise DataError(f"mnist_bw: expected images of 784 pixels, received shapes {train.shape} and {test.shape}")
         return Images(train.reshape(square), test.reshape(square), test_labels=labels)
 
@@ -210,9 +211,12 @@ class Idx(Dataset):
 def find_dataset(dset):
     """The class that `dset` is of; `UsageError` for an unknown name, `DataError` for a path that is not there."""
     members = Dataset.members()
-    for member in members.values():
-        if member.accepts(dset):
-            return member
+    try:
+        for member in members.values():
+            if member.accepts(dset):
+                return member
+    except OSError as error:
+        raise DataError(f"dset: the path {str(dset)[:80]!r} cannot be read: {error.strerror}") from error
     names = [name for name, member in members.items() if issubclass(member, Named)]
     if any(mark in str(dset) for mark in ("/", "\\", ".")):
         raise DataError(

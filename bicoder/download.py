@@ -1,12 +1,12 @@
 """Files from the network into the cache: whole or not at all."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import uuid
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import filelock
 import platformdirs
@@ -43,8 +43,11 @@ def cached_file(name, url, data_dir=None, mirror=None, download=True):
         DataError: it is not there, and fetching was not allowed.
     """
     path = data_folder(data_dir) / name
-    if path.is_file():
-        return path
+    try:
+        if path.is_file():
+            return path
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}; --data_dir or $BICODER_DATA moves it") from error
     if not download:
         raise DataError(f"{path}: expected the file there, since downloading is switched off; received nothing")
     mirror = mirror or os.environ.get("BICODER_MIRROR")
@@ -54,7 +57,7 @@ def cached_file(name, url, data_dir=None, mirror=None, download=True):
 
 def fetch(url, path):
     """Fetch `url` into `path`, by way of a temporary file beside it that is renamed when it is whole."""
-    if urlsplit(url).scheme not in ("http", "https"):
+    if not url.lower().startswith(("http://", "https://")):
         raise DownloadError(f"{url}: expected an address that begins with http:// or https://")
     part = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
     try:
@@ -62,7 +65,7 @@ def fetch(url, path):
         with filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_TIMEOUT):
             if path.is_file():  # another process was faster
                 return
-            print(f"Fetching {path.name} from {urlsplit(url).netloc} into {path.parent}", file=sys.stderr)
+            print(f"Fetching {path.name} from {url.split('/')[2]} into {path.parent}", file=sys.stderr)
             with_wget(url, part) if shutil.which("wget") else with_requests(url, part)
             check_content(part, url)
             part.replace(path)
@@ -76,7 +79,8 @@ def fetch(url, path):
         reason = error.strerror or error
         raise DownloadError(f"{path}: cannot be written: {reason}; --data_dir or $BICODER_DATA moves it") from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def check_content(part, url):
@@ -109,7 +113,8 @@ def with_requests(url, part):
     try:
         with requests.get(url, stream=True, timeout=TIMEOUT) as answer:
             answer.raise_for_status()
-            total = int(answer.headers.get("Content-Length", 0)) or None
+            length = answer.headers.get("Content-Length", "")
+            total = int(length) if length.isdecimal() else None
             with (
                 open(part, "wb") as file,
                 tqdm(total=total, unit="B", unit_scale=True, disable=not sys.stderr.isatty()) as bar,

@@ -37,7 +37,7 @@ def read_image(path, size=None, mode=None):
     try:
         with Image.open(path, formats=("PNG", "JPEG")) as opened:
             image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I;16"):  # sixteen bits of grey: `convert` would cut them off, not scale them
+            if image.mode.startswith("I"):  # sixteen bits of grey: `convert` would cut them off, not scale them
                 image = Image.fromarray((np.asarray(image) >> 8).astype("uint8"))
             if "A" in image.getbands() or "transparency" in image.info:
                 image = image.convert("RGBA")
@@ -58,7 +58,7 @@ def describe(path):
     try:
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             width, height = image.size
-            if image.getexif().get(0x0112, 1) >= 5:  # an orientation that lies on its side
+            if image.getexif().get(0x0112) in (5, 6, 7, 8):  # the orientations that lie on their side
                 width, height = height, width
             return (height, width), image.mode in ("1", "L", "I", "F", "I;16", "I;16B")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

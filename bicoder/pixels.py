@@ -4,6 +4,8 @@ import numpy as np
 
 from bicoder.errors import DataError
 
+ROUNDING = 1e-3  # floats that leave [0, 1] by no more than this were in it before someone resized them
+
 
 def to_images(array, name):
     """(N, height, width[, channels]) or (N, D), with one or three channels: an axis is added to grey images."""
@@ -40,6 +42,8 @@ def to_unit_range(array, name, say=print):
                 f"at index {first}; remove these images or fill the gaps"
             )
     low, high = array.min(), array.max()
+    if array.dtype.kind == "f" and -ROUNDING <= low and high <= 1 + ROUNDING and (low < 0 or high > 1):
+        array, low, high = np.clip(array, 0, 1), 0, 1
     divisor = 255 if array.dtype == np.uint8 else 65535 if array.dtype == np.uint16 and high > 255 else 1
     if divisor == 1 and 1 < high <= 255:
         divisor = 255
@@ -58,7 +62,8 @@ def to_labels(labels, count, name):
     if labels is None:
         return None
     labels = np.asarray(labels)
-    if labels.shape != (count,) or labels.dtype.kind not in "buif" or (labels != np.round(labels)).any():
+    fits = labels.shape == (count,) and labels.dtype.kind in "buif" and np.isfinite(labels).all()
+    if not fits or (labels != np.round(labels)).any():
         raise DataError(
             f"{name}: expected {count} labels, whole numbers of shape ({count},), received shape {labels.shape} "
             f"of {labels.dtype}"

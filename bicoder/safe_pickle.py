@@ -11,7 +11,7 @@ from typing import IO, NamedTuple, cast
 
 import numpy as np
 
-from bicoder.archives import open_content, read_exactly
+from bicoder.archives import LARGEST, open_content, read_exactly
 from bicoder.array_file import check_size
 from bicoder.errors import DataError
 
@@ -46,13 +46,13 @@ class DType:
 
     def __init__(self, code):
         if not isinstance(code, str) or len(code) > 8:
-            raise DataError(f"expected the code of a dtype, received {code!r}")
+            raise DataError("a dtype without a code")
         self.dtype = np.dtype(code)
 
     def build(self, state):
         order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
         if order not in ("<", ">", "|", "="):
-            raise DataError(f"expected the state of a dtype, received {state!r}")
+            raise DataError("a dtype with a state that none has")
         self.dtype = self.dtype.newbyteorder(order)
 
 
@@ -60,11 +60,11 @@ class Array:
     """An array that is not read yet: shape, dtype, order and where its bytes are."""
 
     def __init__(self):
-        self.data, self.dtype, self.shape, self.fortran = None, None, (), False
+        self.data, self.dtype, self.shape, self.fortran, self.axes = None, None, (), False, None
 
     def build(self, state):
         if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[2], DType):
-            raise DataError(f"expected the state of an array, received {str(state)[:80]}")
+            raise DataError("an array with a state that none has")
         _, self.shape, dtype, self.fortran, self.data = state
         self.dtype = dtype.dtype
         if isinstance(self.data, str):  # Python 2 wrote bytes as text
@@ -72,8 +72,10 @@ class Array:
 
     def read(self, stream, path):
         """The array itself."""
-        if not isinstance(self.data, (bytes, Span)) or not isinstance(self.shape, tuple):
-            raise DataError(f"{path}: an array without data")
+        if not isinstance(self.data, (bytes, Span)) or not are_whole(self.shape):
+            raise DataError(f"{path}: expected an array, received one without data or without a shape")
+        if self.axes is not None and (not are_whole(self.axes) or sorted(self.axes) != list(range(len(self.shape)))):
+            raise DataError(f"{path}: expected an order of the axes, received something else")
         size = check_size(self.shape, self.dtype, path)
         if len(self.data) != size:
             raise DataError(f"{path}: expected {size:,} bytes for shape {self.shape}, received {len(self.data):,}")
@@ -81,34 +83,50 @@ class Array:
         if isinstance(content, Span):
             stream.seek(content.offset)
             content = read_exactly(stream, size, path)
-        return np.frombuffer(content, self.dtype).reshape(self.shape, order="F" if self.fortran else "C")
+        array = np.frombuffer(content, self.dtype).reshape(self.shape, order="F" if self.fortran else "C")
+        return array if self.axes is None else array.transpose(self.axes)
+
+
+def are_whole(numbers):
+    """Whether this is a tuple of whole numbers."""
+    return isinstance(numbers, tuple) and all(isinstance(n, int) for n in numbers)
 
 
 class Skipping:
-    """A stream for `pickletools.genops` that answers a request for many bytes with a `Span`, if the opcode allows."""
+    """A stream for `pickletools.genops` that answers a request for many bytes with a `Span`, if the opcode allows.
+
+    `genops` asks where it is before each opcode, and nowhere else: what it reads next is the opcode, then its argument.
+    """
 
     def __init__(self, stream):
         self.stream, self.opcode = stream, b""
 
+    def tell(self):
+        self.opcode = b""
+        return self.stream.tell()
+
     def read(self, size):
-        # genops asks for an opcode first, always one byte; B, \x8e and \x96 are the byte strings that can be large.
-        if size > LARGE:
-            if self.opcode in (b"B", b"\x8e", b"\x96"):
-                start = self.stream.tell()
-                self.stream.seek(size - 1, 1)
-                if not self.stream.read(1):
-                    raise DataError(f"truncated: a string of {size:,} bytes at {start:,} ends after the file")
-                return Span(start, size)
-            return bytes(read_exactly(self.stream, size, "string"))
-        block = self.stream.read(size)
-        self.opcode = block
-        return block
+        if not self.opcode:
+            self.opcode = self.stream.read(size)
+            # A bytearray is announced as bytes, which genops hands on as they are; a bytearray it would copy.
+            return b"\x8e" if self.opcode == b"\x96" else self.opcode
+        if size <= LARGE:
+            return self.stream.read(size)
+        if self.opcode in (b"B", b"\x8e", b"\x96"):
+            return self.skip(size)
+        return bytes(read_exactly(self.stream, size, "string"))
+
+    def skip(self, size):
+        """The place of the next `size` bytes, which must be there."""
+        start = self.stream.tell()
+        if size <= LARGEST:
+            self.stream.seek(size - 1, 1)
+        if size > LARGEST or not self.stream.read(1):
+            raise DataError(f"truncated: a string of {size:,} bytes at {start:,} ends after the file")
+        return Span(start, size)
 
     def readline(self):
         return self.stream.readline()
-
-    def tell(self):
-        return self.stream.tell()
 
 
 class Reader:
@@ -116,9 +134,9 @@ class Reader:
 
     CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
     LITERALS = {
-        *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING"),
+        *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "FLOAT", "BINFLOAT", "STRING", "BINSTRING"),
         *("SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES"),
-        *("BINBYTES8", "BYTEARRAY8"),
+        "BINBYTES8",
     }
     TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
@@ -142,7 +160,7 @@ class Reader:
     def step(self, name, argument):
         """Carry out one opcode."""
         if name in self.LITERALS:
-            self.stack.append(bytes(argument) if isinstance(argument, bytearray) else argument)
+            self.stack.append(argument)
         elif name in self.CONSTANTS:
             self.stack.append(self.CONSTANTS[name])
         elif name in self.TUPLES:
@@ -246,10 +264,11 @@ class Reader:
             and isinstance(arguments[0], str)
         ):
             return arguments[0].encode("latin1")
-        if name in FROM_BUFFER and len(arguments) == 4 and isinstance(arguments[1], DType):
+        if name in FROM_BUFFER and len(arguments) in (4, 5) and isinstance(arguments[1], DType):
             array = Array()
             array.data, array.shape = arguments[0], arguments[2]
             array.dtype, array.fortran = arguments[1].dtype, arguments[3] == "F"
+            array.axes = arguments[4] if arguments[3] == "K" and len(arguments) == 5 else None
             return array
         raise DataError(f"call of {name.replace(' ', '.')} with arguments that no array has")
 
@@ -283,14 +302,14 @@ def read_views(path, wanted):
     with open_content(path) as stream:
         try:
             found = parse(stream)
-        except (ValueError, TypeError, UnicodeError, OverflowError, RecursionError, MemoryError, KeyError) as error:
+        except Exception as error:
             raise DataError(f"{path}: expected a pickled dictionary of arrays, received {str(error)[:200]}") from error
         if not isinstance(found, dict):
             raise DataError(f"{path}: expected a pickled dictionary of arrays, received {type(found).__name__}")
         arrays = []
         for key in wanted:
             if not isinstance(found.get(key), Array):
-                keys = ", ".join(sorted(map(str, found))[:20]) or "nothing"
+                keys = ", ".join(sorted(str(name)[:40] for name in found)[:20]) or "nothing"
                 raise DataError(f"{path}: expected an array under the key {key!r}, received the keys {keys}")
             arrays.append(found[key].read(stream, path))
     return arrays

@@ -1,0 +1,260 @@
+"""The commands: options, what they write, and what they say when something is wrong."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bicoder import cli, runs
+
+ROOT = Path(__file__).parent.parent
+FILES = {"config.json", "metrics.csv", "model.weights.h5", "curve.png"}
+FLAGS = {
+    "--visualize_latent": "latent.png",
+    "--generate_from_prior": "prior.png",
+    "--generate_from_posterior": "posterior.png",
+}
+
+
+def run(*arguments, cwd=None, env=None):
+    command = [sys.executable, ROOT / "train_vae.py", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=600)
+
+
+def names(folder):
+    return {path.name for path in Path(folder).iterdir()}
+
+
+def quick(*arguments):
+    return cli.main(["--epochs", "1", "--latent_points", "60", "--num_images", "9", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_answers_at_once(option):
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        done = run(option)
+        times.append(time.perf_counter() - started)
+    assert done.returncode == 0
+    assert min(times) < 0.5
+
+
+def test_help_shows_every_default_groups_and_examples(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    options = re.findall(r"^  (--\w+)", text, re.MULTILINE)
+    assert len(options) >= 22
+    described = dict(re.findall(r"^  (--\w+)(.*?)(?=^  -|^\w|\Z)", text, re.MULTILINE | re.DOTALL))
+    switches = {*FLAGS, "--version"}
+    assert [name for name, words in described.items() if "default" not in words and name not in switches] == []
+    for group in ("data:", "model:", "training:", "pictures", "examples:"):
+        assert re.search(rf"^{group}", text, re.MULTILINE), group
+    assert text.count("  python train_vae.py") == 3
+    for member in ("gaussian", "laplace", "bernoulli", "mlp", "conv", "mnist_bw", "mnist_color", "digits"):
+        assert member in text
+
+
+def test_help_states_the_real_defaults():
+    stated = {a.dest: re.search(r"\(default: ([^ ;,)]+)", a.help or "") for a in cli.build_parser()._actions}
+    real = vars(cli.build_parser().parse_args([]))
+    checked = {name: (match[1], str(real[name])) for name, match in stated.items() if match and real.get(name)}
+    assert len(checked) >= 8
+    assert [name for name, (text, value) in checked.items() if text != value] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--bogus"], 2, ["--bogus", "--help"]),
+        (["--epochs", "x"], 2, ["--epochs", "whole number", "'x'"]),
+        (["--epochs", "-1"], 2, ["--epochs"]),
+        (["--batch_size", "0"], 2, ["--batch_size", "from 1", "'0'"]),
+        (["--latent_dim", "0"], 2, ["--latent_dim"]),
+        (["--sigma", "lerned"], 2, ["--sigma", "learned", "did you mean"]),
+        (["--sigma", "-1"], 2, ["--sigma", "positive"]),
+        (["--learning_rate", "nan"], 2, ["--learning_rate", "positive"]),
+        (["--view", "m7"], 2, ["--view", "m0", "m7"]),
+        (["--network", "cnn"], 2, ["--network", "mlp", "conv", "cnn"]),
+        (["--likelihood", "gaus"], 2, ["--likelihood", "gaussian", "gaus"]),
+        (["--image_size", "big"], 2, ["--image_size", "64x48", "big"]),
+        (["--dset", "mnist_bx"], 2, ["dset", "digits", "mnist_bx", "did you mean 'mnist_bw'"]),
+        (["--dset", "no/such/folder"], 3, ["dset", "no/such/folder", "not there"]),
+        (["--likelihood", "bernoulli"], 3, ["bernoulli", "only 0 and 1", "0.875", "--likelihood"]),
+        (["--likelihood", "bernoulli", "--sigma", "1"], 2, ["bernoulli", "sigma"]),
+    ],
+)
+def test_bad_arguments_are_one_clear_line(arguments, code, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    try:
+        received = cli.main(arguments)
+    except SystemExit as stop:
+        received = stop.code
+    said = capsys.readouterr()
+    assert received == code
+    assert said.out == ""
+    assert len(said.err.strip().splitlines()) == 1, said.err
+    assert all(word in said.err for word in words), said.err
+    assert names(tmp_path) == set(), "nothing was written"
+
+
+def bad_data(kind, folder):
+    """A path of data that cannot be used, and words of the message."""
+    path = folder / "bad.npy"
+    images = np.random.default_rng(0).random((5, 6, 6), "float32")
+    if kind == "empty folder":
+        path = folder / "nothing"
+        path.mkdir()
+        return path, ["PNG or JPEG", "none"]
+    if kind == "web page":
+        path.write_text("<!DOCTYPE html><html>")
+        return path, ["web page"]
+    if kind == "NaN":
+        images[2, 3, 4] = np.nan
+        words = ["finite", "1", "(2, 3, 4"]
+    elif kind == "rank":
+        images, words = images[0, 0], ["(N, height, width)", "(6,)"]
+    elif kind == "object":
+        np.save(path, np.array([{}], dtype=object), allow_pickle=True)
+        return path, ["bad.npy"]
+    else:
+        images, words = images - 2.0, ["[0, 1]", "-"]
+    np.save(path, images)
+    return path, words
+
+
+@pytest.mark.parametrize("kind", ["empty folder", "web page", "NaN", "rank", "object", "range"])
+def test_bad_data_is_one_clear_line(kind, capsys, tmp_path):
+    path, words = bad_data(kind, tmp_path)
+    assert quick("--dset", path, "--run_dir", tmp_path / "run") == 3
+    said = capsys.readouterr().err.strip()
+    assert len(said.splitlines()) == 1, said
+    assert str(path) in said
+    assert all(word in said for word in words), said
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    assert "Traceback" in run("--dset", "no/such", "--debug").stderr
+    done = run("--dset", "no/such")
+    assert (done.returncode, "Traceback" in done.stderr) == (3, False)
+
+
+@pytest.mark.parametrize("flags", [(), *((flag,) for flag in FLAGS), tuple(FLAGS)])
+def test_flags_choose_the_pictures(flags, tmp_path, capsys):
+    assert quick("--run_dir", tmp_path, *flags) == 0
+    assert names(tmp_path) == FILES | {FLAGS[flag] for flag in flags or FLAGS}
+    printed = capsys.readouterr().out
+    assert {line for line in printed.splitlines() if line.startswith(str(tmp_path))} == set(
+        map(str, tmp_path.iterdir())
+    )
+
+
+def test_a_run_can_be_read_again(tmp_path, capsys):
+    quick("--run_dir", tmp_path, "--generate_from_prior", "--epochs", "3", "--seed", "4")
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["arguments"]["seed"] == 4
+    assert config["arguments"]["sigma"] == "learned"
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert set(rows[0]) == {"epoch", *(p + n for p in ("", "val_") for n in ("loss", "distortion", "rate"))}
+    table = capsys.readouterr().out
+    numbers = {
+        name: float(v) for name, v in re.findall(r"^(test -ELBO|distortion|rate) +(-?[\d.]+)", table, re.MULTILINE)
+    }
+    assert numbers["test -ELBO"] == pytest.approx(numbers["distortion"] + numbers["rate"], abs=0.02)
+    assert numbers["test -ELBO"] == pytest.approx(float(rows[-1]["val_loss"]), rel=0.02)
+    vae = runs.load(tmp_path)
+    assert vae.generate(2).shape == (2, 64)
+
+
+def test_same_seed_same_numbers(tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        quick("--run_dir", tmp_path / name, "--generate_from_prior", "--epochs", "2", "--seed", seed)
+    a, b, c = ((tmp_path / name / "metrics.csv").read_text() for name in "abc")
+    assert a == b
+    assert a != c
+    assert (tmp_path / "a" / "prior.png").read_bytes() == (tmp_path / "b" / "prior.png").read_bytes()
+
+
+def test_a_folder_that_holds_a_run_is_kept(tmp_path, capsys):
+    quick("--run_dir", tmp_path, "--generate_from_prior")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert quick("--run_dir", tmp_path, "--generate_from_prior", "--seed", "9") == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert quick("--run_dir", tmp_path, "--generate_from_prior", "--seed", "9", "--overwrite") == 0
+
+
+def test_no_epochs_draws_the_untrained_model(tmp_path):
+    assert quick("--epochs", "0", "--run_dir", tmp_path, "--generate_from_prior") == 0
+    assert {"prior.png", "model.weights.h5"} <= names(tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (64, 64, 3), (100, 75, 3)])
+def test_own_images_train_and_draw(shape, tmp_path, rng):
+    for label in ("cats", "dogs"):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for i in range(12):
+            pixels = (rng.random(shape) * 255).astype("uint8")
+            Image.fromarray(pixels).save(tmp_path / "images" / label / f"{i}.png")
+    assert quick("--dset", tmp_path / "images", "--run_dir", tmp_path / "run", "--batch_size", "8") == 0
+    assert names(tmp_path / "run") == FILES | set(FLAGS.values())
+    data = json.loads((tmp_path / "run" / "config.json").read_text())["data"]
+    assert data["image_shape"] == [*shape, 1][:3]
+    assert data["label_names"] == ["cats", "dogs"]
+
+
+@pytest.mark.parametrize("dimensions", [30, 36])
+def test_own_vectors_train_and_draw(dimensions, tmp_path, rng):
+    np.save(tmp_path / "x.npy", rng.random((40, dimensions)))
+    assert quick("--dset", tmp_path / "x.npy", "--run_dir", tmp_path / "run") == 0
+    assert names(tmp_path / "run") == FILES | set(FLAGS.values())
+
+
+def test_options_reach_the_model(tmp_path):
+    options = ["--network", "conv", "--latent_dim", "5", "--likelihood", "laplace", "--sigma", "0.2"]
+    assert quick("--run_dir", tmp_path, "--generate_from_prior", *options) == 0
+    model = json.loads((tmp_path / "config.json").read_text())["model"]
+    assert model["encoder"]["network"]["name"] == "conv"
+    assert model["latent_dim"] == 5
+    assert model["decoder"]["likelihood"] == {"name": "laplace", "sigma": 0.2}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupt(number, code, tmp_path):
+    command = [sys.executable, "-u", ROOT / "train_vae.py", "--epochs", "100000", "--run_dir", "never"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    for line in process.stdout:
+        if "Epoch 2/" in line:
+            break
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert ("interrupted" in said) == (code == 130)
+    assert "Traceback" not in said
+
+
+def test_without_a_home_or_a_display(tmp_path):
+    env = {k: v for k, v in os.environ.items() if k not in ("HOME", "DISPLAY", "MPLBACKEND")} | {"LC_ALL": "C"}
+    done = run("--epochs", "1", "--generate_from_prior", cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stderr
+    [folder] = (tmp_path / "runs").iterdir()
+    assert names(folder) == FILES | {"prior.png"}
+    assert done.stderr == ""
+
+
+def test_installed_command():
+    script = Path(sys.executable).with_name("train_vae")
+    done = subprocess.run([script, "--version"], capture_output=True, text=True)
+    assert done.stdout.startswith("train_vae ")
