@@ -83,7 +83,7 @@ def read_exactly(stream, size, path):
     """`size` bytes of a stream as a bytearray; memory grows with what is really there, not with what is claimed."""
     content = bytearray()
     while len(content) < size:
-        block = stream.read(min(size - len(content), 2**24))
+        block = stream.read(min(size - len(content), 2**20))
         if not block:
             raise DataError(f"{path}: truncated: expected {size:,} bytes more, received {len(content):,}")
         content += block

@@ -59,7 +59,9 @@ def read_array(path):
         stream.seek(0)
         found = kind(head)
         if found == "npy":
-            return read_npy(stream, path)
+            array = read_npy(stream, path)
+            stream.read(1)  # a gzip checks its sum where it ends
+            return array
         if found == "idx":
             return read_idx(stream, path)
     raise DataError(f"{path}: expected a .npy or IDX array, received a file that begins with {head[:8]!r}")

@@ -4,13 +4,11 @@ import argparse
 import math
 import os
 import sys
-import tempfile
-import time
-from pathlib import Path
 
 from bicoder import __version__
 from bicoder.component import names_in_source
 from bicoder.errors import BicoderError, suggestion
+from bicoder.training import train
 
 EXAMPLES = """\
 examples:
@@ -143,7 +141,7 @@ def add_model_arguments(group):
 
 
 def add_training_arguments(group):
-    group.add_argument("--epochs", type=whole(0), metavar="N", help="passes over the data (default: 20; digits: 200)")
+    group.add_argument("--epochs", type=whole(0), metavar="N", help="passes over the data (default: 20; digits: 300)")
     group.add_argument("--batch_size", type=whole(1), default=128, metavar="N", help="images a step (default: 128)")
     group.add_argument("--learning_rate", type=positive, default=1e-3, metavar="X", help="of Adam (default: 0.001)")
     group.add_argument("--seed", type=whole(0), default=0, metavar="N", help="of everything random (default: 0)")
@@ -172,8 +170,10 @@ def add_picture_arguments(group):
 def main(argv=None, prog="train_vae"):
     """The program; returns its exit code: 0, 2 usage, 3 data, 4 network, 5 model, 6 numeric, 130 interrupt."""
     args = build_parser(prog).parse_args(argv)
+    if not any(getattr(args, flag) for flag in PICTURES):
+        vars(args).update(dict.fromkeys(PICTURES, True))
     try:
-        run(args)
+        train(args)
     except BicoderError as error:
         if args.debug:
             raise
@@ -191,167 +191,3 @@ def main(argv=None, prog="train_vae"):
         print(f"{prog}: error: {type(error).__name__}: {error}; --debug shows where", file=sys.stderr)
         return 1
     return 0
-
-
-def run(args):
-    """Data, model, training, pictures, numbers: from top to bottom."""
-    started = time.perf_counter()
-    if not any(getattr(args, flag) for flag in PICTURES):
-        for flag in PICTURES:
-            setattr(args, flag, True)
-    loader = load_data(args)
-    complete(args, loader.dataset)
-    keras = import_keras()
-    from bicoder import runs
-    from bicoder.evaluation import evaluate_bound
-    from bicoder.interruption import Interruption
-
-    vae = build_model(args, loader)
-    folder = runs.new_folder(args.dset, args.run_dir, args.overwrite)
-    runs.save_config(folder, vae, vars(args), describe(loader))
-    steps = math.ceil(len(loader.training_images) / args.batch_size)
-    vae.compile(keras.optimizers.Adam(args.learning_rate), steps_per_execution=max(1, min(64, steps // 8)))
-    training = time.perf_counter()
-    history = vae.fit(
-        loader.training_data,
-        epochs=args.epochs,
-        shuffle=False,  # the loader shuffles
-        validation_data=loader.test_data,
-        callbacks=[keras.callbacks.CSVLogger(folder / runs.METRICS), Interruption()],
-        verbose=1 if sys.stdout.isatty() else 2,
-    ).history
-    training = time.perf_counter() - training
-    runs.save_weights(folder, vae)
-    written = draw(args, vae, loader, history, folder)
-    numbers = evaluate_bound(vae, loader.test_images)
-    report(args, vae, numbers, training, time.perf_counter() - started)
-    files = [folder / name for name in (runs.CONFIG, runs.METRICS, runs.WEIGHTS)] + written
-    print("\n".join(str(path) for path in files if path.exists()))
-
-
-def import_keras():
-    """Keras, without what TensorFlow says about itself while it starts; that is shown where the import fails."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with tempfile.TemporaryFile() as said:
-        stderr = os.dup(2)
-        os.dup2(said.fileno(), 2)
-        try:
-            import keras
-            import tensorflow as tf
-
-            tf.config.list_logical_devices()
-        except BaseException:
-            said.seek(0)
-            os.write(stderr, said.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-    return keras
-
-
-def load_data(args):
-    """The `DataLoader` of the arguments; vectors become images again where the network is made for images."""
-    from bicoder.data_loader import DataLoader
-
-    return DataLoader(
-        args.dset,
-        batch_size=args.batch_size,
-        view=args.view,
-        data_dir=args.data_dir,
-        seed=args.seed,
-        mirror=args.mirror,
-        image_size=args.image_size,
-        flatten=None if args.network in ("auto", "mlp") else False,
-        download=not args.no_download,
-    )
-
-
-def complete(args, dataset):
-    """Fill in what the user left to the data set."""
-    args.epochs = dataset.epochs if args.epochs is None else args.epochs
-    if args.sigma is None and args.likelihood in ("gaussian", "laplace"):
-        args.sigma = dataset.sigma
-
-
-def build_model(args, loader):
-    """The `VAE` of the arguments, built for the loader's images, whose values are checked against its likelihood."""
-    from bicoder.coders import Decoder, Encoder
-    from bicoder.likelihoods import Likelihood
-    from bicoder.vae import VAE
-
-    likelihood = Likelihood.get(args.likelihood, **({} if args.sigma is None else {"sigma": args.sigma}))
-    likelihood.check(loader.training_images, f"{args.dset}: training images")
-    likelihood.check(loader.test_images, f"{args.dset}: test images")
-    encoder = Encoder(args.network, latent_dim=args.latent_dim)
-    vae = VAE(encoder, Decoder(args.network, likelihood=likelihood), seed=args.seed)
-    vae.build((None, *loader.training_images.shape[1:]))
-    return vae
-
-
-def describe(loader):
-    """What config.json says about the data."""
-    return {
-        "training_images": len(loader.training_images),
-        "test_images": len(loader.test_images),
-        "shape": list(loader.training_images.shape[1:]),
-        "image_shape": None if loader.image_shape is None else list(loader.image_shape),
-        "label_names": list(loader.label_names),
-    }
-
-
-def draw(args, vae, loader, history, folder):
-    """Write the pictures that were asked for; returns their paths."""
-    import numpy as np
-
-    from bicoder import plotting
-
-    name, rng = Path(args.dset).name, np.random.default_rng(args.seed)
-    written = []
-    if history.get("loss"):
-        written.append(plotting.curves(history, folder / "curve.png", f"{name}: the bound, in nats per image"))
-    if args.visualize_latent:
-        written.append(draw_latent(args, vae, loader, folder / "latent.png", rng))
-    if args.generate_from_prior:
-        images = vae.generate(args.num_images, seed=args.seed)
-        title = f"{name}: {args.num_images:,} images from the prior, mean of p(x|z) for z ~ p(z)"
-        written.append(plotting.image_grid(images, folder / "prior.png", title, loader.image_shape))
-    if args.generate_from_posterior:
-        chosen = rng.permutation(len(loader.test_images))[: args.num_images]
-        originals = loader.test_images[chosen]
-        images = vae.decode(vae.encode(originals).sample(args.seed)).mean
-        titles = (f"{name}: {len(chosen):,} test images x", "their reconstructions: mean of p(x|z) for z ~ q(z|x)")
-        written.append(plotting.side_by_side(originals, images, folder / "posterior.png", titles, loader.image_shape))
-    return written
-
-
-def draw_latent(args, vae, loader, path, rng):
-    """latent.png: the posterior means of test images in the plane."""
-    from bicoder import plotting
-    from bicoder.evaluation import nearest_neighbour_accuracy, posterior_means, tsne
-
-    chosen = rng.permutation(len(loader.test_images))[: args.latent_points]
-    codes = posterior_means(vae, loader.test_images[chosen])
-    labels = None if loader.test_labels is None else loader.test_labels[chosen]
-    accuracy = None if labels is None else nearest_neighbour_accuracy(codes, labels)
-    title = f"{Path(args.dset).name}: t-SNE of the posterior means of {len(chosen):,} test images"
-    if accuracy is not None:
-        title += f"\n10-NN accuracy in the {codes.shape[1]}-dimensional latent space {accuracy:.3f}"
-    return plotting.scatter(tsne(codes, args.seed), path, title, labels, loader.label_names)
-
-
-def report(args, vae, numbers, training, total):
-    """The short table at the end."""
-    per_dim = numbers["bits_per_dim"] / (numbers["distortion"] + numbers["rate"])
-    rows = {
-        "test -ELBO": numbers["distortion"] + numbers["rate"],
-        "distortion": numbers["distortion"],
-        "rate": numbers["rate"],
-    }
-    print(f"\n{'':<12}{'nats per image':>16}{'bits per dim':>16}")
-    for name, value in rows.items():
-        print(f"{name:<12}{value:>16.2f}{value * per_dim:>16.4f}")
-    if args.sigma == "learned":
-        print(f"learned sigma {math.exp(vae.decoder.likelihood.log_sigma()):.4f}")
-    each = f", {training / args.epochs:.2f} s each" if args.epochs else ""
-    print(f"{args.epochs} epochs in {training:.1f} s{each}; {total:.1f} s in all\n")

@@ -24,6 +24,8 @@ class BiCoder(Component, keras.layers.Layer):
 
     def __init__(self, network="auto", seed=None):
         super().__init__()
+        if isinstance(network, dict) and "class_name" in network:  # a layer of the user's, as Keras wrote it down
+            network = keras.saving.deserialize_keras_object(network)
         self.network = network if network == "auto" or self.is_layer(network) else Network.get(network)
         self.seed = seed
 
@@ -64,6 +66,7 @@ class BiCoder(Component, keras.layers.Layer):
                 f"{self.head.part_name()} {self.head.family().__name__.lower()} needs, received {tuple(received[1:])}"
             )
         if not self.head.built:
+            self.head.seed = self.seed
             self.head.build(received)
 
     def call(self, inputs, training=None):
@@ -89,7 +92,7 @@ class Encoder(BiCoder):
 
     def __init__(self, network="auto", latent_dim=None, posterior="diagonal_gaussian", seed=None):
         super().__init__(network, seed)
-        if latent_dim is None and self.is_layer(network):
+        if latent_dim is None and self.is_layer(self.network):
             raise UsageError("latent_dim: needed with a network of your own, received None")
         self.latent_dim = None if latent_dim is None else check_count("latent_dim", latent_dim)
         self.posterior = Posterior.get(posterior)

@@ -41,11 +41,9 @@ class Component(abc.ABC):  # noqa: B024 - its abstract methods are those of the 
 
     @classmethod
     def members(cls):
-        """name -> class, for every concrete class below this one."""
-        found = {}
+        """name -> class, for this class and all below it, without the abstract ones."""
+        found = {} if inspect.isabstract(cls) else {cls.part_name(): cls}
         for child in cls.__subclasses__():
-            if not inspect.isabstract(child):
-                found[child.part_name()] = child
             found |= child.members()
         return found
 
@@ -59,14 +57,14 @@ class Component(abc.ABC):  # noqa: B024 - its abstract methods are those of the 
         Raises:
             UsageError: no member has that name, or it does not take these arguments.
         """
-        if spec is None or isinstance(spec, cls.family()):
+        if spec is None or isinstance(spec, cls):
             return spec
         if isinstance(spec, dict) and "name" in spec:
             spec, arguments = spec["name"], {k: v for k, v in spec.items() if k != "name"} | arguments
-        members, family = cls.members(), snake_case(cls.family().__name__)
+        members, family = cls.members(), snake_case(cls.__name__)
         if not isinstance(spec, str) or spec not in members:
             raise UsageError(
-                f"{family}: expected one of {', '.join(sorted(members))} or an instance of {cls.family().__name__}, "
+                f"{family}: expected one of {', '.join(sorted(members))} or an instance of {cls.__name__}, "
                 f"received {spec!r}{suggestion(spec, members)}"
             )
         takes = inspect.signature(members[spec]).parameters
@@ -85,9 +83,13 @@ class Component(abc.ABC):  # noqa: B024 - its abstract methods are those of the 
 
 
 def plain(value):
-    """A part as its config, a tuple as a list; everything else as it is."""
+    """A part as its config, a Keras layer of the user's as Keras' own config, a tuple as a list; else as it is."""
     if isinstance(value, Component):
         return value.spec()
+    if hasattr(value, "get_config"):
+        import keras
+
+        return keras.saving.serialize_keras_object(value)
     return list(value) if isinstance(value, tuple) else value
 
 

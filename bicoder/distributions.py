@@ -75,9 +75,16 @@ class Gaussian(Distribution):
         return self.mean + self.scale * noise
 
     def log_prob(self, value):
+        return sum_event(self.elementwise(value), value, self.mean)
+
+    def elementwise(self, value):
+        """The log density of every element, not summed."""
         standardised = (value - self.mean) * ops.exp(-self.log_scale)
-        elementwise = -0.5 * (LOG_2PI + ops.square(standardised)) - self.log_scale
-        return sum_event(elementwise, value, self.mean)
+        return -0.5 * (LOG_2PI + ops.square(standardised)) - self.log_scale
+
+    def detached(self):
+        """The same distribution, through whose parameters no gradient flows."""
+        return Gaussian(ops.stop_gradient(self.mean), ops.stop_gradient(self.log_scale))
 
 
 class Laplace(Distribution):
@@ -133,3 +140,136 @@ class Bernoulli(Distribution):
 
     def log_prob(self, value):
         return sum_event(value * self.logits - ops.softplus(self.logits), value, self.logits)
+
+
+class FullGaussian(Distribution):
+    """A Gaussian with any covariance, Sigma = L L^T.
+
+    log p(x) = -d/2 log(2 pi) - sum(log diag(L)) - 1/2 |L^-1 (x - mean)|^2.
+
+    Args:
+        mean: tensor (batch, d).
+        scale_tril: L, lower triangular with a positive diagonal, tensor (batch, d, d).
+    """
+
+    def __init__(self, mean, scale_tril):
+        self._mean = ops.convert_to_tensor(mean)
+        self.scale_tril = ops.convert_to_tensor(scale_tril, dtype=self._mean.dtype)
+
+    @property
+    def mean(self):
+        return self._mean
+
+    def detached(self):
+        """The same distribution, through whose parameters no gradient flows."""
+        return FullGaussian(ops.stop_gradient(self.mean), ops.stop_gradient(self.scale_tril))
+
+    def log_diagonal(self):
+        """log of the diagonal of L, (batch, d)."""
+        return ops.log(ops.diagonal(self.scale_tril, axis1=-2, axis2=-1))
+
+    def sample(self, seed=None, num_samples=None):
+        noise = keras.random.normal(draw_shape(self.mean, num_samples), dtype=self.mean.dtype, seed=seed)
+        return self.mean + ops.einsum("bij,...bj->...bi", self.scale_tril, noise)
+
+    def log_prob(self, value):
+        # The samples become columns, so that every triangle is solved once for all of them.
+        d = self.mean.shape[-1]
+        leading = ops.shape(value)[:-1]
+        columns = ops.transpose(ops.reshape(value - self.mean, (-1, *ops.shape(self.mean))), (1, 2, 0))
+        standardised = ops.solve_triangular(self.scale_tril, columns, lower=True)  # (batch, d, samples)
+        squares = ops.reshape(ops.transpose(ops.sum(ops.square(standardised), axis=1)), leading)
+        return -0.5 * (d * LOG_2PI + squares) - ops.sum(self.log_diagonal(), axis=-1)
+
+
+class ContinuousBernoulli(Distribution):
+    """Independent continuous Bernoulli variables on [0, 1] (Loaiza-Ganem & Cunningham 2019).
+
+    log p(x) = x * logit - log((e^logit - 1) / logit), summed over the elements. The normaliser is even in the logit but
+    for logit / 2, and computed as logit / 2 + log(sinh(logit / 2) / (logit / 2)), which is stable at p = 0.5.
+
+    Args:
+        logits: log(p / (1 - p)), tensor (batch, ...); the mean is not p.
+    """
+
+    small = 1.0  # below, the series is more exact than the formula
+
+    def __init__(self, logits):
+        self.logits = ops.convert_to_tensor(logits)
+
+    def _large(self):
+        """(|logit| < small, |logit| where it is not, else 1): what the formulae can be given without harm."""
+        size = ops.abs(self.logits)
+        return size < self.small, ops.where(size < self.small, 1.0, size)
+
+    def log_normaliser(self):
+        """log((e^logit - 1) / logit), element by element."""
+        is_small, size = self._large()
+        formula = 0.5 * size + ops.log1p(-ops.exp(-size)) - ops.log(size)
+        square = ops.square(ops.where(is_small, self.logits, 0.0))
+        series = square / 24.0 - ops.square(square) / 2880.0 + square * ops.square(square) / 181440.0
+        return 0.5 * self.logits + ops.where(is_small, series, formula)
+
+    @property
+    def mean(self):
+        is_small, size = self._large()
+        formula = ops.sign(self.logits) * (0.5 / ops.tanh(0.5 * size) - 1.0 / size)
+        inner = ops.where(is_small, self.logits, 0.0)
+        square = ops.square(inner)
+        series = inner * (1.0 / 12.0 - square / 720.0 + ops.square(square) / 30240.0)
+        return 0.5 + ops.where(is_small, series, formula)
+
+    def sample(self, seed=None, num_samples=None):
+        # The inverse distribution function for -|logit|, mirrored where the logit is positive.
+        shape = draw_shape(self.logits, num_samples)
+        uniform = keras.random.uniform(shape, dtype=self.logits.dtype, seed=seed)
+        size = ops.maximum(ops.abs(self.logits), 1e-4)  # at 1e-4, uniform to within float32
+        drawn = ops.clip(-ops.log1p(uniform * ops.expm1(-size)) / size, 0.0, 1.0)
+        return ops.where(self.logits > 0, 1.0 - drawn, drawn)
+
+    def log_prob(self, value):
+        return sum_event(value * self.logits - self.log_normaliser(), value, self.logits)
+
+
+class DiscretizedLogistic(Distribution):
+    """Independent logistic variables, rounded to `levels` grey values (Kingma et al. 2016, Salimans et al. 2017).
+
+    P(x) = F(x + h) - F(x - h) for x = k / (levels - 1) and h half a step, F the logistic distribution function; the
+    lowest value takes all below, the highest all above. An exact probability: the sum over all values is one.
+
+    Args:
+        mean: location, tensor (batch, ...), in the units of x, [0, 1].
+        log_scale: log of the logistic scale, tensor that broadcasts to `mean`.
+        levels: grey values, 256 for 8-bit pixels.
+    """
+
+    def __init__(self, mean, log_scale, levels=256):
+        self.location = ops.convert_to_tensor(mean)
+        self.log_scale = ops.convert_to_tensor(log_scale, dtype=self.location.dtype)
+        self.levels = levels
+
+    @property
+    def mean(self):
+        """E[x] = integral of P(X > t) over [0, 1], to within half a grey value."""
+        rate = ops.exp(-self.log_scale)
+        above, below = ops.softplus(self.location * rate), ops.softplus((self.location - 1.0) * rate)
+        return (above - below) / rate
+
+    def sample(self, seed=None, num_samples=None):
+        shape = draw_shape(self.location, num_samples)
+        uniform = keras.random.uniform(shape, 1e-7, 1.0 - 1e-7, dtype=self.location.dtype, seed=seed)
+        logistic = self.location + ops.exp(self.log_scale) * (ops.log(uniform) - ops.log1p(-uniform))
+        return ops.round(ops.clip(logistic, 0.0, 1.0) * (self.levels - 1)) / (self.levels - 1)
+
+    def log_prob(self, value):
+        rate = ops.exp(-self.log_scale)
+        half = 0.5 / (self.levels - 1)
+        upper = (value - self.location + half) * rate
+        lower = (value - self.location - half) * rate
+        # log(F(u) - F(l)) = log F(u) + log(1 - F(l)) + log(1 - e^(l - u)), each of which is stable.
+        log_upper = ops.where(value > 1.0 - half, 0.0, -ops.softplus(-upper))
+        log_lower = ops.where(value < half, 0.0, -ops.softplus(lower))
+        inside = ops.logical_and(value >= half, value <= 1.0 - half)
+        width = ops.where(inside, 2.0 * half * rate, 1.0)
+        log_width = ops.where(inside, ops.log(-ops.expm1(-width)), 0.0)
+        return sum_event(log_upper + log_lower + log_width, value, self.location)

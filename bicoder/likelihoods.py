@@ -4,18 +4,24 @@ import abc
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from bicoder.component import Component
-from bicoder.distributions import Bernoulli, Gaussian, Laplace
+from bicoder.distributions import Bernoulli, ContinuousBernoulli, DiscretizedLogistic, Gaussian, Laplace
 from bicoder.errors import DataError, UsageError
 
 
 class Likelihood(Component, keras.layers.Layer):
     """p(x|z), given the raw output of a network; it may own weights (one learned sigma)."""
 
-    # Values that x can take; both ends are allowed, and only the ends where `two_valued`.
-    low, high, two_valued = -math.inf, math.inf, False
+    # Values that x can take, both ends among them; with `levels`, only so many, evenly spaced from 0 to 1.
+    low: float = -math.inf
+    high: float = math.inf
+    levels: int | None = None
+
+    # Set by the decoder before the likelihood is built: where its initial weights come from.
+    seed: int | None = None
 
     def __init__(self):
         # Densities stay in float32 where a mixed-precision policy makes the networks float16.
@@ -31,9 +37,13 @@ class Likelihood(Component, keras.layers.Layer):
 
     def check(self, x, name="data"):
         """Raise `DataError` where the array `x` has values of density zero under this likelihood."""
-        outside = (x != 0) & (x != 1) if self.two_valued else (x < self.low) | (x > self.high)
+        outside = (x < self.low) | (x > self.high)
+        expected = f"values in [{self.low:g}, {self.high:g}]"
+        if self.levels:
+            steps = x * np.float32(self.levels - 1)
+            outside |= np.abs(steps - np.round(steps)) > 1e-2
+            expected = "only 0 and 1" if self.levels == 2 else f"{self.levels} grey values, k/{self.levels - 1}"
         if outside.any():
-            expected = "only 0 and 1" if self.two_valued else f"values in [{self.low:g}, {self.high:g}]"
             first = tuple(int(i[0]) for i in outside.nonzero())
             raise DataError(
                 f"{name}: the {self.part_name()} likelihood expects {expected}, received {int(outside.sum())} other "
@@ -52,6 +62,11 @@ def check_sigma(sigma):
     if not 0.0 < value < math.inf:
         raise UsageError(f"sigma: expected a positive number or 'learned', received {sigma!r}")
     return value
+
+
+def above(value, floor):
+    """A soft floor: `value` far above it, never below; the gradient does not vanish, so that a scale can rise again."""
+    return floor + ops.softplus(value - floor)
 
 
 class _ScaledLikelihood(Likelihood):
@@ -81,9 +96,7 @@ class _ScaledLikelihood(Likelihood):
         """log(sigma), a scalar."""
         if self.sigma != "learned":
             return math.log(self.sigma)
-        # A soft floor: the gradient never vanishes, so sigma can rise again.
-        floor = math.log(self.smallest)
-        return floor + ops.softplus(ops.convert_to_tensor(self.raw_log_sigma) - floor)
+        return above(ops.convert_to_tensor(self.raw_log_sigma), math.log(self.smallest))
 
 
 class GaussianLikelihood(_ScaledLikelihood):
@@ -100,13 +113,103 @@ class LaplaceLikelihood(_ScaledLikelihood):
         return Laplace(raw, self.log_sigma() - 0.5 * math.log(2.0))
 
 
+class PerPixelGaussianLikelihood(Likelihood):
+    """Gaussian pixels, each with a mean and a sigma of its own from the network; sigma stays above 0.001."""
+
+    def num_outputs(self, channels):
+        return 2 * channels
+
+    def call(self, raw):
+        mean, log_scale = ops.split(raw, 2, axis=-1)
+        return Gaussian(mean, above(log_scale, math.log(1e-3)))
+
+
+class OptimalGaussianLikelihood(Likelihood):
+    """Gaussian pixels with the sigma that is best for the batch, its root mean squared error (Rybkin et al. 2021).
+
+    While training, sigma^2 is the mean squared error of the batch, and a running average of it is kept. Everything else
+    uses the kept one, so that a density of test images does not look at test images.
+
+    Args:
+        momentum: of the running average.
+    """
+
+    def __init__(self, momentum=0.99):
+        super().__init__()
+        self.momentum = momentum
+
+    def build(self, input_shape):
+        self.variance = self.add_weight(shape=(), initializer="ones", trainable=False, name="variance")
+        self.seen = self.add_weight(shape=(), initializer="zeros", trainable=False, name="seen")
+
+    def num_outputs(self, channels):
+        return channels
+
+    def log_sigma(self):
+        """log of the kept sigma, a scalar."""
+        return 0.5 * ops.log(ops.maximum(ops.convert_to_tensor(self.variance), 1e-6))
+
+    def keep(self, mean_square):
+        """Move the running average towards the mean squared error of a batch; the first batch sets it."""
+        momentum = ops.where(self.seen > 0.0, self.momentum, 0.0)
+        self.variance.assign(momentum * self.variance + (1.0 - momentum) * mean_square)
+        self.seen.assign(1.0)
+
+    def call(self, raw, training=None):
+        return OptimalGaussian(raw, self.keep) if training else Gaussian(raw, self.log_sigma())
+
+
+class OptimalGaussian(Gaussian):
+    """Gaussians of one sigma that is found when the value is there: the root mean squared error.
+
+    Args:
+        mean: tensor (..., batch, ...).
+        keep: function that is told the mean squared error.
+    """
+
+    def __init__(self, mean, keep):
+        super().__init__(mean, 0.0)
+        self.keep = keep
+
+    def log_prob(self, value):
+        mean_square = ops.maximum(ops.mean(ops.square(value - self.mean)), 1e-6)
+        self.keep(ops.stop_gradient(mean_square))
+        return Gaussian(self.mean, 0.5 * ops.log(mean_square)).log_prob(value)
+
+
 class BernoulliLikelihood(Likelihood):
     """Binary pixels: the network's output is the logit of p(x = 1)."""
 
-    low, high, two_valued = 0.0, 1.0, True
+    low, high, levels = 0.0, 1.0, 2
 
     def num_outputs(self, channels):
         return channels
 
     def call(self, raw):
         return Bernoulli(raw)
+
+
+class ContinuousBernoulliLikelihood(Likelihood):
+    """Pixels anywhere in [0, 1], with the Bernoulli's shape and its normaliser (Loaiza-Ganem & Cunningham 2019)."""
+
+    low, high = 0.0, 1.0
+
+    def num_outputs(self, channels):
+        return channels
+
+    def call(self, raw):
+        return ContinuousBernoulli(raw)
+
+
+class DiscretizedLogisticLikelihood(Likelihood):
+    """8-bit pixels: exact probabilities of 256 grey values, location and scale of each from the network."""
+
+    low, high, levels = 0.0, 1.0, 256
+
+    def num_outputs(self, channels):
+        return 2 * channels
+
+    def call(self, raw):
+        mean, log_scale = ops.split(raw, 2, axis=-1)
+        # Far below a grey value's width, a smaller scale changes nothing but the gradients.
+        return DiscretizedLogistic(mean, above(log_scale, -8.0), self.levels)

@@ -1,26 +1,57 @@
 """Objectives: lower bounds on log p(x), computed from the terms of Equation 1."""
 
 import abc
+import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
 from bicoder.component import Component
-from bicoder.errors import check_count
+from bicoder.distributions import Gaussian
+from bicoder.errors import UsageError, check_count
 
 
 class Terms(NamedTuple):
-    """What an objective is made of; tensors in nats, with K samples of z for every example."""
+    """What an objective is made of: K samples z of q(z|x) for every example, and log densities in nats."""
 
     log_px: Any  # log p(x|z), (K, batch)
     log_pz: Any  # log p(z), (K, batch)
     log_qz: Any  # log q(z|x), (K, batch)
-    kl: Any  # KL[q(z|x) || p(z)], (batch,): exact where it is known, else the mean of log_qz - log_pz
+    kl: Any  # KL[q(z|x) || p(z)], (batch, latent) or (batch, 1): exact where known, else the mean of log_qz - log_pz
+    z: Any  # (K, batch, latent)
+    q: Any  # q(z|x), a `Distribution`
+    prior: Any  # p(z), a `Prior`
+    noise: Any  # the model's seed generator
+    training: bool
+    at: Callable  # function (z, q) -> the terms at other samples
+
+    @property
+    def log_weights(self):
+        """log w = log p(x, z) - log q(z|x), (K, batch)."""
+        return self.log_px + self.log_pz - self.log_qz
+
+    @property
+    def elbo(self):
+        """E_q[log p(x|z)] - KL[q(z|x) || p(z)], (batch,)."""
+        return ops.mean(self.log_px, axis=0) - ops.sum(self.kl, axis=-1)
+
+
+def log_mean_exp(x, axis):
+    """log of the mean of exp(x) along an axis, without overflow."""
+    return ops.logsumexp(x, axis=axis) - math.log(x.shape[axis])
+
+
+def check_number(name, value, least=0.0):
+    """`value` as a float, where it is a finite number from `least`."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < math.inf:
+        raise UsageError(f"{name}: expected a number from {least:g}, received {value!r}")
+    return float(value)
 
 
 class Objective(Component, keras.layers.Layer):
-    """A bound that training makes larger; a schedule it owns is a weight, so that it can change while training."""
+    """What training makes larger; a schedule it owns is a variable, so that it can change while training."""
 
     # Samples of z that are drawn for every example.
     num_samples = 1
@@ -34,7 +65,7 @@ class Objective(Component, keras.layers.Layer):
 
 
 class ELBO(Objective):
-    """The evidence lower bound, L = E_q(z|x)[log p(x|z)] - KL[q(z|x) || p(z)] (Kingma & Welling 2014, equation 3).
+    """The evidence lower bound, E_q(z|x)[log p(x|z)] - KL[q(z|x) || p(z)] (Kingma & Welling 2014, equation 3).
 
     Args:
         num_samples: samples of z over which log p(x|z) is averaged.
@@ -45,4 +76,309 @@ class ELBO(Objective):
         self.num_samples = check_count("num_samples", num_samples)
 
     def bound(self, terms):
-        return ops.mean(terms.log_px, axis=0) - terms.kl
+        return terms.elbo
+
+
+class BetaELBO(Objective):
+    """E[log p(x|z)] - beta KL (Higgins et al. 2017), where beta may follow a schedule, with free bits.
+
+    With free bits, a dimension's KL, averaged over the batch, counts only above `free_bits` (Kingma et al. 2016).
+
+    Args:
+        beta: weight of the rate, or the value that a schedule ends with.
+        schedule: "constant"; "linear", from 0 to beta in `steps` (Bowman et al. 2016); "cyclical", `cycles` times a
+            linear rise over half a cycle and a rest (Fu et al. 2019). `constant` leaves the variable `beta` to you.
+        steps: of the optimizer that the schedule takes, all cycles together.
+        cycles: of "cyclical".
+        free_bits: in nats, for every dimension where the KL factorises, else for all.
+    """
+
+    schedules = ("constant", "linear", "cyclical")
+
+    def __init__(self, beta=1.0, schedule="constant", steps=10_000, cycles=4, free_bits=0.0):
+        super().__init__()
+        if schedule not in self.schedules:
+            raise UsageError(f"schedule: expected one of {', '.join(self.schedules)}, received {schedule!r}")
+        self.final, self.schedule = check_number("beta", beta), schedule
+        self.steps, self.cycles = check_count("steps", steps), check_count("cycles", cycles)
+        self.free_bits = check_number("free_bits", free_bits)
+        start = self.final if schedule == "constant" else 0.0
+        self.beta = self.add_weight(
+            shape=(), initializer=keras.initializers.Constant(start), trainable=False, name="beta"
+        )
+        self.step = self.add_weight(shape=(), initializer="zeros", trainable=False, name="step")
+
+    def get_config(self):
+        return super().get_config() | {"beta": self.final}
+
+    def advance(self):
+        """Move beta to where the schedule is at the next step."""
+        if self.schedule == "linear":
+            self.beta.assign(self.final * ops.minimum(self.step / self.steps, 1.0))
+        if self.schedule == "cyclical":
+            cycle = ops.mod(self.step * self.cycles / self.steps, 1.0)
+            value = ops.where(self.step < self.steps, ops.minimum(2.0 * cycle, 1.0), 1.0)
+            self.beta.assign(self.final * value)
+        self.step.assign_add(1.0)
+
+    def bound(self, terms):
+        if terms.training:
+            self.advance()
+        kl = terms.kl
+        if self.free_bits:
+            # The minimum is over the mean of the batch; the rest of the gradient goes to the examples as they are.
+            counted = ops.cast(ops.mean(kl, axis=0) > self.free_bits, kl.dtype)
+            kl = counted * kl + (1.0 - counted) * self.free_bits
+        return ops.mean(terms.log_px, axis=0) - self.beta * ops.sum(kl, axis=-1)
+
+
+class CapacityELBO(Objective):
+    """E[log p(x|z)] - gamma |KL - C|, where the capacity C rises linearly while training (Burgess et al. 2018).
+
+    Args:
+        gamma: weight of the difference.
+        capacity: C at the end, in nats.
+        steps: of the optimizer until then.
+    """
+
+    def __init__(self, gamma=100.0, capacity=25.0, steps=10_000):
+        super().__init__()
+        self.gamma, self.steps = check_number("gamma", gamma), check_count("steps", steps)
+        self.final = check_number("capacity", capacity)
+        self.capacity = self.add_weight(shape=(), initializer="zeros", trainable=False, name="capacity")
+        self.step = self.add_weight(shape=(), initializer="zeros", trainable=False, name="step")
+
+    def get_config(self):
+        return super().get_config() | {"capacity": self.final}
+
+    def bound(self, terms):
+        if terms.training:
+            self.capacity.assign(self.final * ops.minimum(self.step / self.steps, 1.0))
+            self.step.assign_add(1.0)
+        return ops.mean(terms.log_px, axis=0) - self.gamma * ops.abs(ops.sum(terms.kl, axis=-1) - self.capacity)
+
+
+class IWAE(Objective):
+    """The importance-weighted bound, log 1/K sum_k w_k with w = p(x, z) / q(z|x) (Burda et al. 2016).
+
+    Args:
+        num_samples: K; 1 gives the ELBO.
+    """
+
+    def __init__(self, num_samples=5):
+        super().__init__()
+        self.num_samples = check_count("num_samples", num_samples)
+
+    def bound(self, terms):
+        return log_mean_exp(terms.log_weights, axis=0)
+
+
+class MIWAE(Objective):
+    """The average of M importance-weighted bounds of K samples each (Rainforth et al. 2018).
+
+    Args:
+        bounds: M.
+        samples: K.
+    """
+
+    def __init__(self, bounds=4, samples=4):
+        super().__init__()
+        self.bounds, self.samples = check_count("bounds", bounds), check_count("samples", samples)
+        self.num_samples = bounds * samples
+
+    def bound(self, terms):
+        log_weights = ops.reshape(terms.log_weights, (self.bounds, self.samples, -1))
+        return ops.mean(log_mean_exp(log_weights, axis=1), axis=0)
+
+
+class CIWAE(Objective):
+    """beta ELBO + (1 - beta) IWAE, both from the same samples (Rainforth et al. 2018).
+
+    Args:
+        beta: in [0, 1].
+        num_samples: K.
+    """
+
+    def __init__(self, beta=0.5, num_samples=5):
+        super().__init__()
+        self.beta, self.num_samples = check_number("beta", beta), check_count("num_samples", num_samples)
+        if self.beta > 1.0:
+            raise UsageError(f"beta: expected a number in [0, 1], received {beta!r}")
+
+    def bound(self, terms):
+        elbo = ops.mean(terms.log_weights, axis=0)
+        return self.beta * elbo + (1.0 - self.beta) * log_mean_exp(terms.log_weights, axis=0)
+
+
+class Dreg(Objective):
+    """The importance-weighted bound with the doubly reparameterised gradient, of less noise (Tucker et al. 2019).
+
+    The value is that of `IWAE`. The decoder's gradient is sum_k v_k d log w_k, with v the normalised weights; the
+    encoder's is sum_k v_k^2 d log w_k / dz dz, through the samples alone. It needs a posterior that can be detached
+    from its parameters: a Gaussian.
+
+    Args:
+        num_samples: K.
+    """
+
+    def __init__(self, num_samples=5):
+        super().__init__()
+        self.num_samples = check_count("num_samples", num_samples)
+
+    def bound(self, terms):
+        if not hasattr(terms.q, "detached"):
+            raise UsageError(f"objective dreg: expected a Gaussian posterior, received {type(terms.q).__name__}")
+        log_weights = ops.stop_gradient(terms.log_weights)
+        weights = ops.softmax(log_weights, axis=0)
+        # The same z, whose gradient is multiplied by v on its way back: with the v of the sum, v^2.
+        still = ops.stop_gradient(terms.z)
+        z = still + weights[..., None] * (terms.z - still)
+        surrogate = ops.sum(weights * terms.at(z, terms.q.detached()).log_weights, axis=0)
+        return surrogate + ops.stop_gradient(log_mean_exp(log_weights, axis=0) - surrogate)
+
+
+def stratified_log_weights(batch, data_size):
+    """Log weights (batch, batch) of minibatch-stratified sampling (Chen et al. 2018, appendix C).
+
+    In row i, the code of image i itself, on the diagonal, has 1/N; one other has (N - M) / (N M), and the rest 1/M, for
+    M = batch - 1. Every row adds up to one.
+    """
+    count = ops.cast(batch, "float32")
+    others = ops.maximum(count - 1.0, 1.0)
+    size = count if data_size is None else ops.maximum(ops.cast(data_size, "float32"), count)
+    own = ops.eye(batch)
+    next_one = ops.roll(own, 1, axis=1) * (1.0 - own)
+    own_weight = ops.where(count > 1.0, 1.0 / size, 1.0)
+    weights = own * own_weight + next_one * (size - others) / (size * others) + (1.0 - own - next_one) / others
+    return ops.log(weights)
+
+
+def total_correlation_terms(z, q, log_pz, log_qz, data_size):
+    """The KL in three terms, (batch,) each, which add up to log q(z|x) - log p(z) (Chen et al. 2018, equation 2).
+
+    Args:
+        z: one code for every image, (batch, latent).
+        q: their posterior, a `Gaussian`.
+        log_pz, log_qz: log p(z) and log q(z|x), (batch,).
+        data_size: images in the data set; None takes the batch for the data.
+    Returns:
+        mutual information, total correlation, dimension-wise KL.
+    """
+    pairs = Gaussian(q.mean[None], q.log_scale[None]).elementwise(z[:, None])  # of code i under posterior j
+    log_weights = stratified_log_weights(ops.shape(z)[0], data_size)
+    log_q = ops.logsumexp(log_weights + ops.sum(pairs, axis=-1), axis=1)
+    log_q_dimensions = ops.sum(ops.logsumexp(log_weights[..., None] + pairs, axis=1), axis=-1)
+    return log_qz - log_q, log_q - log_q_dimensions, log_q_dimensions - log_pz
+
+
+class BetaTC(Objective):
+    """E[log p(x|z)] - alpha MI - beta TC - gamma KL of the dimensions (beta-TCVAE, Chen et al. 2018).
+
+    Args:
+        beta: weight of the total correlation.
+        alpha: weight of the mutual information of x and z.
+        gamma: weight of the dimension-wise KL.
+        data_size: images in the data set, for the estimate of q(z); None takes the batch for the data.
+    """
+
+    def __init__(self, beta=6.0, alpha=1.0, gamma=1.0, data_size=None):
+        super().__init__()
+        self.beta, self.alpha, self.gamma = (
+            check_number(name, value) for name, value in (("beta", beta), ("alpha", alpha), ("gamma", gamma))
+        )
+        self.data_size = None if data_size is None else check_count("data_size", data_size)
+
+    def bound(self, terms):
+        check_gaussian("beta_tc", terms.q)
+        mutual, total, dimensions = total_correlation_terms(
+            terms.z[0], terms.q, terms.log_pz[0], terms.log_qz[0], self.data_size
+        )
+        return terms.log_px[0] - self.alpha * mutual - self.beta * total - self.gamma * dimensions
+
+
+def check_gaussian(objective, q):
+    """Some objectives need the parameters of a diagonal Gaussian."""
+    if not isinstance(q, Gaussian):
+        raise UsageError(f"objective {objective}: expected a diagonal Gaussian posterior, received {type(q).__name__}")
+
+
+class DIPVAE(Objective):
+    """ELBO - off sum_{i != j} C_ij^2 - diagonal sum_i (C_ii - 1)^2 (DIP-VAE, Kumar et al. 2018).
+
+    C is the covariance over the batch of the posterior means (kind 1), to which kind 2 adds the mean of the posterior's
+    own covariances.
+
+    Args:
+        kind: 1 or 2.
+        off: weight of the entries off the diagonal.
+        diagonal: weight of the diagonal.
+    """
+
+    def __init__(self, kind=1, off=10.0, diagonal=100.0):
+        super().__init__()
+        if kind not in (1, 2):
+            raise UsageError(f"kind: expected 1 or 2, received {kind!r}")
+        self.kind, self.off, self.diagonal = kind, check_number("off", off), check_number("diagonal", diagonal)
+
+    def bound(self, terms):
+        check_gaussian("dipvae", terms.q)
+        centred = terms.q.mean - ops.mean(terms.q.mean, axis=0)
+        batch = ops.cast(ops.shape(centred)[0], centred.dtype)
+        covariance = ops.matmul(ops.transpose(centred), centred) / batch
+        eye = ops.eye(terms.q.mean.shape[-1])
+        if self.kind == 2:
+            covariance = covariance + eye * ops.mean(ops.square(terms.q.scale), axis=0)
+        outside = ops.sum(ops.square(covariance * (1.0 - eye)))
+        inside = ops.sum(ops.square(covariance * eye - eye))
+        return terms.elbo - self.off * outside - self.diagonal * inside
+
+
+def kernel(a, b):
+    """Inverse multiquadratics of seven widths, summed: (n, d), (m, d) -> (n, m) (Tolstikhin et al. 2018)."""
+    squares = ops.sum(ops.square(a[:, None] - b[None]), axis=-1)
+    base = 2.0 * a.shape[-1]
+    return sum(s * base / (s * base + squares) for s in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0))
+
+
+def mmd(a, b):
+    """The squared maximum mean discrepancy of two samples (n, d), without bias (Gretton et al. 2012, lemma 6)."""
+    count = ops.cast(ops.shape(a)[0], "float32")
+    pairs = ops.maximum(count * (count - 1.0), 1.0)
+    off_diagonal = 1.0 - ops.eye(ops.shape(a)[0])
+    within = ops.sum((kernel(a, a) + kernel(b, b)) * off_diagonal) / pairs
+    return within - 2.0 * ops.mean(kernel(a, b))
+
+
+class InfoVAE(Objective):
+    """E[log p(x|z)] - (1 - alpha) KL - (alpha + lambda - 1) MMD[q(z), p(z)] (InfoVAE, Zhao et al. 2019).
+
+    Args:
+        alpha: 1 leaves the KL out.
+        weight: lambda, in nats of one image.
+    """
+
+    def __init__(self, alpha=0.5, weight=100.0):
+        super().__init__()
+        self.alpha, self.weight = check_number("alpha", alpha), check_number("weight", weight)
+
+    def bound(self, terms):
+        z = terms.z[0]
+        distance = mmd(z, terms.prior.sample(ops.shape(z)[0], terms.noise))
+        rate = ops.sum(terms.kl, axis=-1)
+        return terms.log_px[0] - (1.0 - self.alpha) * rate - (self.alpha + self.weight - 1.0) * distance
+
+
+class WAE(Objective):
+    """E[log p(x|z)] - lambda MMD[q(z), p(z)] (WAE-MMD, Tolstikhin et al. 2018): no bound, but the bound is logged.
+
+    Args:
+        weight: lambda, in nats of one image.
+    """
+
+    def __init__(self, weight=100.0):
+        super().__init__()
+        self.weight = check_number("weight", weight)
+
+    def bound(self, terms):
+        z = terms.z[0]
+        return terms.log_px[0] - self.weight * mmd(z, terms.prior.sample(ops.shape(z)[0], terms.noise))

@@ -42,9 +42,10 @@ def to_unit_range(array, name, say=print):
                 f"at index {first}; remove these images or fill the gaps"
             )
     low, high = array.min(), array.max()
-    if array.dtype.kind == "f" and -ROUNDING <= low and high <= 1 + ROUNDING and (low < 0 or high > 1):
+    if array.dtype.kind == "f" and low >= -ROUNDING and high <= 1 + ROUNDING and (low < 0 or high > 1):
         array, low, high = np.clip(array, 0, 1), 0, 1
-    divisor = 255 if array.dtype == np.uint8 else 65535 if array.dtype == np.uint16 and high > 255 else 1
+    code = array.dtype.str[1:]  # without the order of its bytes
+    divisor = 255 if code == "u1" else 65535 if code == "u2" and high > 255 else 1
     if divisor == 1 and 1 < high <= 255:
         divisor = 255
         say(f"{name}: values up to {high:g} are taken as 0 to 255 and divided by 255.")

@@ -101,8 +101,11 @@ def side_by_side(originals, reconstructions, path, titles, image_shape=None):
 
 
 def middle(points):
-    """The point that is nearest to the median of all: it lies among them, also where they fall into two groups."""
-    return points[np.argmin(np.abs(points - np.median(points, axis=0)).sum(axis=1))]
+    """The point whose neighbours are nearest, where a label is among its own, also where they fall into groups."""
+    some = points[:1000]
+    distances = np.square(some[:, None] - some[None]).sum(axis=-1)
+    neighbours = min(len(some) - 1, max(1, len(some) // 10))
+    return some[np.argmin(np.partition(distances, neighbours, axis=1)[:, neighbours])]
 
 
 def scatter(points, path, title, labels=None, label_names=()):
@@ -135,7 +138,8 @@ def scatter(points, path, title, labels=None, label_names=()):
             text.set_bbox({"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1.5})
     axes.set_title(title, fontsize=11)
     # The axes of t-SNE have no unit and no direction: only who is near whom means something.
-    axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2", aspect="equal")
+    axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2")
+    axes.set_aspect("equal", adjustable="datalim")
     return save(figure, path)
 
 

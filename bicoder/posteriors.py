@@ -1,16 +1,24 @@
 """Posteriors: from the raw output of the encoder's network to the distribution q(z|x)."""
 
 import abc
+import itertools
+import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from bicoder.component import Component
-from bicoder.distributions import Gaussian
+from bicoder.distributions import Distribution, FullGaussian, Gaussian
+from bicoder.errors import check_count
+from bicoder.networks import glorot
 
 
 class Posterior(Component, keras.layers.Layer):
     """q(z|x), given the raw output of a network; it may own weights."""
+
+    # Set by the encoder before the posterior is built: where its initial weights come from.
+    seed: int | None = None
 
     def __init__(self):
         super().__init__(dtype="float32")
@@ -33,3 +41,142 @@ class DiagonalGaussianPosterior(Posterior):
     def call(self, raw):
         mean, log_var = ops.split(raw, 2, axis=-1)
         return Gaussian(mean, 0.5 * log_var)
+
+
+class FullGaussianPosterior(Posterior):
+    """q(z|x) = N(mu, L L^T); the network gives mu and the lower triangle L, its diagonal as a logarithm."""
+
+    def num_outputs(self, latent_dim):
+        return latent_dim + latent_dim * (latent_dim + 1) // 2
+
+    def call(self, raw):
+        # n = d + d (d + 1) / 2 for d dimensions.
+        d = (math.isqrt(9 + 8 * raw.shape[-1]) - 3) // 2
+        mean, log_diagonal, below = ops.split(raw, [d, 2 * d], axis=-1)
+        # Every entry of the triangle is picked from [entries below the diagonal, 0] by its place.
+        places = np.full((d, d), d * (d - 1) // 2)
+        places[np.tril_indices(d, -1)] = np.arange(d * (d - 1) // 2)
+        padded = ops.pad(below, [(0, 0), (0, 1)])
+        triangle = ops.reshape(ops.take(padded, places.ravel(), axis=-1), (-1, d, d))
+        return FullGaussian(mean, triangle + ops.exp(log_diagonal)[:, :, None] * np.eye(d, dtype="float32"))
+
+
+class IAFPosterior(Posterior):
+    """A diagonal Gaussian, then steps of an inverse autoregressive flow conditioned on x (Kingma et al. 2016).
+
+    z_t = s_t * z_{t-1} + (1 - s_t) * m_t, where m_t and s_t in (0, 1) for dimension i are functions of the dimensions
+    before i (the order turns around with every step) and of a context from the encoder, which enters every step;
+    log q(z_T|x) = log N(z_0; mu, diag(sigma^2)) - sum_t sum_i log s_t,i.
+
+    Args:
+        steps: of the flow.
+        hidden: width of the one hidden layer of each step's autoregressive network.
+        context: numbers the encoder gives each step's network.
+    """
+
+    def __init__(self, steps=4, hidden=128, context=32):
+        super().__init__()
+        self.steps = check_count("steps", steps)
+        self.hidden = check_count("hidden", hidden)
+        self.context = check_count("context", context)
+        self.flow = [AutoregressiveNetwork(hidden) for _ in range(steps)]
+
+    def num_outputs(self, latent_dim):
+        return 2 * latent_dim + self.context
+
+    def build(self, input_shape):
+        latent_dim = (input_shape[-1] - self.context) // 2
+        initialisers = glorot(self.seed)
+        for network in self.flow:
+            network.initialisers = initialisers
+            network.build([(None, latent_dim), (None, self.context)])
+
+    def call(self, raw):
+        d = (raw.shape[-1] - self.context) // 2
+        mean, log_var, context = ops.split(raw, [d, 2 * d], axis=-1)
+        return InverseAutoregressive(Gaussian(mean, 0.5 * log_var), self.flow, context)
+
+
+class AutoregressiveNetwork(keras.layers.Layer):
+    """m_i and the logit of s_i from the dimensions before i and a context: a masked layer (MADE, Germain et al. 2015).
+
+    Args:
+        hidden: width of the hidden layer.
+    """
+
+    def __init__(self, hidden):
+        super().__init__(dtype="float32")
+        self.hidden = hidden
+        self.initialisers = glorot(None)
+
+    def build(self, input_shape):
+        (*_, d), (*_, context) = input_shape
+        # Hidden unit h may see dimensions 0..degree(h), output i only hidden units of degree < i.
+        degrees = np.arange(self.hidden) % max(d - 1, 1)
+        self.mask_in = (np.arange(d)[:, None] <= degrees).astype("float32")
+        self.mask_out = (degrees[:, None] < np.arange(d)).astype("float32")
+        first, second, third, fourth = itertools.islice(self.initialisers, 4)
+        self.kernel_in = self.add_weight(shape=(d, self.hidden), initializer=first, name="kernel_in")
+        self.kernel_context = self.add_weight(shape=(context, self.hidden), initializer=second, name="kernel_context")
+        self.bias = self.add_weight(shape=(self.hidden,), initializer="zeros", name="bias")
+        self.kernel_shift = self.add_weight(shape=(self.hidden, d), initializer=third, name="kernel_shift")
+        self.kernel_gate = self.add_weight(shape=(self.hidden, d), initializer=fourth, name="kernel_gate")
+        self.bias_shift = self.add_weight(shape=(d,), initializer="zeros", name="bias_shift")
+        # s starts near one: the flow begins as the identity, as the paper advises.
+        self.bias_gate = self.add_weight(shape=(d,), initializer=keras.initializers.Constant(2.0), name="bias_gate")
+
+    def call(self, inputs):
+        z, context = inputs
+        seen = ops.matmul(z, self.kernel_in * self.mask_in) + ops.matmul(context, self.kernel_context)
+        hidden = ops.elu(seen + self.bias)
+        shift = ops.matmul(hidden, self.kernel_shift * self.mask_out) + self.bias_shift
+        return shift, ops.matmul(hidden, self.kernel_gate * self.mask_out) + self.bias_gate
+
+
+class InverseAutoregressive(Distribution):
+    """The distribution of `IAFPosterior`: fast to sample with its density, slow in the density of other values.
+
+    Args:
+        base: `Gaussian` with parameters (batch, d).
+        flow: the networks of the steps.
+        context: tensor (batch, context).
+    """
+
+    # Samples whose average stands for the mean, which has no closed form; drawn with a seed that never changes.
+    mean_samples = 64
+
+    def __init__(self, base, flow, context):
+        self.base, self.flow, self.context = base, flow, context
+        self._drawn = (None, None)  # the last sample, and its log density
+
+    @property
+    def mean(self):
+        return ops.mean(self.sample(seed=0, num_samples=self.mean_samples), axis=0)
+
+    def sample(self, seed=None, num_samples=None):
+        z = self.base.sample(seed, num_samples)
+        log_q = self.base.log_prob(z)
+        for network in self.flow:
+            shift, gate = network([z, self.context])
+            z = ops.sigmoid(gate) * z + ops.sigmoid(-gate) * shift
+            log_q = log_q + ops.sum(ops.softplus(-gate), axis=-1)  # -log s
+            z = ops.flip(z, axis=-1)
+        self._drawn = (z, log_q)
+        return z
+
+    def log_prob(self, value):
+        drawn, log_q = self._drawn
+        if value is drawn:
+            return log_q
+        z = ops.convert_to_tensor(value)
+        log_s = 0.0
+        for network in reversed(self.flow):
+            target = ops.flip(z, axis=-1)
+            z = target
+            # Dimension i is right once those before it are: after d rounds, all are.
+            for _ in range(target.shape[-1]):
+                shift, gate = network([z, self.context])
+                z = (target - ops.sigmoid(-gate) * shift) / ops.sigmoid(gate)
+            _, gate = network([z, self.context])
+            log_s = log_s + ops.sum(ops.softplus(-gate), axis=-1)
+        return self.base.log_prob(z) + log_s

@@ -15,7 +15,7 @@ CONFIG, WEIGHTS, METRICS = "config.json", "model.weights.h5", "metrics.csv"
 
 
 def new_folder(dset, run_dir=None, overwrite=False):
-    """Make the folder of a new run: `run_dir`, or runs/<dset>-<time>/.
+    """The folder of a new run, not made yet: `run_dir`, or runs/<dset>-<time>/.
 
     Raises:
         UsageError: `run_dir` holds a run already, and it may not be overwritten.
@@ -31,10 +31,6 @@ def new_folder(dset, run_dir=None, overwrite=False):
         folder = Path(run_dir)
         if (folder / CONFIG).exists() and not overwrite:
             raise UsageError(f"run_dir: {folder} holds a run already; choose another folder, or add --overwrite")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"run_dir: {folder} cannot be made: {error.strerror or error}") from error
     return folder
 
 
@@ -47,7 +43,7 @@ def versions():
 
 
 def save_config(folder, vae, arguments, data):
-    """Write down what is needed to repeat a run and to build its model again.
+    """Make the folder, and write down what is needed to repeat a run and to build its model again.
 
     Args:
         folder: of the run.
@@ -63,6 +59,10 @@ def save_config(folder, vae, arguments, data):
         "input_shape": list(vae.input_spec.shape[1:]),
         "model": vae.get_config(),
     }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"run_dir: {folder} cannot be made: {error.strerror or error}") from error
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 

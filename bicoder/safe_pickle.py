@@ -283,6 +283,7 @@ def parse(stream):
         if opcode.name == "STOP":
             break
         reader.step(opcode.name, argument)
+    stream.read(1)  # a gzip checks its sum where it ends
     if len(reader.stack) != 1 or reader.stack[0] is MARK:
         raise DataError("the end comes too early")
     return reader.stack[0]

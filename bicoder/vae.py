@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from bicoder.coders import BiCoder, Decoder, Encoder
+from bicoder.coders import Decoder, Encoder
 from bicoder.component import plain
 from bicoder.errors import UsageError, check_count
 from bicoder.kl import kl_divergence
@@ -43,13 +43,15 @@ class VAE(keras.Model):
         self, encoder=None, decoder=None, *, prior="standard_normal", objective="elbo", latent_dim=None, seed=None
     ):
         super().__init__()
-        self.encoder = BiCoder.get(encoder)
-        self.decoder = BiCoder.get(decoder)
+        self.encoder = Encoder.get(encoder) or Encoder(latent_dim=latent_dim)
+        self.decoder = Decoder.get(decoder) or Decoder()
         self.prior = Prior.get(prior)
         self.objective = Objective.get(objective)
         self.latent_dim = latent_dim
         self.seed = seed
         self.noise = keras.random.SeedGenerator(seed)
+        # The unweighted bound is logged whatever the objective is: by it models are compared, and the best one chosen.
+        self.elbo_metric = keras.metrics.Mean(name="elbo")
         self.distortion_metric = keras.metrics.Mean(name="distortion")
         self.rate_metric = keras.metrics.Mean(name="rate")
         # One compiled step for each optimizer that `train` has seen; the step keeps its optimizer alive.
@@ -57,18 +59,15 @@ class VAE(keras.Model):
 
     def build(self, input_shape):
         example = tuple(input_shape[1:])
-        if self.encoder is None:
-            self.encoder = Encoder(latent_dim=self.latent_dim)
-        if self.decoder is None:
-            self.decoder = Decoder()
         if self.decoder.output_shape is None:
             self.decoder.output_shape = example
-        seeds = np.random.SeedSequence(self.seed).generate_state(2)
-        for coder, seed in zip((self.encoder, self.decoder), seeds, strict=True):
-            coder.seed = int(seed) if coder.seed is None else coder.seed
+        seeds = np.random.SeedSequence(self.seed).generate_state(3)
+        for part, seed in zip((self.encoder, self.decoder, self.prior), seeds, strict=True):
+            part.seed = int(seed) if part.seed is None else part.seed
         if not self.encoder.built:
             self.encoder.build(input_shape)
         self.latent_dim = self.encoder.latent_dim
+        self.prior.attach(self.encoder, example)
         for part in (self.decoder, self.prior, self.objective):
             if not part.built:
                 part.build((None, self.latent_dim))
@@ -78,16 +77,26 @@ class VAE(keras.Model):
         """Every step from the data to the objective: x (batch, ...) -> `Bound`."""
         q = self.encoder(x, training=training)
         z = q.sample(self.noise, self.objective.num_samples)  # (K, batch, latent)
-        p = self.decoder(z, training=training)
-        log_px, log_pz, log_qz = p.log_prob(ops.cast(x, "float32")), self.prior.log_prob(z), q.log_prob(z)
+        terms = self.terms(x, z, q, training)
+        rate = ops.sum(terms.kl, axis=-1)
+        return Bound(-self.objective.bound(terms), -ops.mean(terms.log_px, axis=0), rate)
+
+    def terms(self, x, z, q, training=None):
+        """The `Terms` of the objective for x (batch, ...) and z (K, batch, latent), samples of q = q(z|x)."""
+        log_px = self.decoder(z, training=training).log_prob(ops.cast(x, "float32"))
+        log_pz, log_qz = self.prior.log_prob(z), q.log_prob(z)
         kl = kl_divergence(q, self.prior)
         if kl is None:
-            kl = ops.mean(log_qz - log_pz, axis=0)
-        bound = self.objective.bound(Terms(log_px, log_pz, log_qz, kl))
-        return Bound(loss=-bound, distortion=-ops.mean(log_px, axis=0), rate=kl)
+            kl = ops.mean(log_qz - log_pz, axis=0)[:, None]
+
+        def at(z, q):
+            return self.terms(x, z, q, training)
+
+        return Terms(log_px, log_pz, log_qz, kl, z, q, self.prior, self.noise, bool(training), at)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Mean loss of the batch, in nats for one example, with what layers of your own add; `y` is not used."""
+        self.elbo_metric.update_state(-y_pred.distortion - y_pred.rate, sample_weight)
         self.distortion_metric.update_state(y_pred.distortion, sample_weight)
         self.rate_metric.update_state(y_pred.rate, sample_weight)
         loss = y_pred.loss if sample_weight is None else y_pred.loss * ops.cast(sample_weight, "float32")

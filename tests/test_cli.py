@@ -103,7 +103,6 @@ def test_bad_arguments_are_one_clear_line(arguments, code, words, capsys, tmp_pa
         received = stop.code
     said = capsys.readouterr()
     assert received == code
-    assert said.out == ""
     assert len(said.err.strip().splitlines()) == 1, said.err
     assert all(word in said.err for word in words), said.err
     assert names(tmp_path) == set(), "nothing was written"
@@ -167,7 +166,7 @@ def test_a_run_can_be_read_again(tmp_path, capsys):
     assert config["arguments"]["sigma"] == "learned"
     rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
     assert [row["epoch"] for row in rows] == ["0", "1", "2"]
-    assert set(rows[0]) == {"epoch", *(p + n for p in ("", "val_") for n in ("loss", "distortion", "rate"))}
+    assert set(rows[0]) == {"epoch", *(p + n for p in ("", "val_") for n in ("loss", "elbo", "distortion", "rate"))}
     table = capsys.readouterr().out
     numbers = {
         name: float(v) for name, v in re.findall(r"^(test -ELBO|distortion|rate) +(-?[\d.]+)", table, re.MULTILINE)

@@ -88,9 +88,10 @@ def test_scatter_without_labels_has_one_colour(tmp_path, rng):
     assert (found.max(axis=2) - found.min(axis=2) > 40).any()
 
 
-def test_middle_is_one_of_the_points():
-    points = np.array([[0.0, 0.0], [0.1, 0.0], [10.0, 10.0]])
-    assert plotting.middle(points).tolist() == [0.1, 0.0]
+def test_middle_lies_in_the_denser_of_two_groups(rng):
+    dense, sparse = rng.normal(size=(60, 2)) * 0.1 + 5.0, rng.normal(size=(60, 2)) * 2.0 - 5.0
+    assert (np.abs(plotting.middle(np.concatenate([sparse, dense])) - 5.0) < 0.5).all()
+    assert plotting.middle(np.array([[1.0, 2.0]])).tolist() == [1.0, 2.0]
 
 
 @pytest.mark.parametrize("epochs", [1, 5, 100])

@@ -60,15 +60,21 @@ def test_missing_run(tmp_path):
 
 def test_new_folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    first, second = runs.new_folder("digits"), runs.new_folder("digits")
+    first = runs.new_folder("digits")
+    first.mkdir(parents=True)
+    second = runs.new_folder("digits")
     assert first != second
     assert first.name.startswith("digits-")
     assert runs.new_folder("some/folder of images").name.startswith("folder_of_images-")
     given = runs.new_folder("digits", tmp_path / "a" / "b")
+    given.mkdir(parents=True)
     (given / "config.json").write_text("{}")
     with pytest.raises(UsageError, match="holds a run already"):
         runs.new_folder("digits", given)
     assert runs.new_folder("digits", given, overwrite=True) == given
-    (tmp_path / "file").write_text("")
+
+
+def test_a_folder_that_cannot_be_made(saved):
+    folder, vae = saved
     with pytest.raises(UsageError, match="cannot be made"):
-        runs.new_folder("digits", tmp_path / "file")
+        runs.save_config(folder / "config.json" / "run", vae, {}, {})

@@ -140,7 +140,7 @@ def test_keras_callbacks_and_metrics(vectors, tmp_path):
         keras.callbacks.ModelCheckpoint(tmp_path / "best.weights.h5", save_best_only=True, save_weights_only=True),
     ]
     history = vae.fit(vectors, validation_split=0.2, epochs=9, verbose=0, callbacks=callbacks).history
-    assert set(history) == {p + n for p in ("", "val_") for n in ("loss", "distortion", "rate")}
+    assert set(history) == {p + n for p in ("", "val_") for n in ("loss", "elbo", "distortion", "rate")}
     assert len(history["loss"]) == 2
     assert (tmp_path / "best.weights.h5").exists()
 

@@ -1,0 +1,175 @@
+"""What `train_vae` does with its arguments. TensorFlow is imported when the data has been read and found good."""
+
+import inspect
+import math
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bicoder import runs
+
+
+def train(args):
+    """Data, model, training, pictures, numbers: from top to bottom."""
+    started = time.perf_counter()
+    folder = runs.new_folder(args.dset, args.run_dir, args.overwrite)
+    loader = load_data(args)
+    counts = f"{len(loader.training_images):,} training and {len(loader.test_images):,} test images"
+    print(f"{args.dset}: {counts} of shape {loader.training_images.shape[1:]}; starting TensorFlow", flush=True)
+    keras = import_keras()
+    from bicoder.evaluation import evaluate_bound
+    from bicoder.interruption import Interruption
+
+    args.epochs = loader.dataset.epochs if args.epochs is None else args.epochs
+    vae = build_model(args, loader)
+    runs.save_config(folder, vae, vars(args), describe(loader))
+    steps = math.ceil(len(loader.training_images) / args.batch_size)
+    vae.compile(keras.optimizers.Adam(args.learning_rate), steps_per_execution=max(1, min(64, steps // 8)))
+    training = time.perf_counter()
+    history = vae.fit(
+        loader.training_data,
+        epochs=args.epochs,
+        shuffle=False,  # the loader shuffles
+        validation_data=loader.test_data,
+        callbacks=[keras.callbacks.CSVLogger(folder / runs.METRICS), Interruption()],
+        verbose=1 if sys.stdout.isatty() else 2,
+    ).history
+    training = time.perf_counter() - training
+    runs.save_weights(folder, vae)
+    written = draw(args, vae, loader, history, folder)
+    numbers = evaluate_bound(vae, loader.test_images)
+    report(args, vae, numbers, training, time.perf_counter() - started)
+    files = [folder / name for name in (runs.CONFIG, runs.METRICS, runs.WEIGHTS)] + written
+    print("\n".join(str(path) for path in files if path.exists()))
+
+
+def import_keras():
+    """Keras, without what TensorFlow says about itself while it starts; that is shown where the import fails."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with tempfile.TemporaryFile() as said:
+        stderr = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            import keras
+            import tensorflow as tf
+
+            tf.config.list_logical_devices()
+        except BaseException:
+            said.seek(0)
+            os.write(stderr, said.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+    return keras
+
+
+def load_data(args):
+    """The `DataLoader` of the arguments; vectors become images again where the network is made for images."""
+    from bicoder.data_loader import DataLoader
+
+    return DataLoader(
+        args.dset,
+        batch_size=args.batch_size,
+        view=args.view,
+        data_dir=args.data_dir,
+        seed=args.seed,
+        mirror=args.mirror,
+        image_size=args.image_size,
+        flatten=None if args.network in ("auto", "mlp") else False,
+        download=not args.no_download,
+    )
+
+
+def make_likelihood(args, loader):
+    """The `Likelihood` of the arguments; the images are checked against it."""
+    from bicoder.likelihoods import Likelihood
+
+    takes = inspect.signature(Likelihood.members()[args.likelihood]).parameters
+    if args.sigma is None and "sigma" in takes:
+        args.sigma = loader.dataset.sigma
+    likelihood = Likelihood.get(args.likelihood, **({} if args.sigma is None else {"sigma": args.sigma}))
+    likelihood.check(loader.training_images, f"{args.dset}: training images")
+    likelihood.check(loader.test_images, f"{args.dset}: test images")
+    return likelihood
+
+
+def build_model(args, loader):
+    """The `VAE` of the arguments, built for the loader's images."""
+    from bicoder.coders import Decoder, Encoder
+    from bicoder.vae import VAE
+
+    encoder = Encoder(args.network, latent_dim=args.latent_dim)
+    vae = VAE(encoder, Decoder(args.network, likelihood=make_likelihood(args, loader)), seed=args.seed)
+    vae.build((None, *loader.training_images.shape[1:]))
+    return vae
+
+
+def describe(loader):
+    """What config.json says about the data."""
+    return {
+        "training_images": len(loader.training_images),
+        "test_images": len(loader.test_images),
+        "shape": list(loader.training_images.shape[1:]),
+        "image_shape": None if loader.image_shape is None else list(loader.image_shape),
+        "label_names": list(loader.label_names),
+    }
+
+
+def draw(args, vae, loader, history, folder):
+    """Write the pictures that were asked for; returns their paths."""
+    import numpy as np
+
+    from bicoder import plotting
+
+    name, rng = Path(args.dset).name, np.random.default_rng(args.seed)
+    written = []
+    if history.get("loss"):
+        written.append(plotting.curves(history, folder / "curve.png", f"{name}: the bound, in nats per image"))
+    if args.visualize_latent:
+        written.append(draw_latent(args, vae, loader, folder / "latent.png", rng))
+    if args.generate_from_prior:
+        images = vae.generate(args.num_images, seed=args.seed)
+        title = f"{name}: {args.num_images:,} images from the prior, mean of p(x|z) for z ~ p(z)"
+        written.append(plotting.image_grid(images, folder / "prior.png", title, loader.image_shape))
+    if args.generate_from_posterior:
+        chosen = rng.permutation(len(loader.test_images))[: args.num_images]
+        originals = loader.test_images[chosen]
+        images = vae.decode(vae.encode(originals).sample(args.seed)).mean
+        titles = (f"{name}: {len(chosen):,} test images x", "their reconstructions: mean of p(x|z) for z ~ q(z|x)")
+        written.append(plotting.side_by_side(originals, images, folder / "posterior.png", titles, loader.image_shape))
+    return written
+
+
+def draw_latent(args, vae, loader, path, rng):
+    """latent.png: the posterior means of test images in the plane."""
+    from bicoder import plotting
+    from bicoder.evaluation import nearest_neighbour_accuracy, posterior_means, tsne
+
+    chosen = rng.permutation(len(loader.test_images))[: args.latent_points]
+    codes = posterior_means(vae, loader.test_images[chosen])
+    labels = None if loader.test_labels is None else loader.test_labels[chosen]
+    accuracy = None if labels is None else nearest_neighbour_accuracy(codes, labels)
+    title = f"{Path(args.dset).name}: t-SNE of the posterior means of {len(chosen):,} test images"
+    if accuracy is not None:
+        title += f"\n10-NN accuracy in the {codes.shape[1]}-dimensional latent space {accuracy:.3f}"
+    return plotting.scatter(tsne(codes, args.seed), path, title, labels, loader.label_names)
+
+
+def report(args, vae, numbers, training, total):
+    """The short table at the end."""
+    per_dim = 1.0 / (math.prod(vae.input_spec.shape[1:]) * math.log(2.0))
+    rows = {
+        "test -ELBO": numbers["distortion"] + numbers["rate"],
+        "distortion": numbers["distortion"],
+        "rate": numbers["rate"],
+    }
+    print(f"\n{'':<12}{'nats per image':>16}{'bits per dim':>16}")
+    for name, value in rows.items():
+        print(f"{name:<12}{value:>16.2f}{value * per_dim:>16.4f}")
+    if args.sigma == "learned" and hasattr(vae.decoder.likelihood, "log_sigma"):
+        print(f"learned sigma {math.exp(vae.decoder.likelihood.log_sigma()):.4f}")
+    each = f", {training / args.epochs:.2f} s each" if args.epochs else ""
+    print(f"{args.epochs} epochs in {training:.1f} s{each}; {total:.1f} s in all\n")
