@@ -11,6 +11,7 @@ _HOME = {
     "Decoder": "coders",
     "VAE": "vae",
     "DataLoader": "data_loader",
+    "evaluate": "evaluation",
 }
 __all__ = [*_HOME, "__version__"]
 

@@ -3,10 +3,14 @@
 import functools
 import sys
 
+import numpy as np
+
 from bicoder.datasets import Images, find_dataset
 from bicoder.download import cached_file
-from bicoder.errors import DataError, check_count
+from bicoder.errors import DataError, UsageError, check_count
 from bicoder.pixels import split, to_images, to_labels, to_unit_range
+
+TEST_SEED = 20160101  # binarised test images are the same in every run, so that their numbers can be compared
 
 
 class DataLoader:
@@ -22,6 +26,8 @@ class DataLoader:
         mirror: address of a folder to fetch the files from; by default $BICODER_MIRROR, else their publisher.
         image_size: (height, width) for folders of images; by default their own size.
         flatten: True for vectors, False for images; None for what the data set's own task has.
+        binarize: None; "static", every pixel drawn once as 0 or 1 with its grey value as probability; "dynamic", drawn
+            anew each time. Test images are drawn once, always the same.
         download: False to use only what is there already.
     Attributes:
         training_images, test_images: arrays (N, ...).
@@ -42,6 +48,7 @@ class DataLoader:
         mirror=None,
         image_size=None,
         flatten=None,
+        binarize=None,
         download=True,
     ):
         self.batch_size, self.seed = check_count("batch_size", batch_size), seed
@@ -51,7 +58,13 @@ class DataLoader:
         self.image_shape = train.shape[1:] if train.ndim == 4 else None
         if flatten or (flatten is None and self.dataset.flatten):
             train, test = (images.reshape(len(images), -1) for images in (train, test))
-        self.training_images, self.test_images = train, test
+        if binarize not in (None, "static", "dynamic"):
+            raise UsageError(f"binarize: expected static or dynamic, received {binarize!r}")
+        self.binarize = binarize
+        if binarize:
+            test = draw_binary(test, TEST_SEED)
+        self.training_images = draw_binary(train, seed) if binarize == "static" else train
+        self.test_images = test
 
     def _arrays(self, images: Images):
         """What the data set gave, checked and transformed: training and test images, labels of both, names."""
@@ -76,7 +89,15 @@ class DataLoader:
         images = tf.convert_to_tensor(self.training_images)
         indices = tf.data.Dataset.from_tensor_slices(tf.range(len(self.training_images)))
         batches = indices.shuffle(len(self.training_images), self.seed).batch(self.batch_size)
-        return batches.map(lambda batch: tf.gather(images, batch)).prefetch(tf.data.AUTOTUNE)
+        batches = batches.map(lambda batch: tf.gather(images, batch))
+        if self.binarize == "dynamic":
+            seeds = tf.data.Dataset.random(self.seed, rerandomize_each_iteration=True)
+
+            def draw(batch, seed):
+                return tf.cast(tf.random.stateless_uniform(tf.shape(batch), [seed, 0]) < batch, batch.dtype)
+
+            batches = tf.data.Dataset.zip(batches, seeds).map(draw)
+        return batches.prefetch(tf.data.AUTOTUNE)
 
     @property
     def get_training_data(self):
@@ -89,6 +110,12 @@ class DataLoader:
         import tensorflow as tf
 
         return tf.data.Dataset.from_tensor_slices(self.test_images).batch(self.batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def draw_binary(images, seed):
+    """Every pixel 1 with its grey value as probability, else 0 (Salakhutdinov & Murray 2008)."""
+    rng = np.random.default_rng(seed)
+    return (rng.random(images.shape, "float32") < images).astype("float32")
 
 
 def say(line):

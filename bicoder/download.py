@@ -122,5 +122,7 @@ def with_requests(url, part):
                 for block in answer.iter_content(2**20):
                     file.write(block)
                     bar.update(len(block))
+            if total is not None and answer.raw.tell() < total:  # urllib3 1 does not check it
+                raise DownloadError(f"{url}: expected {total:,} bytes, received {answer.raw.tell():,}; try again")
     except requests.RequestException as error:
         raise DownloadError(f"{url}: {error}; check the address and the connection") from error

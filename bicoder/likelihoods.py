@@ -19,6 +19,8 @@ class Likelihood(Component, keras.layers.Layer):
     low: float = -math.inf
     high: float = math.inf
     levels: int | None = None
+    # Activations of the network's last layer that leave its output able to say all that is needed.
+    activations: tuple[str, ...] = ("linear",)
 
     # Set by the decoder before the likelihood is built: where its initial weights come from.
     seed: int | None = None
@@ -102,12 +104,16 @@ class _ScaledLikelihood(Likelihood):
 class GaussianLikelihood(_ScaledLikelihood):
     """Gaussian pixels, one sigma for all: log p = -k/2 log(2 pi) - k log(sigma) - sum (x - mean)^2 / (2 sigma^2)."""
 
+    activations = ("linear", "sigmoid")
+
     def call(self, raw):
         return Gaussian(raw, self.log_sigma())
 
 
 class LaplaceLikelihood(_ScaledLikelihood):
     """Laplace pixels with one scale for all, b = sigma / sqrt(2): log p = -k log(2 b) - sum |x - mean| / b."""
+
+    activations = ("linear", "sigmoid")
 
     def call(self, raw):
         return Laplace(raw, self.log_sigma() - 0.5 * math.log(2.0))

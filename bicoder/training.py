@@ -19,7 +19,6 @@ def train(args):
     counts = f"{len(loader.training_images):,} training and {len(loader.test_images):,} test images"
     print(f"{args.dset}: {counts} of shape {loader.training_images.shape[1:]}; starting TensorFlow", flush=True)
     keras = import_keras()
-    from bicoder.evaluation import evaluate_bound
     from bicoder.interruption import Interruption
 
     args.epochs = loader.dataset.epochs if args.epochs is None else args.epochs
@@ -39,7 +38,7 @@ def train(args):
     training = time.perf_counter() - training
     runs.save_weights(folder, vae)
     written = draw(args, vae, loader, history, folder)
-    numbers = evaluate_bound(vae, loader.test_images)
+    numbers = vae.evaluate(loader.test_images, batch_size=args.batch_size, verbose=0, return_dict=True)
     report(args, vae, numbers, training, time.perf_counter() - started)
     files = [folder / name for name in (runs.CONFIG, runs.METRICS, runs.WEIGHTS)] + written
     print("\n".join(str(path) for path in files if path.exists()))
@@ -146,12 +145,12 @@ def draw(args, vae, loader, history, folder):
 def draw_latent(args, vae, loader, path, rng):
     """latent.png: the posterior means of test images in the plane."""
     from bicoder import plotting
-    from bicoder.evaluation import nearest_neighbour_accuracy, posterior_means, tsne
+    from bicoder.latent_space import label_accuracy, posterior_means, tsne
 
     chosen = rng.permutation(len(loader.test_images))[: args.latent_points]
     codes = posterior_means(vae, loader.test_images[chosen])
     labels = None if loader.test_labels is None else loader.test_labels[chosen]
-    accuracy = None if labels is None else nearest_neighbour_accuracy(codes, labels)
+    accuracy = None if labels is None else label_accuracy(codes, labels, "10-NN")
     title = f"{Path(args.dset).name}: t-SNE of the posterior means of {len(chosen):,} test images"
     if accuracy is not None:
         title += f"\n10-NN accuracy in the {codes.shape[1]}-dimensional latent space {accuracy:.3f}"

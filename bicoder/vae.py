@@ -1,5 +1,6 @@
 """The variational autoencoder: Equation 1, as a Keras model."""
 
+import math
 from typing import Any, NamedTuple
 
 import keras
@@ -20,6 +21,11 @@ class Bound(NamedTuple):
     loss: Any  # minus the objective
     distortion: Any  # -E_q(z|x)[log p(x|z)]
     rate: Any  # KL[q(z|x) || p(z)]
+
+
+def samples_at_once(shape, numbers=2**24):
+    """How many samples of p(x|z), for x of this shape, fit into `numbers` pixels (64 MB in float32)."""
+    return max(1, numbers // max(1, math.prod(shape)))
 
 
 @keras.saving.register_keras_serializable("bicoder")
@@ -165,6 +171,38 @@ class VAE(keras.Model):
         """
         self._check_built("generate")
         return self.decode(self.prior.sample(check_count("n", n), seed)).mean
+
+    def log_weights(self, x, num_samples, noise):
+        """log p(x, z) - log q(z|x) of samples z of q(z|x), with its parts: three tensors (num_samples, batch).
+
+        Args:
+            x: (batch, ...).
+            num_samples: K.
+            noise: `keras.random.SeedGenerator`.
+        Returns:
+            log w, log p(x|z), and log q(z|x) - log p(z).
+        """
+        q = self.encode(x)
+        z = q.sample(noise, num_samples)
+        log_px = self.decode(z).log_prob(ops.cast(x, "float32"))
+        log_ratio = q.log_prob(z) - self.prior.log_prob(z)
+        return log_px - log_ratio, log_px, log_ratio
+
+    def log_likelihood(self, x, num_samples=1000, seed=0):
+        """The importance-weighted estimate of log p(x) in nats, log 1/K sum_k w_k (Burda et al. 2016): (batch,).
+
+        Args:
+            x: (batch, ...).
+            num_samples: K; the samples are drawn in portions, so that memory does not grow with it.
+            seed: int.
+        """
+        noise = keras.random.SeedGenerator(seed)
+        x, parts = self._prepare(x), []
+        portion = samples_at_once(x.shape)
+        for start in range(0, check_count("num_samples", num_samples), portion):
+            log_weights, _, _ = self.log_weights(x, min(portion, num_samples - start), noise)
+            parts.append(ops.logsumexp(log_weights, axis=0))
+        return ops.logsumexp(ops.stack(parts), axis=0) - math.log(num_samples)
 
     def predict_step(self, *args):
         """Reconstructions are what `predict` returns; JAX hands over (state, data), the others data alone."""

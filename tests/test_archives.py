@@ -53,6 +53,7 @@ def content_of(path, content):
         (b"\0\0\x0e\x01", "idx"),
         (b"\0\0\x0a\x03", "other"),
         (b"\0\0\x08\x00", "other"),
+        (b"\0\x01\x08\x03", "other"),
         (b"\0\0\x08", "other"),
         (b"<!DOCTYPE html><title>Dropbox</title>", "html"),
         (b"\xef\xbb\xbf\r\n  <HTML lang=en>", "html"),

@@ -1,4 +1,4 @@
-"""Numbers about a trained model."""
+"""The latent codes."""
 
 import re
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from bicoder import VAE, evaluation
+from bicoder import VAE, latent_space
 
 
 @pytest.fixture
@@ -16,32 +16,27 @@ def vae():
     return vae
 
 
-def test_bound_in_nats_and_bits(vae, rng):
-    numbers = evaluation.evaluate_bound(vae, rng.random((50, 12), "float32"))
-    assert numbers["loss"] == pytest.approx(numbers["distortion"] + numbers["rate"], rel=1e-5)
-    assert numbers["bits_per_dim"] == pytest.approx(numbers["loss"] / 12 / np.log(2), rel=1e-5)
-
-
 def test_posterior_means_do_not_depend_on_the_batch_size(vae, rng):
     x = rng.random((50, 12), "float32")
-    means = evaluation.posterior_means(vae, x, batch_size=7)
+    means = latent_space.posterior_means(vae, x, batch_size=7)
     assert means.shape == (50, 3)
     np.testing.assert_allclose(means, vae.encode(x).mean, rtol=1e-5, atol=1e-6)
 
 
-def test_nearest_neighbours_tell_apart_what_is_apart(rng):
+@pytest.mark.parametrize("classifier", ["10-NN", "logistic"])
+def test_classifiers_tell_apart_what_is_apart(classifier, rng):
     labels = np.repeat([0, 1], 40)
     apart = rng.normal(size=(80, 2)) + 10 * labels[:, None]
-    assert evaluation.nearest_neighbour_accuracy(apart, labels) == 1.0
-    assert evaluation.nearest_neighbour_accuracy(rng.normal(size=(80, 2)), labels) < 0.75
-    assert evaluation.nearest_neighbour_accuracy(apart[:5], labels[:5]) is None
-    assert evaluation.nearest_neighbour_accuracy(apart, np.zeros(80, int)) is None
+    assert latent_space.label_accuracy(apart, labels, classifier) == 1.0
+    assert latent_space.label_accuracy(rng.normal(size=(80, 2)), labels, classifier) < 0.75
+    assert latent_space.label_accuracy(apart[:5], labels[:5], classifier) is None
+    assert latent_space.label_accuracy(apart, np.zeros(80, int), classifier) is None
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 60])
 @pytest.mark.parametrize("latent_dim", [1, 3])
 def test_tsne_of_any_number_of_codes(count, latent_dim, rng, capsys):
-    points = evaluation.tsne(rng.normal(size=(count, latent_dim)).astype("float32"))
+    points = latent_space.tsne(rng.normal(size=(count, latent_dim)).astype("float32"))
     assert points.shape == (count, 2)
     assert np.isfinite(points).all()
     assert "Iteration" not in capsys.readouterr().out
@@ -49,5 +44,5 @@ def test_tsne_of_any_number_of_codes(count, latent_dim, rng, capsys):
 
 def test_tsne_shows_its_progress(rng, capsys):
     with threadpool_limits(1):  # tests that run beside this one would make its threads wait
-        evaluation.tsne(rng.normal(size=(1500, 3)).astype("float32"))
+        latent_space.tsne(rng.normal(size=(1500, 3)).astype("float32"))
     assert re.search(r"t-SNE: .*[1-9]00/1000 .*<\d", capsys.readouterr().err)

@@ -1,0 +1,74 @@
+"""What is wrong with a model, in plain words, where something is."""
+
+import math
+
+from bicoder.errors import DataError
+
+
+def diagnose(vae, images, numbers):
+    """Sentences about a model, each with what to try; an empty list where nothing is wrong.
+
+    Args:
+        vae: a built `VAE`.
+        images: (N, ...), on which it was evaluated.
+        numbers: dict of `evaluate`.
+    """
+    checks = (collapse(numbers), sigma_at_its_floor(vae), support(vae, images), activation(vae), sampling(numbers))
+    return [sentence for sentence in checks if sentence]
+
+
+def collapse(numbers):
+    """Most of the code says nothing about x."""
+    active, dimensions = numbers["active_units"], numbers["latent_dim"]
+    if active >= dimensions / 4:
+        return None
+    return (
+        f"Posterior collapse: {active} of {dimensions} units are active (their mean has a variance above 0.01). Try "
+        " a smaller or learned sigma, a warm-up of beta (--objective beta_elbo:schedule=linear), or fewer dimensions."
+    )
+
+
+def sigma_at_its_floor(vae):
+    """A learned sigma that would be smaller if it could."""
+    likelihood = vae.decoder.likelihood
+    if not hasattr(likelihood, "log_sigma") or not hasattr(likelihood, "smallest"):
+        return None
+    sigma = math.exp(float(likelihood.log_sigma()))
+    if likelihood.sigma != "learned" or sigma > 2 * likelihood.smallest:
+        return None
+    return (
+        f"The learned sigma is {sigma:.5f}, at its floor of {likelihood.smallest}: the density grows without limit, as "
+        "it does for images that are all alike or without noise. Try a fixed sigma, or discretized_logistic."
+    )
+
+
+def support(vae, images):
+    """Values that the likelihood gives density zero."""
+    try:
+        vae.decoder.likelihood.check(images)
+    except DataError as error:
+        return f"Outside the support: {error}."
+    return None
+
+
+def activation(vae):
+    """The last layer of a decoder of the user's own may squash what the likelihood takes as it is."""
+    last = (getattr(vae.decoder.body, "layers", None) or [vae.decoder.body])[-1]
+    name = getattr(getattr(last, "activation", None), "__name__", "linear")
+    likelihood = vae.decoder.likelihood
+    if name in likelihood.activations:
+        return None
+    return (
+        f"The decoder ends with the activation {name}, but the {likelihood.part_name()} likelihood expects "
+        f"{' or '.join(likelihood.activations)}: its parameters cannot take all their values."
+    )
+
+
+def sampling(numbers):
+    """Too few importance samples for the number that is printed."""
+    if numbers["nll_monte_carlo_error"] < 0.1:
+        return None
+    return (
+        f"The importance sampling alone has an error of {numbers['nll_monte_carlo_error']:.2f} nats: the NLL is only "
+        "an upper bound. Try more samples (--num_samples)."
+    )
