@@ -1,13 +1,16 @@
 """The command line: arguments in, a run folder out. TensorFlow is imported only when there is something to train."""
 
 import argparse
+import json
 import math
 import os
+import re
 import sys
 
 from bicoder import __version__
 from bicoder.component import names_in_source
 from bicoder.errors import BicoderError, suggestion
+from bicoder.run_commands import evaluate_run, generate_from_run
 from bicoder.training import train
 
 EXAMPLES = """\
@@ -114,23 +117,50 @@ def add_data_arguments(group):
         metavar="URL",
         help="fetch the files from URL/<file name> (default: $BICODER_MIRROR, else their publisher)",
     )
+    group.add_argument(
+        "--binarize",
+        choices=("static", "dynamic"),
+        help="draw pixels as 0 or 1 with their grey value as probability, once or anew each time (default: leave them)",
+    )
     group.add_argument("--no_download", action="store_true", help="use only files that are there (default: fetch)")
 
 
+def part(meaning, default, module, family, *more):
+    """Keywords of an argument that takes a part: NAME or NAME:argument=value,argument=value, which becomes a config."""
+    names = [*more, *names_in_source(module, family)]
+
+    def convert(given):
+        name, *rest = given.split(":", 1)
+        if name not in names:
+            hint = suggestion(name, names)
+            raise argparse.ArgumentTypeError(f"expected one of {', '.join(names)}, received {name!r}{hint}")
+        config = {"name": name}
+        # A comma inside brackets belongs to a list, hidden=[300,300].
+        for item in re.split(r",(?![^\[]*\])", rest[0]) if rest else []:
+            argument, equals, value = item.partition("=")
+            if not equals or argument == "name":
+                raise argparse.ArgumentTypeError(f"expected {name}:argument=value, received {given!r}")
+            try:
+                config[argument] = json.loads(value)
+            except ValueError:
+                config[argument] = value
+        return config
+
+    text = f"{meaning}: {', '.join(names)} (default: {default})"
+    return {"type": convert, "default": {"name": default}, "metavar": "NAME", "help": text}
+
+
 def add_model_arguments(group):
-    networks, likelihoods = names_in_source("networks.py", "Network"), names_in_source("likelihoods.py", "Likelihood")
+    group.description = "A part can be given arguments: --network mlp:hidden=[300,300] --objective iwae:num_samples=5"
+    network = part("conv for images and mlp for vectors, or", "auto", "networks.py", "Network", "auto")
+    group.add_argument("--network", **network)
     group.add_argument(
-        "--network",
-        default="auto",
-        choices=["auto", *networks],
-        help="auto: conv for images, mlp for vectors (default: auto)",
+        "--latent_dim",
+        type=whole(1),
+        metavar="N",
+        help="dimensions of z (default: 20 for mlp, 50 for conv, 64 for residual)",
     )
-    group.add_argument(
-        "--latent_dim", type=whole(1), metavar="N", help="dimensions of z (default: 20 for mlp, 50 for conv)"
-    )
-    group.add_argument(
-        "--likelihood", default="gaussian", choices=list(likelihoods), help="p(x|z) of a pixel (default: gaussian)"
-    )
+    group.add_argument("--likelihood", **part("p(x|z) of a pixel", "gaussian", "likelihoods.py", "Likelihood"))
     group.add_argument(
         "--sigma",
         type=sigma,
@@ -138,6 +168,9 @@ def add_model_arguments(group):
         help="standard deviation of p(x|z) for pixels in [0, 1]: a number, or learned with the weights "
         "(default: 0.75 for mnist_bw and mnist_color, as their task has it; learned for all others)",
     )
+    group.add_argument("--posterior", **part("q(z|x)", "diagonal_gaussian", "posteriors.py", "Posterior"))
+    group.add_argument("--prior", **part("p(z)", "standard_normal", "priors.py", "Prior"))
+    group.add_argument("--objective", **part("what training makes larger", "elbo", "objectives.py", "Objective"))
 
 
 def add_training_arguments(group):
@@ -168,12 +201,50 @@ def add_picture_arguments(group):
 
 
 def main(argv=None, prog="train_vae"):
-    """The program; returns its exit code: 0, 2 usage, 3 data, 4 network, 5 model, 6 numeric, 130 interrupt."""
+    """`train_vae`; returns its exit code: 0, 2 usage, 3 data, 4 network, 5 model, 6 numeric, 130 or 143 for signals."""
     args = build_parser(prog).parse_args(argv)
     if not any(getattr(args, flag) for flag in PICTURES):
         vars(args).update(dict.fromkeys(PICTURES, True))
+    return guarded(train, args, prog)
+
+
+def bicoder(argv=None):
+    """`bicoder train|evaluate|generate`; returns its exit code, see `main`."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv[:1] == ["train"]:
+        return main(argv[1:], prog="bicoder train")
+    args = build_bicoder_parser().parse_args(argv)
+    return guarded(args.command, args, "bicoder")
+
+
+def build_bicoder_parser():
+    """The arguments of `bicoder`, but for those of `bicoder train`."""
+    parser = Parser(prog="bicoder", description="Train, evaluate and use variational autoencoders.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("train", help="the same as train_vae; `bicoder train --help` lists its options", add_help=False)
+    judge = commands.add_parser("evaluate", help="numbers that can be cited about the model of a run folder")
+    judge.set_defaults(command=evaluate_run)
+    judge.add_argument("--num_samples", type=whole(1), default=1000, metavar="K", help="for each image (default: 1000)")
+    judge.add_argument("--json", action="store_true", help="print JSON (default: a table)")
+    judge.add_argument("--data_dir", metavar="DIR", help="where downloaded files live (default: as the run had it)")
+    draw = commands.add_parser("generate", help="new images from the model of a run folder")
+    draw.set_defaults(command=generate_from_run)
+    draw.add_argument("--num_images", type=whole(1), default=100, metavar="N", help="how many (default: 100)")
+    draw.add_argument(
+        "--output", metavar="FILE", help="a .png for a grid, a .npy for an array (default: RUN/generated.png)"
+    )
+    for command in (judge, draw):
+        command.add_argument("run", metavar="RUN", help="folder of a run")
+        command.add_argument("--seed", type=whole(0), default=0, metavar="N", help="of the samples (default: 0)")
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error (default: one line)")
+    return parser
+
+
+def guarded(command, args, prog):
+    """Run `command(args)`; an error becomes one line and an exit code."""
     try:
-        train(args)
+        command(args)
     except BicoderError as error:
         if args.debug:
             raise

@@ -9,7 +9,7 @@ from keras import ops
 
 from bicoder.component import Component
 from bicoder.distributions import Bernoulli, ContinuousBernoulli, DiscretizedLogistic, Gaussian, Laplace
-from bicoder.errors import DataError, UsageError
+from bicoder.errors import DataError, UsageError, check_count
 
 
 class Likelihood(Component, keras.layers.Layer):
@@ -208,9 +208,17 @@ class ContinuousBernoulliLikelihood(Likelihood):
 
 
 class DiscretizedLogisticLikelihood(Likelihood):
-    """8-bit pixels: exact probabilities of 256 grey values, location and scale of each from the network."""
+    """8-bit pixels: exact probabilities of 256 grey values, location and scale of each from the network.
 
-    low, high, levels = 0.0, 1.0, 256
+    Args:
+        levels: grey values, k / (levels - 1).
+    """
+
+    low, high = 0.0, 1.0
+
+    def __init__(self, levels=256):
+        super().__init__()
+        self.levels = check_count("levels", levels)
 
     def num_outputs(self, channels):
         return 2 * channels

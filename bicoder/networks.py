@@ -26,6 +26,23 @@ def check_widths(name, widths):
     return tuple(check_count(name, width) for width in widths)
 
 
+def check_image(network, shape):
+    """Convolutions need (height, width, channels)."""
+    if len(shape) != 3:
+        raise UsageError(
+            f"network: {network} expects images (height, width, channels), received examples of shape {tuple(shape)}; "
+            "use --network mlp"
+        )
+
+
+def halved(size, times):
+    """(height, width) before and after every convolution of stride 2: (28, 28), (14, 14), (7, 7), (4, 4)."""
+    sizes = [tuple(size)]
+    for _ in range(times):
+        sizes.append(tuple(math.ceil(n / 2) for n in sizes[-1]))
+    return sizes
+
+
 class Network(Component):
     """A recipe for an encoder's and a decoder's network; it holds no weights itself."""
 
@@ -91,16 +108,8 @@ class Conv(Network):
         if kernel_size not in (3, 5, 7, 9, 11):
             raise UsageError(f"kernel_size: expected an odd number from 3 to 11, received {kernel_size!r}")
 
-    def check_image(self, shape):
-        """Convolutions need (height, width, channels)."""
-        if len(shape) != 3:
-            raise UsageError(
-                f"network: conv expects images (height, width, channels), received examples of shape {tuple(shape)}; "
-                "use --network mlp"
-            )
-
     def encoder(self, shape, outputs, seed=None):
-        self.check_image(shape)
+        check_image("conv", shape)
         init = glorot(seed)
         options = {"strides": 2, "padding": "same", "activation": self.activation}
         return keras.Sequential(
@@ -109,9 +118,9 @@ class Conv(Network):
         )
 
     def decoder(self, shape, outputs, seed=None):
-        self.check_image(shape)
+        check_image("conv", shape)
         init = glorot(seed)
-        sizes = self.sizes(shape[:2])
+        sizes = halved(shape[:2], len(self.filters))
         start = (*sizes[-1], self.filters[-1])
         body = [
             layers.Dense(math.prod(start), self.activation, kernel_initializer=next(init)),
@@ -133,9 +142,83 @@ class Conv(Network):
             )
         return keras.Sequential(body)
 
-    def sizes(self, size):
-        """(height, width) before and after every convolution: (28, 28), (14, 14), (7, 7), (4, 4)."""
-        sizes = [tuple(size)]
-        for _ in self.filters:
-            sizes.append(tuple(math.ceil(n / 2) for n in sizes[-1]))
-        return sizes
+
+class Residual(Network):
+    """Residual convolutions with group normalisation (He et al. 2016, Wu & He 2018), for images up to 64x64 or so.
+
+    Args:
+        filters: channels of the stages; between two of them height and width are halved.
+        blocks: residual blocks in a stage.
+    """
+
+    latent_dim = 64
+
+    def __init__(self, filters=(32, 64, 128), blocks=1):
+        self.filters = check_widths("filters", filters)
+        self.blocks = check_count("blocks", blocks)
+
+    def residual(self, x, channels, init):
+        """x + f(x), f two convolutions, each after a normalisation and a swish."""
+        y = x
+        for _ in range(2):
+            y = layers.Activation("swish")(layers.GroupNormalization(groups=math.gcd(8, y.shape[-1]))(y))
+            y = layers.Conv2D(channels, 3, padding="same", kernel_initializer=next(init))(y)
+        if x.shape[-1] != channels:
+            x = layers.Conv2D(channels, 1, kernel_initializer=next(init))(x)
+        return layers.Add()([x, y])
+
+    def stage(self, x, channels, init):
+        """All residual blocks of one size."""
+        for _ in range(self.blocks):
+            x = self.residual(x, channels, init)
+        return x
+
+    def finish(self, x):
+        """Residual sums grow: normalise once more before they are used."""
+        return layers.Activation("swish")(layers.GroupNormalization(groups=math.gcd(8, x.shape[-1]))(x))
+
+    def encoder(self, shape, outputs, seed=None):
+        check_image("residual", shape)
+        init = glorot(seed)
+        inputs = keras.Input(shape)
+        x = layers.Conv2D(self.filters[0], 3, padding="same", kernel_initializer=next(init))(inputs)
+        for i, channels in enumerate(self.filters):
+            if i:
+                x = layers.Conv2D(channels, 3, strides=2, padding="same", kernel_initializer=next(init))(x)
+            x = self.stage(x, channels, init)
+        x = layers.Flatten()(self.finish(x))
+        return keras.Model(inputs, layers.Dense(outputs, kernel_initializer=next(init))(x))
+
+    def decoder(self, shape, outputs, seed=None):
+        check_image("residual", shape)
+        # A functional model wants the number of its inputs now; the size of the code is known when it is called.
+        return ResidualDecoder(self, shape, outputs, seed)
+
+
+class ResidualDecoder(keras.layers.Layer):
+    """The decoder of a `Residual`, which is made when the size of the code is known."""
+
+    def __init__(self, network, shape, outputs, seed):
+        super().__init__()
+        self.network, self.shape, self.outputs, self.seed = network, shape, outputs, seed
+
+    def build(self, input_shape):
+        network, init = self.network, glorot(self.seed)
+        sizes = halved(self.shape[:2], len(network.filters) - 1)
+        start = (*sizes[-1], network.filters[-1])
+        inputs = keras.Input((input_shape[-1],))
+        x = layers.Dense(math.prod(start), kernel_initializer=next(init))(inputs)
+        x = network.stage(layers.Reshape(start)(x), start[-1], init)
+        for (height, width), channels in zip(sizes[-2::-1], network.filters[-2::-1], strict=True):
+            x = layers.UpSampling2D()(x)
+            x = layers.Cropping2D(((0, x.shape[1] - height), (0, x.shape[2] - width)))(x)
+            x = layers.Conv2D(channels, 3, padding="same", kernel_initializer=next(init))(x)
+            x = network.stage(x, channels, init)
+        x = layers.Conv2D(self.outputs, 3, padding="same", kernel_initializer=next(init))(network.finish(x))
+        self.model = keras.Model(inputs, x)
+
+    def call(self, inputs, training=None):
+        return self.model(inputs, training=training)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], *self.shape[:2], self.outputs)

@@ -167,3 +167,20 @@ def curves(history, path, title):
         axes.grid(alpha=0.3)
     figure.axes[0].legend()
     return save(figure, path)
+
+
+def bars(values, path, title):
+    """The KL of every latent dimension, the largest first.
+
+    Args:
+        values: nats per image, one for each dimension.
+        path: PNG to write.
+        title: line above the bars.
+    """
+    figure = new_figure(8.0, 4.0)
+    axes = figure.subplots()
+    axes.bar(np.arange(1, len(values) + 1), sorted(values, reverse=True), color=COLOURS[0])
+    axes.set(title=title, xlabel="latent dimension, the largest first", ylabel="KL, nats per image")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(axis="y", alpha=0.3)
+    return save(figure, path)

@@ -73,6 +73,25 @@ def save_weights(folder, vae):
     part.replace(folder / WEIGHTS)
 
 
+def read_config(folder):
+    """What `save_config` wrote.
+
+    Raises:
+        ModelError: the folder holds no run that this version can read.
+    """
+    try:
+        config = json.loads((Path(folder) / CONFIG).read_text(encoding="utf-8"))
+        if config["format"] > FORMAT:
+            raise ModelError(f"{folder}: written by bicoder {config['versions']['bicoder']}; update bicoder to read it")
+        if "class_name" in json.dumps(config["model"]):
+            raise ModelError(f"{folder}: has a network of somebody's own; build its VAE yourself, and load the weights")
+        return config
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        if isinstance(error, BicoderError):
+            raise
+        raise ModelError(f"{folder}: expected a run folder, received {str(error)[:300]}") from error
+
+
 def load(folder):
     """The `VAE` of a run folder, with its weights.
 
@@ -81,14 +100,11 @@ def load(folder):
     """
     from bicoder.vae import VAE
 
-    folder = Path(folder)
+    config = read_config(folder)
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        if config["format"] > FORMAT:
-            raise ModelError(f"{folder}: written by bicoder {config['versions']['bicoder']}; update bicoder to read it")
         vae = VAE(**config["model"])
         vae.build((None, *config["input_shape"]))
-        vae.load_weights(folder / WEIGHTS)
+        vae.load_weights(Path(folder) / WEIGHTS)
     except (OSError, ValueError, TypeError, KeyError) as error:
         if isinstance(error, BicoderError):
             raise

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from bicoder import runs
+from bicoder.errors import UsageError
 
 
 def train(args):
@@ -77,20 +78,33 @@ def load_data(args):
         seed=args.seed,
         mirror=args.mirror,
         image_size=args.image_size,
-        flatten=None if args.network in ("auto", "mlp") else False,
+        flatten=None if args.network["name"] in ("auto", "mlp") else False,
+        binarize=args.binarize,
         download=not args.no_download,
     )
+
+
+def with_defaults(family, config, **known):
+    """A part of `family` from its config, to which what is known is added where the part takes it and has no value."""
+    member = family.members().get(config["name"])
+    takes = inspect.signature(member).parameters if member else {}
+    return family.get({k: v for k, v in known.items() if k in takes and v is not None} | config)
 
 
 def make_likelihood(args, loader):
     """The `Likelihood` of the arguments; the images are checked against it."""
     from bicoder.likelihoods import Likelihood
 
-    takes = inspect.signature(Likelihood.members()[args.likelihood]).parameters
+    takes = inspect.signature(Likelihood.members()[args.likelihood["name"]]).parameters
+    if args.sigma is not None and "sigma" not in takes:
+        raise UsageError(
+            f"sigma: the {args.likelihood['name']} likelihood has none, received {args.sigma}; leave it out"
+        )
     if args.sigma is None and "sigma" in takes:
-        args.sigma = loader.dataset.sigma
-    likelihood = Likelihood.get(args.likelihood, **({} if args.sigma is None else {"sigma": args.sigma}))
-    likelihood.check(loader.training_images, f"{args.dset}: training images")
+        args.sigma = args.likelihood.get("sigma", loader.dataset.sigma)
+    likelihood = with_defaults(Likelihood, args.likelihood, sigma=args.sigma)
+    if args.binarize != "dynamic":
+        likelihood.check(loader.training_images, f"{args.dset}: training images")
     likelihood.check(loader.test_images, f"{args.dset}: test images")
     return likelihood
 
@@ -98,10 +112,14 @@ def make_likelihood(args, loader):
 def build_model(args, loader):
     """The `VAE` of the arguments, built for the loader's images."""
     from bicoder.coders import Decoder, Encoder
+    from bicoder.objectives import Objective
     from bicoder.vae import VAE
 
-    encoder = Encoder(args.network, latent_dim=args.latent_dim)
-    vae = VAE(encoder, Decoder(args.network, likelihood=make_likelihood(args, loader)), seed=args.seed)
+    network = "auto" if args.network["name"] == "auto" else args.network
+    encoder = Encoder(network, latent_dim=args.latent_dim, posterior=args.posterior)
+    decoder = Decoder(network, likelihood=make_likelihood(args, loader))
+    objective = with_defaults(Objective, args.objective, data_size=len(loader.training_images))
+    vae = VAE(encoder, decoder, prior=args.prior, objective=objective, seed=args.seed)
     vae.build((None, *loader.training_images.shape[1:]))
     return vae
 

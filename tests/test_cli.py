@@ -69,8 +69,9 @@ def test_help_shows_every_default_groups_and_examples(capsys):
 def test_help_states_the_real_defaults():
     stated = {a.dest: re.search(r"\(default: ([^ ;,)]+)", a.help or "") for a in cli.build_parser()._actions}
     real = vars(cli.build_parser().parse_args([]))
-    checked = {name: (match[1], str(real[name])) for name, match in stated.items() if match and real.get(name)}
-    assert len(checked) >= 8
+    chosen = {name: value["name"] if isinstance(value, dict) else value for name, value in real.items()}
+    checked = {name: (match[1], str(chosen[name])) for name, match in stated.items() if match and chosen.get(name)}
+    assert len(checked) >= 11
     assert [name for name, (text, value) in checked.items() if text != value] == []
 
 
@@ -251,6 +252,87 @@ def test_without_a_home_or_a_display(tmp_path):
     [folder] = (tmp_path / "runs").iterdir()
     assert names(folder) == FILES | {"prior.png"}
     assert done.stderr == ""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of the digits."""
+    folder = tmp_path_factory.mktemp("trained")
+    assert quick("--run_dir", folder, "--generate_from_prior", "--epochs", "5") == 0
+    return folder
+
+
+def test_evaluate_a_run(trained, capsys):
+    assert cli.bicoder(["evaluate", str(trained), "--num_samples", "20"]) == 0
+    printed = capsys.readouterr().out
+    numbers = json.loads((trained / "evaluation.json").read_text())
+    assert f"{numbers['nll']:.2f}" in printed
+    assert (numbers["images"], numbers["num_samples"]) == (359, 20)
+    assert numbers["knn_accuracy"] > 0.3
+    assert (trained / "kl.png").exists()
+    assert cli.bicoder(["evaluate", str(trained), "--num_samples", "20", "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again == numbers
+
+
+def test_generate_from_a_run(trained, tmp_path, capsys):
+    assert cli.bicoder(["generate", str(trained), "--num_images", "7"]) == 0
+    assert (trained / "generated.png").exists()
+    assert cli.bicoder(["generate", str(trained), "--num_images", "7", "--output", str(tmp_path / "x.npy")]) == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), runs.load(trained).generate(7, seed=0))
+    assert cli.bicoder(["generate", str(trained), "--output", "x.jpg"]) == 2
+    assert "expected a file that ends with .png or .npy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["evaluate", "generate"])
+def test_no_run_is_exit_code_5(command, tmp_path, capsys):
+    assert cli.bicoder([command, str(tmp_path)]) == 5
+    assert "expected a run folder" in capsys.readouterr().err
+
+
+def test_bicoder_train_is_train_vae(tmp_path, capsys):
+    arguments = ["--epochs", "1", "--run_dir", str(tmp_path / "run"), "--generate_from_prior"]
+    assert cli.bicoder(["train", *arguments]) == 0
+    assert names(tmp_path / "run") == FILES | {"prior.png"}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--objective", "iwea", ["did you mean 'iwae'"]),
+        ("--objective", "iwae:num_samples", ["iwae:argument=value"]),
+        ("--prior", "vamp:name=3", ["vamp:argument=value"]),
+    ],
+)
+def test_bad_parts(option, value, words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([option, value])
+    assert stop.value.code == 2
+    assert all(word in capsys.readouterr().err for word in words)
+
+
+def test_bad_arguments_of_parts(tmp_path, capsys):
+    for value, words in (("iwae:num_samples=0", "received 0"), ("iwae:foo=1", "takes num_samples; received ['foo']")):
+        assert quick("--objective", value, "--run_dir", tmp_path / "run") == 2
+        assert words in capsys.readouterr().err
+
+
+def test_parts_with_arguments(tmp_path):
+    parts = ["--network", "mlp:hidden=[30,20],activation=tanh", "--objective", "beta_tc:beta=2", "--prior", "real_nvp"]
+    assert quick("--run_dir", tmp_path, "--generate_from_prior", *parts) == 0
+    model = json.loads((tmp_path / "config.json").read_text())["model"]
+    assert model["encoder"]["network"] == {"name": "mlp", "hidden": [30, 20], "activation": "tanh"}
+    assert model["objective"]["data_size"] == 1438
+    assert model["prior"]["name"] == "real_nvp"
+    assert runs.load(tmp_path).generate(1).shape == (1, 64)
+
+
+@pytest.mark.parametrize("binarize", ["static", "dynamic"])
+def test_binarized_images_suit_a_bernoulli(binarize, tmp_path):
+    options = ["--likelihood", "bernoulli", "--binarize", binarize]
+    assert quick("--run_dir", tmp_path, "--generate_from_prior", *options) == 0
+    assert cli.bicoder(["evaluate", str(tmp_path), "--num_samples", "5"]) == 0
+    assert json.loads((tmp_path / "evaluation.json").read_text())["nll"] > 0
 
 
 def test_installed_command():

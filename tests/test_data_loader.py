@@ -348,3 +348,29 @@ def test_a_mirror_without_the_files(tmp_path, serve):
     with pytest.raises(DownloadError, match=r"/mnist_bw\.npy: ") as caught:
         DataLoader("mnist_bw", data_dir=tmp_path / "cache", mirror=server.url)
     assert caught.value.exit_code == 4
+
+
+def test_binarize_static_is_drawn_once_and_dynamic_anew(tmp_path):
+    np.save(tmp_path / "x.npy", np.full((400, 5, 4), 0.3, "float32"))
+    path = tmp_path / "x.npy"
+    static, dynamic = (DataLoader(path, 64, binarize=kind) for kind in ("static", "dynamic"))
+    for loader in (static, dynamic):
+        assert set(np.unique(loader.test_images)) == {0.0, 1.0}
+        assert loader.test_images.mean() == pytest.approx(0.3, abs=0.05)
+        np.testing.assert_array_equal(loader.test_images, static.test_images)
+    epochs = [
+        [np.concatenate([np.asarray(b) for b in loader.training_data]) for _ in range(2)]
+        for loader in (static, dynamic)
+    ]
+    for first, second in epochs:
+        assert set(np.unique(first)) == {0.0, 1.0}
+        assert first.mean() == pytest.approx(0.3, abs=0.02)
+        assert len(first) == len(second) == 320
+    (static_sums, again), (dynamic_sums, other) = ([sorted(e.sum(axis=(1, 2, 3))) for e in pair] for pair in epochs)
+    assert static_sums == again
+    assert dynamic_sums != other
+
+
+def test_binarize_something_else():
+    with pytest.raises(UsageError, match="binarize: expected static or dynamic"):
+        DataLoader("digits", binarize="maybe")

@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 import scipy.integrate
 import scipy.stats
+import tensorflow as tf
 
-from bicoder.distributions import Bernoulli, Gaussian, Laplace
+from bicoder.distributions import (
+    Bernoulli,
+    ContinuousBernoulli,
+    DiscretizedLogistic,
+    FullGaussian,
+    Gaussian,
+    Laplace,
+)
 
 MEAN, LOG_SCALE = 0.3, -0.7
 
@@ -92,3 +100,77 @@ def test_grey_and_colour_agree_per_pixel():
     one = float(Gaussian(grey, -1.0).log_prob(grey + 0.1)[0])
     three = float(Gaussian(colour, -1.0).log_prob(colour + 0.1)[0])
     assert three == pytest.approx(3 * one, rel=1e-6)
+
+
+LOGIT_GRID = [-100.0, -30.0, -5.0, -1.01, -0.99, -1e-3, 0.0, 1e-6, 0.3, 0.99, 1.01, 4.0, 30.0, 100.0]
+
+
+@pytest.mark.parametrize("logit", LOGIT_GRID)
+def test_continuous_bernoulli(logit):
+    """Its integral is one and its mean is right, around p = 0.5 too, where the formula is 0 / 0."""
+    p = ContinuousBernoulli(np.float32([logit]))
+    x = np.linspace(0, 1, 20001)
+    density = np.exp(np.asarray(p.log_prob(x.astype("float32")), "float64"))
+    assert scipy.integrate.trapezoid(density, x) == pytest.approx(1.0, abs=1e-4)
+    mean = scipy.integrate.trapezoid(x * density, x)
+    assert float(p.mean[0]) == pytest.approx(mean, abs=1e-4)
+    samples = np.asarray(p.sample(seed=0, num_samples=20_000))
+    assert samples.min() >= 0.0
+    assert samples.max() <= 1.0
+    assert samples.mean() == pytest.approx(mean, abs=0.01)
+
+
+@pytest.mark.parametrize("log_scale", [-10.0, -6.0, -4.0, -2.0, 0.0, 3.0, 10.0])
+@pytest.mark.parametrize("location", [-0.5, 0.0, 0.3, 1.0, 2.0])
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_discretized_logistic(log_scale, location, levels):
+    """The probabilities of all grey values, edges included, add up to one; they are those of the distribution function."""
+    x = np.arange(levels) / (levels - 1)
+    p = DiscretizedLogistic(np.full(levels, location, "float32"), log_scale, levels)
+    mass = np.exp(np.asarray(p.log_prob(x.astype("float32")), "float64"))
+    assert mass.sum() == pytest.approx(1.0, abs=1e-4)
+    edges = np.concatenate([[-np.inf], (np.arange(levels - 1) + 0.5) / (levels - 1), [np.inf]])
+    expected = np.diff(scipy.stats.logistic(location, np.exp(log_scale)).cdf(edges))
+    np.testing.assert_allclose(mass, expected, atol=1e-3 if log_scale < -5 else 1e-5)
+    samples = np.asarray(DiscretizedLogistic(np.float32([location]), log_scale, levels).sample(0, 20_000))
+    assert set(np.round(samples.ravel() * (levels - 1), 3)) <= set(range(levels))
+    assert samples.mean() == pytest.approx((expected * x).sum(), abs=0.015)
+    assert float(p.mean[0]) == pytest.approx((expected * x).sum(), abs=0.51 / (levels - 1))
+
+
+def test_full_gaussian_agrees_with_scipy(rng):
+    triangle = np.tril(rng.normal(size=(2, 3, 3)))
+    triangle[:, range(3), range(3)] = np.abs(triangle[:, range(3), range(3)]) + 0.3
+    mean = rng.normal(size=(2, 3))
+    q = FullGaussian(mean.astype("float32"), triangle.astype("float32"))
+    z = np.asarray(q.sample(seed=0, num_samples=20_000))
+    assert tuple(q.log_prob(z[0]).shape) == (2,)
+    for i in range(2):
+        expected = scipy.stats.multivariate_normal(mean[i], triangle[i] @ triangle[i].T)
+        np.testing.assert_allclose(np.asarray(q.log_prob(z))[:50, i], expected.logpdf(z[:50, i]), rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(np.cov(z[:, i].T), triangle[i] @ triangle[i].T, atol=0.15)
+
+
+EXTREMES = {
+    "bernoulli": (Bernoulli, LOGIT_GRID, (0.0, 1.0)),
+    "continuous_bernoulli": (ContinuousBernoulli, LOGIT_GRID, (0.0, 0.5, 1.0)),
+    "gaussian": (lambda s: Gaussian(tf.zeros_like(s), s), [-10.0, 0.0, 10.0], (0.0, 1.0)),
+    "laplace": (lambda s: Laplace(tf.zeros_like(s), s), [-10.0, 0.0, 10.0], (0.0, 1.0)),
+    "discretized_logistic": (
+        lambda s: DiscretizedLogistic(tf.zeros_like(s) + 0.5, s),
+        [-10.0, 0.0, 10.0],
+        (0.0, 127 / 255, 1.0),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EXTREMES)
+def test_values_and_gradients_are_finite_at_extremes(name):
+    make, parameters, values = EXTREMES[name]
+    for value in values:
+        parameter = tf.constant(parameters)
+        with tf.GradientTape() as tape:
+            tape.watch(parameter)
+            log_prob = make(parameter).log_prob(tf.fill(parameter.shape, tf.constant(value, tf.float32)))
+        assert np.isfinite(log_prob).all(), (value, log_prob)
+        assert np.isfinite(tape.gradient(log_prob, parameter)).all()

@@ -100,3 +100,9 @@ def test_curves(epochs, tmp_path):
     found = pixels(plotting.curves(history, tmp_path / "curve.png", "title"))
     assert found.shape[1] > 2 * found.shape[0]
     assert (found.max(axis=2) - found.min(axis=2) > 60).sum() > 50
+
+
+@pytest.mark.parametrize("count", [1, 20, 100])
+def test_bars(count, tmp_path):
+    found = pixels(plotting.bars(list(np.linspace(1, 3, count)), tmp_path / "kl.png", "title"))
+    assert (found.max(axis=2) - found.min(axis=2) > 60).sum() > 500
