@@ -177,6 +177,13 @@ def add_training_arguments(group):
     group.add_argument("--epochs", type=whole(0), metavar="N", help="passes over the data (default: 20; digits: 300)")
     group.add_argument("--batch_size", type=whole(1), default=128, metavar="N", help="images a step (default: 128)")
     group.add_argument("--learning_rate", type=positive, default=1e-3, metavar="X", help="of Adam (default: 0.001)")
+    group.add_argument(
+        "--weights",
+        default="last",
+        choices=("last", "best"),
+        help="which epoch's weights are kept: the last, or that of the best bound on held-out images, which flatters "
+        "their numbers (default: last)",
+    )
     group.add_argument("--seed", type=whole(0), default=0, metavar="N", help="of everything random (default: 0)")
     group.add_argument(
         "--run_dir", metavar="DIR", help="folder for everything that is written (default: runs/<dset>-<time>)"

@@ -82,20 +82,22 @@ def image_grid(images, path, title, image_shape=None):
     return save(figure, path)
 
 
-def side_by_side(originals, reconstructions, path, titles, image_shape=None):
-    """Originals on the left, their reconstructions at the same places on the right.
+def side_by_side(grids, path, titles, image_shape=None):
+    """Grids beside each other, such as images on the left and their reconstructions at the same places on the right.
 
     Args:
-        originals, reconstructions: (N, ...) in [0, 1]; values outside are clipped.
+        grids: list of images (N, ...) in [0, 1]; values outside are clipped.
         path: PNG to write.
-        titles: two lines, one above each grid.
+        titles: a line above each grid.
         image_shape: (height, width, channels) of vectors.
     """
-    pair = [as_images(images, image_shape) for images in (originals, reconstructions)]
-    columns = grid_width(len(pair[0]))
-    height, width = tile(pair[0], columns).shape[:2]
-    figure = new_figure(12.0, min(6.0 * height / width, 12.0) + 0.4)
-    for axes, images, title in zip(figure.subplots(1, 2), pair, titles, strict=True):
+    grids = [as_images(images, image_shape) for images in grids]
+    columns = grid_width(len(grids[0]))
+    height, width = tile(grids[0], columns).shape[:2]
+    each = 12.0 / max(2, len(grids))
+    figure = new_figure(each * len(grids), min(each * height / width, 12.0) + 0.4)
+    panels = figure.subplots(1, len(grids), squeeze=False)[0]
+    for axes, images, title in zip(panels, grids, titles, strict=True):
         draw_grid(axes, images, columns, title)
     return save(figure, path)
 

@@ -27,13 +27,17 @@ def train(args):
     runs.save_config(folder, vae, vars(args), describe(loader))
     steps = math.ceil(len(loader.training_images) / args.batch_size)
     vae.compile(keras.optimizers.Adam(args.learning_rate), steps_per_execution=max(1, min(64, steps // 8)))
+    callbacks = [keras.callbacks.CSVLogger(folder / runs.METRICS), Interruption()]
+    if args.weights == "best":  # by the unweighted bound, whatever the objective is
+        patience = max(1, args.epochs)
+        callbacks.append(keras.callbacks.EarlyStopping("val_elbo", 0, patience, mode="max", restore_best_weights=True))
     training = time.perf_counter()
     history = vae.fit(
         loader.training_data,
         epochs=args.epochs,
         shuffle=False,  # the loader shuffles
         validation_data=loader.test_data,
-        callbacks=[keras.callbacks.CSVLogger(folder / runs.METRICS), Interruption()],
+        callbacks=callbacks,
         verbose=1 if sys.stdout.isatty() else 2,
     ).history
     training = time.perf_counter() - training
@@ -156,7 +160,7 @@ def draw(args, vae, loader, history, folder):
         originals = loader.test_images[chosen]
         images = vae.decode(vae.encode(originals).sample(args.seed)).mean
         titles = (f"{name}: {len(chosen):,} test images x", "their reconstructions: mean of p(x|z) for z ~ q(z|x)")
-        written.append(plotting.side_by_side(originals, images, folder / "posterior.png", titles, loader.image_shape))
+        written.append(plotting.side_by_side([originals, images], folder / "posterior.png", titles, loader.image_shape))
     return written
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bicoder import cli, runs
+from bicoder import DataLoader, cli, runs
 
 ROOT = Path(__file__).parent.parent
 FILES = {"config.json", "metrics.csv", "model.weights.h5", "curve.png"}
@@ -194,6 +194,23 @@ def test_a_folder_that_holds_a_run_is_kept(tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert quick("--run_dir", tmp_path, "--generate_from_prior", "--seed", "9", "--overwrite") == 0
+
+
+def test_best_weights_are_those_of_the_best_unweighted_bound(tmp_path):
+    """A learning rate that is far too large makes the bound worse again; beta = 50 makes loss and bound disagree."""
+    options = ["--epochs", "8", "--learning_rate", "0.1", "--objective", "beta_elbo:beta=50", "--generate_from_prior"]
+    for weights in ("last", "best"):
+        assert quick("--run_dir", tmp_path / weights, "--weights", weights, *options) == 0
+    bounds = [float(row["val_elbo"]) for row in csv.DictReader((tmp_path / "best" / "metrics.csv").open())]
+    x = DataLoader("digits").test_images
+    reached = {}
+    for weights in ("last", "best"):
+        vae = runs.load(tmp_path / weights)
+        vae.compile()
+        reached[weights] = vae.evaluate(x, verbose=0, return_dict=True)["elbo"]
+    assert reached["best"] == pytest.approx(max(bounds), rel=0.05)
+    assert reached["last"] == pytest.approx(bounds[-1], rel=0.05)
+    assert max(bounds) > bounds[-1], "the last epoch is the best one: this test shows nothing"
 
 
 def test_no_epochs_draws_the_untrained_model(tmp_path):

@@ -124,7 +124,7 @@ def test_continuous_bernoulli(logit):
 @pytest.mark.parametrize("location", [-0.5, 0.0, 0.3, 1.0, 2.0])
 @pytest.mark.parametrize("levels", [2, 17, 256])
 def test_discretized_logistic(log_scale, location, levels):
-    """The probabilities of all grey values, edges included, add up to one; they are those of the distribution function."""
+    """All grey values, edges included, add up to one; their probabilities are those of the distribution function."""
     x = np.arange(levels) / (levels - 1)
     p = DiscretizedLogistic(np.full(levels, location, "float32"), log_scale, levels)
     mass = np.exp(np.asarray(p.log_prob(x.astype("float32")), "float64"))

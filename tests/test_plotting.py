@@ -65,7 +65,7 @@ def test_colours_stay(tmp_path):
 @pytest.mark.parametrize("count", [1, 7, 100])
 def test_side_by_side(count, tmp_path):
     images = np.zeros((count, 8, 8, 1))
-    found = pixels(plotting.side_by_side(images, images + 1.0, tmp_path / "pair.png", ("left", "right")))
+    found = pixels(plotting.side_by_side([images, images + 1.0], tmp_path / "pair.png", ("left", "right")))
     half = found.shape[1] // 2
     below_title = found[60:]
     assert (below_title[:, :half] == 0).mean() > 3 * (below_title[:, half:] == 0).mean()
