@@ -85,7 +85,7 @@ class Encoder(BiCoder):
 
     Args:
         network: see `BiCoder`.
-        latent_dim: dimensions of z; by default the network's own, 20 for `mlp` and 50 for `conv`.
+        latent_dim: dimensions of z; by default the network's own: 20 for `mlp`, 50 for `conv`, 64 for `residual`.
         posterior: name or `Posterior`.
         seed: see `BiCoder`.
     """

@@ -4,6 +4,8 @@ import math
 
 from bicoder.errors import DataError
 
+STILL_RISING = 0.5  # nats
+
 
 def diagnose(vae, images, numbers):
     """Sentences about a model, each with what to try; an empty list where nothing is wrong.
@@ -24,7 +26,7 @@ def collapse(numbers):
         return None
     return (
         f"Posterior collapse: {active} of {dimensions} units are active (their mean has a variance above 0.01). Try "
-        " a smaller or learned sigma, a warm-up of beta (--objective beta_elbo:schedule=linear), or fewer dimensions."
+        "a smaller or learned sigma, a warm-up of beta (--objective beta_elbo:schedule=linear), or fewer dimensions."
     )
 
 
@@ -60,15 +62,20 @@ def activation(vae):
         return None
     return (
         f"The decoder ends with the activation {name}, but the {likelihood.part_name()} likelihood expects "
-        f"{' or '.join(likelihood.activations)}: its parameters cannot take all their values."
+        f"{' or '.join(likelihood.activations)}: its parameters cannot take all their values. Leave it out."
     )
 
 
 def sampling(numbers):
     """Too few importance samples for the number that is printed."""
-    if numbers["nll_monte_carlo_error"] < 0.1:
+    counts = list(numbers["bounds"])
+    if len(counts) < 2:
+        return None
+    few, many = counts[-2:]
+    rise = numbers["bounds"][many] - numbers["bounds"][few]
+    if rise < STILL_RISING:
         return None
     return (
-        f"The importance sampling alone has an error of {numbers['nll_monte_carlo_error']:.2f} nats: the NLL is only "
-        "an upper bound. Try more samples (--num_samples)."
+        f"The bound still rises, by {rise:.2f} nats from {few:,} to {many:,} importance samples: the NLL is only an "
+        "upper bound. Try more samples (--num_samples)."
     )

@@ -57,7 +57,7 @@ def evaluate(vae, data, num_samples=1000, seed=0, progress=False):
     means = posterior_means(vae, images)
     numbers["latent_dim"] = means.shape[1]
     numbers["active_units"] = int((means.var(axis=0) > ACTIVE).sum())
-    numbers |= marginal(vae, images, noise)
+    numbers |= marginal(vae, images[np.random.default_rng(seed).permutation(len(images))], noise)
     numbers["mean_squared_error"] = mean_squared_error(vae, images)
     for name, classifier in (("knn_accuracy", "10-NN"), ("logistic_accuracy", "logistic")):
         numbers[name] = None if labels is None else label_accuracy(means, labels, classifier)
@@ -169,7 +169,7 @@ def rates(vae, images, numbers):
 
 
 def marginal(vae, images, noise):
-    """I(x; z) and KL[q(z) || p(z)], from codes of the first images, with q(z) the mixture over all images.
+    """I(x; z) and KL[q(z) || p(z)], from codes of the first images, with q(z) the mixture over all of them.
 
     I = E[log q(z|x) - log q(z)], KL = E[log q(z) - log p(z)], whose sum is the rate (Hoffman & Johnson 2016).
     """

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from bicoder.component import Component
-from bicoder.distributions import Gaussian
+from bicoder.distributions import FullGaussian, Gaussian
 from bicoder.errors import UsageError, check_count
 
 
@@ -55,6 +55,8 @@ class Objective(Component, keras.layers.Layer):
 
     # Samples of z that are drawn for every example.
     num_samples = 1
+    # Distributions of which the posterior must be one; () for any.
+    needs: tuple[type, ...] = ()
 
     def __init__(self):
         super().__init__(dtype="float32")
@@ -221,13 +223,13 @@ class Dreg(Objective):
         num_samples: K.
     """
 
+    needs = (Gaussian, FullGaussian)
+
     def __init__(self, num_samples=5):
         super().__init__()
         self.num_samples = check_count("num_samples", num_samples)
 
     def bound(self, terms):
-        if not hasattr(terms.q, "detached"):
-            raise UsageError(f"objective dreg: expected a Gaussian posterior, received {type(terms.q).__name__}")
         log_weights = ops.stop_gradient(terms.log_weights)
         weights = ops.softmax(log_weights, axis=0)
         # The same z, whose gradient is multiplied by v on its way back: with the v of the sum, v^2.
@@ -281,6 +283,8 @@ class BetaTC(Objective):
         data_size: images in the data set, for the estimate of q(z); None takes the batch for the data.
     """
 
+    needs = (Gaussian,)
+
     def __init__(self, beta=6.0, alpha=1.0, gamma=1.0, data_size=None):
         super().__init__()
         self.beta, self.alpha, self.gamma = (
@@ -289,17 +293,10 @@ class BetaTC(Objective):
         self.data_size = None if data_size is None else check_count("data_size", data_size)
 
     def bound(self, terms):
-        check_gaussian("beta_tc", terms.q)
         mutual, total, dimensions = total_correlation_terms(
             terms.z[0], terms.q, terms.log_pz[0], terms.log_qz[0], self.data_size
         )
         return terms.log_px[0] - self.alpha * mutual - self.beta * total - self.gamma * dimensions
-
-
-def check_gaussian(objective, q):
-    """Some objectives need the parameters of a diagonal Gaussian."""
-    if not isinstance(q, Gaussian):
-        raise UsageError(f"objective {objective}: expected a diagonal Gaussian posterior, received {type(q).__name__}")
 
 
 class DIPVAE(Objective):
@@ -314,6 +311,8 @@ class DIPVAE(Objective):
         diagonal: weight of the diagonal.
     """
 
+    needs = (Gaussian,)
+
     def __init__(self, kind=1, off=10.0, diagonal=100.0):
         super().__init__()
         if kind not in (1, 2):
@@ -321,7 +320,6 @@ class DIPVAE(Objective):
         self.kind, self.off, self.diagonal = kind, check_number("off", off), check_number("diagonal", diagonal)
 
     def bound(self, terms):
-        check_gaussian("dipvae", terms.q)
         centred = terms.q.mean - ops.mean(terms.q.mean, axis=0)
         batch = ops.cast(ops.shape(centred)[0], centred.dtype)
         covariance = ops.matmul(ops.transpose(centred), centred) / batch

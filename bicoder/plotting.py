@@ -149,11 +149,11 @@ def curves(history, path, title):
     """The bound, distortion and rate for every epoch, training and held-out images in the same panels.
 
     Args:
-        history: name -> list of values, one for each epoch: loss, distortion, rate, and val_ before each.
+        history: name -> list of values, one for each epoch: elbo, distortion, rate, and val_ before each.
         path: PNG to write.
         title: line above the panels.
     """
-    panels = {"loss": "-ELBO = distortion + rate", "distortion": "distortion", "rate": "rate, KL[q(z|x) || p(z)]"}
+    panels = {"elbo": "-ELBO = distortion + rate", "distortion": "distortion", "rate": "rate, KL[q(z|x) || p(z)]"}
     figure = new_figure(12.0, 3.8)
     figure.suptitle(title, fontsize=11)
     for axes, (name, label) in zip(figure.subplots(1, 3), panels.items(), strict=True):
@@ -161,9 +161,9 @@ def curves(history, path, title):
             if key in history:
                 epochs = np.arange(1, len(history[key]) + 1)
                 colour = COLOURS[0] if style == "-" else COLOURS[1]
-                axes.plot(
-                    epochs, history[key], style, color=colour, label=text, marker="." if len(epochs) < 60 else None
-                )
+                values = -np.asarray(history[key]) if name == "elbo" else history[key]
+                marker = "." if len(epochs) < 60 else None
+                axes.plot(epochs, values, style, color=colour, label=text, marker=marker)
         axes.set(title=label, xlabel="epoch", ylabel="nats per image")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)

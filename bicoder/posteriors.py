@@ -17,6 +17,8 @@ from bicoder.networks import glorot
 class Posterior(Component, keras.layers.Layer):
     """q(z|x), given the raw output of a network; it may own weights."""
 
+    # What `call` returns; some priors and objectives need one that they know.
+    distribution: type = Distribution
     # Set by the encoder before the posterior is built: where its initial weights come from.
     seed: int | None = None
 
@@ -35,6 +37,8 @@ class Posterior(Component, keras.layers.Layer):
 class DiagonalGaussianPosterior(Posterior):
     """q(z|x) = N(mu, diag(sigma^2)); the network gives mu and log(sigma^2) (Kingma & Welling 2014)."""
 
+    distribution = Gaussian
+
     def num_outputs(self, latent_dim):
         return 2 * latent_dim
 
@@ -45,6 +49,8 @@ class DiagonalGaussianPosterior(Posterior):
 
 class FullGaussianPosterior(Posterior):
     """q(z|x) = N(mu, L L^T); the network gives mu and the lower triangle L, its diagonal as a logarithm."""
+
+    distribution = FullGaussian
 
     def num_outputs(self, latent_dim):
         return latent_dim + latent_dim * (latent_dim + 1) // 2
@@ -151,18 +157,24 @@ class InverseAutoregressive(Distribution):
 
     @property
     def mean(self):
-        return ops.mean(self.sample(seed=0, num_samples=self.mean_samples), axis=0)
+        # The same noise for every image: a unit that says nothing about x has the same mean for all of them.
+        noise = keras.random.normal((self.mean_samples, 1, self.base.mean.shape[-1]), seed=0)
+        z, _ = self.push(self.base.mean + self.base.scale * noise)
+        return ops.mean(z, axis=0)
 
     def sample(self, seed=None, num_samples=None):
-        z = self.base.sample(seed, num_samples)
+        self._drawn = self.push(self.base.sample(seed, num_samples))
+        return self._drawn[0]
+
+    def push(self, z):
+        """Take z of the base through the flow; returns it with its log density."""
         log_q = self.base.log_prob(z)
         for network in self.flow:
             shift, gate = network([z, self.context])
             z = ops.sigmoid(gate) * z + ops.sigmoid(-gate) * shift
             log_q = log_q + ops.sum(ops.softplus(-gate), axis=-1)  # -log s
             z = ops.flip(z, axis=-1)
-        self._drawn = (z, log_q)
-        return z
+        return z, log_q
 
     def log_prob(self, value):
         drawn, log_q = self._drawn

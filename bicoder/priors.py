@@ -8,13 +8,15 @@ from keras import ops
 
 from bicoder.component import Component
 from bicoder.distributions import LOG_2PI, Gaussian
-from bicoder.errors import UsageError, check_count
+from bicoder.errors import check_count
 from bicoder.networks import glorot
 
 
 class Prior(Component, keras.layers.Layer):
     """p(z); it is built with the shape of the latent code, (None, latent_dim), and may own weights."""
 
+    # Distributions of which the posterior must be one; () for any.
+    needs: tuple[type, ...] = ()
     # Set by the model before the prior is built: where its initial weights come from.
     seed: int | None = None
 
@@ -114,6 +116,8 @@ class VampPrior(Prior):
         pseudo_inputs: K; they live in [0, 1], the range of pixels.
     """
 
+    needs = (Gaussian,)
+
     def __init__(self, pseudo_inputs=100):
         super().__init__()
         self.pseudo_inputs = check_count("pseudo_inputs", pseudo_inputs)
@@ -133,8 +137,6 @@ class VampPrior(Prior):
     def parameters(self):
         """Means and log scales of the K posteriors (K, latent_dim), log weights (K,)."""
         q = self.encoder(ops.clip(ops.convert_to_tensor(self.inputs), 0.0, 1.0))
-        if not isinstance(q, Gaussian):
-            raise UsageError(f"prior vamp: expected a diagonal Gaussian posterior, received {type(q).__name__}")
         return q.mean, q.log_scale, ops.full((self.pseudo_inputs,), -math.log(self.pseudo_inputs))
 
     def log_prob(self, z):

@@ -20,6 +20,7 @@ def train(args):
     counts = f"{len(loader.training_images):,} training and {len(loader.test_images):,} test images"
     print(f"{args.dset}: {counts} of shape {loader.training_images.shape[1:]}; starting TensorFlow", flush=True)
     keras = import_keras()
+    from bicoder.finite_loss import FiniteLoss
     from bicoder.interruption import Interruption
 
     args.epochs = loader.dataset.epochs if args.epochs is None else args.epochs
@@ -27,7 +28,7 @@ def train(args):
     runs.save_config(folder, vae, vars(args), describe(loader))
     steps = math.ceil(len(loader.training_images) / args.batch_size)
     vae.compile(keras.optimizers.Adam(args.learning_rate), steps_per_execution=max(1, min(64, steps // 8)))
-    callbacks = [keras.callbacks.CSVLogger(folder / runs.METRICS), Interruption()]
+    callbacks = [keras.callbacks.CSVLogger(folder / runs.METRICS), FiniteLoss(), Interruption()]
     if args.weights == "best":  # by the unweighted bound, whatever the objective is
         patience = max(1, args.epochs)
         callbacks.append(keras.callbacks.EarlyStopping("val_elbo", 0, patience, mode="max", restore_best_weights=True))
@@ -104,6 +105,10 @@ def make_likelihood(args, loader):
         raise UsageError(
             f"sigma: the {args.likelihood['name']} likelihood has none, received {args.sigma}; leave it out"
         )
+    if args.sigma is not None and "sigma" in args.likelihood:
+        raise UsageError(
+            f"sigma: expected it once, received {args.sigma} and {args.likelihood['sigma']}; leave one out"
+        )
     if args.sigma is None and "sigma" in takes:
         args.sigma = args.likelihood.get("sigma", loader.dataset.sigma)
     likelihood = with_defaults(Likelihood, args.likelihood, sigma=args.sigma)
@@ -122,7 +127,10 @@ def build_model(args, loader):
     network = "auto" if args.network["name"] == "auto" else args.network
     encoder = Encoder(network, latent_dim=args.latent_dim, posterior=args.posterior)
     decoder = Decoder(network, likelihood=make_likelihood(args, loader))
-    objective = with_defaults(Objective, args.objective, data_size=len(loader.training_images))
+    # A schedule, where there is one, takes the first half of the training.
+    count = len(loader.training_images)
+    steps = max(1, args.epochs * math.ceil(count / args.batch_size) // 2)
+    objective = with_defaults(Objective, args.objective, data_size=count, steps=steps)
     vae = VAE(encoder, decoder, prior=args.prior, objective=objective, seed=args.seed)
     vae.build((None, *loader.training_images.shape[1:]))
     return vae

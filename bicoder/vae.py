@@ -65,6 +65,7 @@ class VAE(keras.Model):
 
     def build(self, input_shape):
         example = tuple(input_shape[1:])
+        self._check_posterior()
         if self.decoder.output_shape is None:
             self.decoder.output_shape = example
         seeds = np.random.SeedSequence(self.seed).generate_state(3)
@@ -78,6 +79,17 @@ class VAE(keras.Model):
             if not part.built:
                 part.build((None, self.latent_dim))
         self.input_spec = keras.layers.InputSpec(shape=(None, *example))
+
+    def _check_posterior(self):
+        """Some priors and objectives need the parameters of a posterior that they know."""
+        posterior = self.encoder.posterior
+        for part in (self.prior, self.objective):
+            if part.needs and not issubclass(posterior.distribution, part.needs):
+                known = " or ".join(need.__name__ for need in part.needs)
+                raise UsageError(
+                    f"{part.family().__name__.lower()} {part.part_name()}: expected a {known} posterior, received "
+                    f"{posterior.part_name()}; choose another of the two"
+                )
 
     def call(self, x, training=None):
         """Every step from the data to the objective: x (batch, ...) -> `Bound`."""

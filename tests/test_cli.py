@@ -334,6 +334,38 @@ def test_bad_arguments_of_parts(tmp_path, capsys):
         assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--prior", "vamp", "--posterior", "iaf"], "prior vamp: expected a Gaussian posterior, received iaf"),
+        (
+            ["--objective", "dreg", "--posterior", "iaf"],
+            "objective dreg: expected a Gaussian or FullGaussian posterior",
+        ),
+        (["--sigma", "0.3", "--likelihood", "gaussian:sigma=0.5"], "sigma: expected it once, received 0.3 and 0.5"),
+    ],
+)
+def test_parts_that_do_not_fit_are_one_line_and_nothing_is_written(options, words, tmp_path, capsys):
+    assert quick("--run_dir", tmp_path / "run", *options) == 2
+    said = capsys.readouterr().err.strip()
+    assert words in said
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path, capsys):
+    assert quick("--run_dir", tmp_path, "--learning_rate", "1e10", "--epochs", "5") == 6
+    said = capsys.readouterr().err.strip()
+    assert re.search(r"loss: expected a finite number, received (nan|inf) in epoch \d, step \d", said)
+    assert len(said.splitlines()) == 1
+
+
+def test_a_schedule_takes_half_of_the_training(tmp_path):
+    options = ["--objective", "beta_elbo:schedule=linear", "--epochs", "6", "--batch_size", "100"]
+    assert quick("--run_dir", tmp_path, "--generate_from_prior", *options) == 0
+    assert json.loads((tmp_path / "config.json").read_text())["model"]["objective"]["steps"] == 6 * 15 // 2
+
+
 def test_parts_with_arguments(tmp_path):
     parts = ["--network", "mlp:hidden=[30,20],activation=tanh", "--objective", "beta_tc:beta=2", "--prior", "real_nvp"]
     assert quick("--run_dir", tmp_path, "--generate_from_prior", *parts) == 0

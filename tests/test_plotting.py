@@ -96,7 +96,7 @@ def test_middle_lies_in_the_denser_of_two_groups(rng):
 
 @pytest.mark.parametrize("epochs", [1, 5, 100])
 def test_curves(epochs, tmp_path):
-    history = {f"{p}{n}": np.linspace(3, 1, epochs) for p in ("", "val_") for n in ("loss", "distortion", "rate")}
+    history = {f"{p}{n}": np.linspace(3, 1, epochs) for p in ("", "val_") for n in ("elbo", "distortion", "rate")}
     found = pixels(plotting.curves(history, tmp_path / "curve.png", "title"))
     assert found.shape[1] > 2 * found.shape[0]
     assert (found.max(axis=2) - found.min(axis=2) > 60).sum() > 50
