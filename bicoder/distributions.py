@@ -46,16 +46,8 @@ def draw_shape(mean, num_samples):
     return ops.shape(mean) if num_samples is None else (num_samples, *ops.shape(mean))
 
 
-class Gaussian(Distribution):
-    """Independent Gaussians.
-
-    log p(x) = -1/2 log(2 pi) - log(sigma) - (x - mean)^2 / (2 sigma^2), summed over the elements: log(sigma) counts
-    once for EVERY element, also where one sigma serves all.
-
-    Args:
-        mean: tensor (batch, ...).
-        log_scale: log(sigma), tensor that broadcasts to `mean`.
-    """
+class _LocationScale(Distribution):
+    """What distributions of a mean and a scale have in common."""
 
     def __init__(self, mean, log_scale):
         self._mean = ops.convert_to_tensor(mean)
@@ -67,8 +59,20 @@ class Gaussian(Distribution):
 
     @property
     def scale(self):
-        """sigma, the standard deviation."""
+        """e^log_scale: for a Gaussian sigma, the standard deviation."""
         return ops.exp(self.log_scale)
+
+
+class Gaussian(_LocationScale):
+    """Independent Gaussians.
+
+    log p(x) = -1/2 log(2 pi) - log(sigma) - (x - mean)^2 / (2 sigma^2), summed over the elements: log(sigma) counts
+    once for EVERY element, also where one sigma serves all.
+
+    Args:
+        mean: tensor (batch, ...).
+        log_scale: log(sigma), tensor that broadcasts to `mean`.
+    """
 
     def sample(self, seed=None, num_samples=None):
         noise = keras.random.normal(draw_shape(self.mean, num_samples), dtype=self.mean.dtype, seed=seed)
@@ -87,7 +91,7 @@ class Gaussian(Distribution):
         return Gaussian(ops.stop_gradient(self.mean), ops.stop_gradient(self.log_scale))
 
 
-class Laplace(Distribution):
+class Laplace(_LocationScale):
     """Independent Laplace distributions.
 
     log p(x) = -log(2 b) - |x - mean| / b, summed over the elements.
@@ -97,20 +101,12 @@ class Laplace(Distribution):
         log_scale: log(b), tensor that broadcasts to `mean`; the standard deviation is sqrt(2) b.
     """
 
-    def __init__(self, mean, log_scale):
-        self._mean = ops.convert_to_tensor(mean)
-        self.log_scale = ops.convert_to_tensor(log_scale, dtype=self._mean.dtype)
-
-    @property
-    def mean(self):
-        return self._mean
-
     def sample(self, seed=None, num_samples=None):
         # The inverse of the distribution function, at u in (-1/2, 1/2); the bound keeps log away from zero.
         shape = draw_shape(self.mean, num_samples)
         uniform = keras.random.uniform(shape, -0.5, 0.5, dtype=self.mean.dtype, seed=seed)
         tail = ops.maximum(1.0 - 2.0 * ops.abs(uniform), 1e-7)
-        return self.mean - ops.exp(self.log_scale) * ops.sign(uniform) * ops.log(tail)
+        return self.mean - self.scale * ops.sign(uniform) * ops.log(tail)
 
     def log_prob(self, value):
         elementwise = -math.log(2.0) - self.log_scale - ops.abs(value - self.mean) * ops.exp(-self.log_scale)
