@@ -95,12 +95,17 @@ def compiled(function):
     return tf.function(function)
 
 
+def to_numpy(tensor):
+    """A tensor of any backend as float64."""
+    return ops.convert_to_numpy(tensor).astype("float64")
+
+
 def block_weights(weigh, x, num_samples):
     """log w, log p(x|z), log q(z|x) - log p(z), (K, block) each, for a block of images, in portions of the samples."""
     portion = min(num_samples, samples_at_once(x.shape))
     counts = [portion] * (num_samples // portion) + ([num_samples % portion] if num_samples % portion else [])
     parts = [weigh(x, count) for count in counts]
-    return [np.concatenate([np.asarray(part[i], "float64") for part in parts]) for i in range(3)]
+    return [np.concatenate([to_numpy(part[i]) for part in parts]) for i in range(3)]
 
 
 class Sums:
@@ -162,7 +167,7 @@ def rates(vae, images, numbers):
     exact = [kl_divergence(vae.encode(x), vae.prior) for x in blocks(images)]
     per_dimension, rate = None, numbers["rate"]
     if exact[0] is not None:
-        kl = np.concatenate([np.asarray(part, "float64") for part in exact])
+        kl = np.concatenate([to_numpy(part) for part in exact])
         rate = float(kl.sum(axis=1).mean())
         per_dimension = kl.mean(axis=0).tolist() if kl.shape[1] == vae.latent_dim else None
     return {"rate": rate, "elbo": -numbers["distortion"] - rate, "kl_per_dimension": per_dimension}
@@ -197,7 +202,7 @@ def log_density_of_each(q, z):
 
 def mean_squared_error(vae, images):
     """Of the reconstructions, for one pixel."""
-    total = sum(float(ops.sum(ops.square(vae.reconstruct(x) - x))) for x in blocks(images))
+    total = sum(float(ops.sum(ops.square(vae.reconstruct(x) - ops.convert_to_tensor(x)))) for x in blocks(images))
     return total / images.size
 
 

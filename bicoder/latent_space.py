@@ -5,13 +5,14 @@ import math
 import re
 
 import numpy as np
+from keras import ops
 from tqdm import tqdm
 
 
 def posterior_means(vae, images, batch_size=512):
     """The means of q(z|x), (N, latent_dim), for images (N, ...)."""
     batches = (images[i : i + batch_size] for i in range(0, len(images), batch_size))
-    return np.concatenate([np.asarray(vae.encode(batch).mean) for batch in batches])
+    return np.concatenate([ops.convert_to_numpy(vae.encode(batch).mean) for batch in batches])
 
 
 def label_accuracy(codes, labels, classifier, folds=5):

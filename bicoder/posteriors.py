@@ -64,7 +64,7 @@ class FullGaussianPosterior(Posterior):
         places[np.tril_indices(d, -1)] = np.arange(d * (d - 1) // 2)
         padded = ops.pad(below, [(0, 0), (0, 1)])
         triangle = ops.reshape(ops.take(padded, places.ravel(), axis=-1), (-1, d, d))
-        return FullGaussian(mean, triangle + ops.exp(log_diagonal)[:, :, None] * np.eye(d, dtype="float32"))
+        return FullGaussian(mean, triangle + ops.exp(log_diagonal)[:, :, None] * ops.eye(d))
 
 
 class IAFPosterior(Posterior):
@@ -119,6 +119,7 @@ class AutoregressiveNetwork(keras.layers.Layer):
         (*_, d), (*_, context) = input_shape
         # Hidden unit h may see dimensions 0..degree(h), output i only hidden units of degree < i.
         degrees = np.arange(self.hidden) % max(d - 1, 1)
+        # NumPy arrays: a tensor that is made while a graph is built would not outlive it.
         self.mask_in = (np.arange(d)[:, None] <= degrees).astype("float32")
         self.mask_out = (degrees[:, None] < np.arange(d)).astype("float32")
         first, second, third, fourth = itertools.islice(self.initialisers, 4)
@@ -133,10 +134,11 @@ class AutoregressiveNetwork(keras.layers.Layer):
 
     def call(self, inputs):
         z, context = inputs
-        seen = ops.matmul(z, self.kernel_in * self.mask_in) + ops.matmul(context, self.kernel_context)
+        mask_in, mask_out = ops.convert_to_tensor(self.mask_in), ops.convert_to_tensor(self.mask_out)
+        seen = ops.matmul(z, self.kernel_in * mask_in) + ops.matmul(context, self.kernel_context)
         hidden = ops.elu(seen + self.bias)
-        shift = ops.matmul(hidden, self.kernel_shift * self.mask_out) + self.bias_shift
-        return shift, ops.matmul(hidden, self.kernel_gate * self.mask_out) + self.bias_gate
+        shift = ops.matmul(hidden, self.kernel_shift * mask_out) + self.bias_shift
+        return shift, ops.matmul(hidden, self.kernel_gate * mask_out) + self.bias_gate
 
 
 class InverseAutoregressive(Distribution):

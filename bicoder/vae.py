@@ -120,7 +120,7 @@ class VAE(keras.Model):
         loss = y_pred.loss if sample_weight is None else y_pred.loss * ops.cast(sample_weight, "float32")
         return ops.mean(loss) + sum(self.losses)
 
-    def train(self, x, optimizer):
+    def train(self, x=True, optimizer=None):
         """One update of the trainable variables, the same as `fit` makes (TensorFlow only).
 
         Args:
@@ -129,6 +129,10 @@ class VAE(keras.Model):
         Returns:
             The loss before the update, a scalar tensor, in nats for one example.
         """
+        if optimizer is None and isinstance(x, bool) and hasattr(super(), "train"):
+            return super().train(x)  # PyTorch's modules have a method of this name: training mode, on or off
+        if optimizer is None:
+            raise UsageError("train: expected a batch and a Keras optimizer, received no optimizer")
         x = self._prepare(x)
         if id(optimizer) not in self._train_steps:
             self._train_steps[id(optimizer)] = self._make_train_step(optimizer)

@@ -62,6 +62,7 @@ def content_of(path, content):
         (b"\x93NUMP", "other"),
         (b"PK", "other"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "head",  # a gzip holds the time: no two workers agree on it
 )
 def test_kind_goes_by_the_first_bytes(head, expected):
     assert kind(head) == expected

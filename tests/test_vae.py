@@ -191,6 +191,11 @@ def test_decode_keeps_sample_axes(images):
     assert tuple(p.log_prob(images).shape) == (3, 20)
 
 
+def test_train_without_an_optimizer_says_so(vectors):
+    with pytest.raises(UsageError, match="train: expected a batch and a Keras optimizer"):
+        small_vae().train(vectors)
+
+
 def test_a_model_without_data_says_so():
     for use in (lambda v: v.generate(3), lambda v: v.decode(np.zeros((1, 2)))):
         with pytest.raises(UsageError, match="has not seen data"):

@@ -1,0 +1,40 @@
+"""The core on Keras' other backends, where they are installed."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CODE = """
+import keras, numpy as np
+import bicoder
+from bicoder import VAE, Decoder, Encoder
+from bicoder.networks import MLP
+
+x = np.round(np.random.default_rng(0).random((40, 10)) * 255).astype("float32") / 255
+for options in ({}, {"objective": "dreg"}, {"objective": "beta_tc", "prior": "real_nvp"}, {"prior": "vamp"}):
+    for posterior, likelihood in (("diagonal_gaussian", "optimal_gaussian"), ("iaf", "discretized_logistic")):
+        if options and posterior == "iaf":
+            continue
+        vae = VAE(Encoder(MLP((8,)), 3, posterior), Decoder(MLP((8,)), likelihood=likelihood), seed=0, **options)
+        vae.compile(keras.optimizers.Adam(1e-2))
+        losses = vae.fit(x, batch_size=16, epochs=5, verbose=0).history["loss"]
+        assert losses[-1] < losses[0], (options, posterior, losses)
+        assert vae.predict(x, verbose=0).shape == x.shape
+numbers = bicoder.evaluate(vae, x, num_samples=20)
+assert np.isfinite(numbers["nll"]) and -numbers["nll"] >= numbers["elbo"]
+print(keras.backend.backend())
+"""
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_the_core_on_another_backend(backend):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"needs {backend}, which is not installed")
+    env = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run([sys.executable, "-c", CODE], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == backend
