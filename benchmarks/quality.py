@@ -112,7 +112,8 @@ def write_table():
     for name, row in ROWS.items():
         for path in sorted(RESULTS.glob(f"{name}-*.json")):
             r = json.loads(path.read_text())
-            goal = "" if row["goal"] is None else f"{row['goal']:.1f}"
+            missed = row["goal"] is not None and r["nll"] > row["goal"]
+            goal = "" if row["goal"] is None else f"{row['goal']:.1f}" + (", not reached" if missed else "")
             units = f"{r['active_units']} of {r['latent_dim']}"
             lines.append(
                 f"| {name} | {row['title']} | {r['epochs']} | {r['batch_size']} | {r['seed']} | {row['paper']} | {goal} | "
