@@ -8,7 +8,7 @@ import numpy as np
 from bicoder.datasets import Images, find_dataset
 from bicoder.download import cached_file
 from bicoder.errors import DataError, UsageError, check_count
-from bicoder.pixels import split, to_images, to_labels, to_unit_range
+from bicoder.pixels import largest, split, to_images, to_labels, to_unit_range
 
 TEST_SEED = 20160101  # binarised test images are the same in every run, so that their numbers can be compared
 
@@ -69,12 +69,14 @@ class DataLoader:
     def _arrays(self, images: Images):
         """What the data set gave, checked and transformed: training and test images, labels of both, names."""
         name = str(self.dataset.dset)
-        train = to_unit_range(to_images(images.train, name), name, say)
+        # Both are scaled in the same way, also where one of them happens to be dark.
+        peak = max(largest(part) for part in (images.train, images.test) if part is not None)
+        train = to_unit_range(to_images(images.train, name), name, say, peak)
         train_labels = to_labels(images.train_labels, len(train), f"{name}: labels")
         if images.test is None:
             train, test, train_labels, test_labels = split(train, train_labels, self.seed)
         else:
-            test = to_unit_range(to_images(images.test, f"{name}: test images"), f"{name}: test images", say)
+            test = to_unit_range(to_images(images.test, f"{name}: test images"), f"{name}: test images", say, peak)
             test_labels = to_labels(images.test_labels, len(test), f"{name}: test labels")
             if test.shape[1:] != train.shape[1:]:
                 raise DataError(f"{name}: expected test images of shape {train.shape[1:]}, received {test.shape[1:]}")

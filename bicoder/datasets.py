@@ -210,6 +210,8 @@ class Idx(Dataset):
 
 def find_dataset(dset):
     """The class that `dset` is of; `UsageError` for an unknown name, `DataError` for a path that is not there."""
+    if not str(dset):
+        raise UsageError("dset: expected a name or a path, received an empty text")
     members = Dataset.members()
     try:
         for member in members.values():

@@ -25,9 +25,15 @@ def to_images(array, name):
     return array
 
 
-def to_unit_range(array, name, say=print):
+def to_unit_range(array, name, say=print, peak=0):
     """Pixels as float32 in [0, 1]: 8 and 16 bits are divided by their range, floats up to 255 by 255.
 
+    Args:
+        array: images.
+        name: what messages call them.
+        say: called with a line about what was decided.
+        peak: the largest value of other images of the same set, which must be scaled in the same way; values that are
+            all 0 or 1 stay as they are.
     Raises:
         DataError: values that are not finite, below 0 or above the range.
     """
@@ -45,8 +51,9 @@ def to_unit_range(array, name, say=print):
     if array.dtype.kind == "f" and low >= -ROUNDING and high <= 1 + ROUNDING and (low < 0 or high > 1):
         array, low, high = np.clip(array, 0, 1), 0, 1
     code = array.dtype.str[1:]  # without the order of its bytes
-    divisor = 255 if code == "u1" else 65535 if code == "u2" and high > 255 else 1
-    if divisor == 1 and 1 < high <= 255:
+    peak = max(high, peak)
+    divisor = 1 if peak <= 1 + ROUNDING else 255 if code == "u1" else 65535 if code == "u2" and peak > 255 else 1
+    if divisor == 1 and 1 + ROUNDING < peak <= 255:
         divisor = 255
         say(f"{name}: values up to {high:g} are taken as 0 to 255 and divided by 255.")
     if low < 0 or high / divisor > 1:
@@ -56,6 +63,11 @@ def to_unit_range(array, name, say=print):
     if divisor == 1:
         return np.ascontiguousarray(array, "float32")
     return np.divide(array, np.float32(divisor), dtype="float32", casting="unsafe")
+
+
+def largest(array):
+    """The largest value of an array of numbers; 0 where there is none."""
+    return array.max() if array.size and array.dtype.kind in "buif" else 0
 
 
 def to_labels(labels, count, name):

@@ -374,3 +374,22 @@ def test_binarize_static_is_drawn_once_and_dynamic_anew(tmp_path):
 def test_binarize_something_else():
     with pytest.raises(UsageError, match="binarize: expected static or dynamic"):
         DataLoader("digits", binarize="maybe")
+
+
+def test_training_and_test_images_are_scaled_in_the_same_way(tmp_path):
+    """A test set that happens to hold no value above 1 is not taken for one that is scaled already."""
+    train = np.arange(20 * 16, dtype="int64").reshape(20, 4, 4) % 256
+    np.savez(tmp_path / "x.npz", x_train=train, x_test=train[:2] % 2)
+    loader = DataLoader(tmp_path / "x.npz")
+    np.testing.assert_allclose(loader.test_images[..., 0], (train[:2] % 2) / 255)
+    np.testing.assert_allclose(loader.training_images[..., 0], train / 255)
+
+
+def test_binary_images_in_bytes_stay_binary(tmp_path):
+    np.save(tmp_path / "x.npy", (np.arange(160).reshape(10, 4, 4) % 2).astype("uint8"))
+    assert set(np.unique(DataLoader(tmp_path / "x.npy").training_images)) == {0.0, 1.0}
+
+
+def test_an_empty_name_is_no_folder():
+    with pytest.raises(UsageError, match="expected a name or a path"):
+        DataLoader("")
