@@ -50,7 +50,7 @@ def evaluate(vae, data, num_samples=1000, seed=0, progress=False):
     sums = Sums(num_samples)
     weigh = compiled(lambda x, count: vae.log_weights(x, count, noise))
     for start in tqdm(range(0, len(images), BLOCK), "importance sampling", disable=not progress, leave=False):
-        sums.add(*block_weights(weigh, images[start : start + BLOCK], num_samples))
+        sums.add(*block_weights(weigh, images[start : start + BLOCK], num_samples, vae.prior))
     numbers = sums.numbers()
     numbers |= rates(vae, images, numbers)
     numbers["bits_per_dim"] = numbers["nll"] / (math.prod(images.shape[1:]) * math.log(2.0))
@@ -100,9 +100,9 @@ def to_numpy(tensor):
     return ops.convert_to_numpy(tensor).astype("float64")
 
 
-def block_weights(weigh, x, num_samples):
+def block_weights(weigh, x, num_samples, prior):
     """log w, log p(x|z), log q(z|x) - log p(z), (K, block) each, for a block of images, in portions of the samples."""
-    portion = min(num_samples, samples_at_once(x.shape))
+    portion = min(num_samples, samples_at_once(x.shape, prior))
     counts = [portion] * (num_samples // portion) + ([num_samples % portion] if num_samples % portion else [])
     parts = [weigh(x, count) for count in counts]
     return [np.concatenate([to_numpy(part[i]) for part in parts]) for i in range(3)]

@@ -17,6 +17,8 @@ class Prior(Component, keras.layers.Layer):
 
     # Distributions of which the posterior must be one; () for any.
     needs: tuple[type, ...] = ()
+    # Of a mixture.
+    components = 1
     # Set by the model before the prior is built: where its initial weights come from.
     seed: int | None = None
 
@@ -32,6 +34,11 @@ class Prior(Component, keras.layers.Layer):
 
     def make_weights(self, initialisers):
         """Add the prior's weights; `initialisers` is an endless stream of seeded ones."""
+
+    @property
+    def numbers_per_code(self):
+        """How many numbers `log_prob` holds in memory for every code."""
+        return self.latent_dim * self.components
 
     @abc.abstractmethod
     def log_prob(self, z):
@@ -120,7 +127,7 @@ class VampPrior(Prior):
 
     def __init__(self, pseudo_inputs=100):
         super().__init__()
-        self.pseudo_inputs = check_count("pseudo_inputs", pseudo_inputs)
+        self.pseudo_inputs = self.components = check_count("pseudo_inputs", pseudo_inputs)
 
     def attach(self, encoder, example_shape):
         self.encoder, self.example_shape = encoder, tuple(example_shape)

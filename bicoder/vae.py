@@ -23,9 +23,10 @@ class Bound(NamedTuple):
     rate: Any  # KL[q(z|x) || p(z)]
 
 
-def samples_at_once(shape, numbers=2**24):
-    """How many samples of p(x|z), for x of this shape, fit into `numbers` pixels (64 MB in float32)."""
-    return max(1, numbers // max(1, math.prod(shape)))
+def samples_at_once(shape, prior, numbers=2**24):
+    """How many samples of z for every x, (batch, ...) of this shape, keep each tensor below `numbers` (64 MB)."""
+    batch, *example = shape
+    return max(1, numbers // (batch * max(math.prod(example), prior.numbers_per_code)))
 
 
 @keras.saving.register_keras_serializable("bicoder")
@@ -214,7 +215,7 @@ class VAE(keras.Model):
         """
         noise = keras.random.SeedGenerator(seed)
         x, parts = self._prepare(x), []
-        portion = samples_at_once(x.shape)
+        portion = samples_at_once(x.shape, self.prior)
         for start in range(0, check_count("num_samples", num_samples), portion):
             log_weights, _, _ = self.log_weights(x, min(portion, num_samples - start), noise)
             parts.append(ops.logsumexp(log_weights, axis=0))
