@@ -33,12 +33,12 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
 
 
-def whole(least):
-    """argparse type: a whole number from `least`."""
+def whole(least, most=2**31 - 1):
+    """argparse type: a whole number from `least` to `most`."""
 
     def convert(text):
-        if not text.lstrip("+").isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"expected a whole number from {least}, received {text!r}")
+        if not text.lstrip("+").isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {most}, received {text!r}")
         return int(text)
 
     return convert

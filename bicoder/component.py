@@ -62,6 +62,8 @@ class Component(abc.ABC):  # noqa: B024 - its abstract methods are those of the 
         if isinstance(spec, dict) and "name" in spec:
             spec, arguments = spec["name"], {k: v for k, v in spec.items() if k != "name"} | arguments
         members, family = cls.members(), snake_case(cls.__name__)
+        if not isinstance(spec, str) and members == {cls.part_name(): cls}:
+            raise UsageError(f"{family}: expected a {cls.__name__}, received {type(spec).__name__}")
         if not isinstance(spec, str) or spec not in members:
             raise UsageError(
                 f"{family}: expected one of {', '.join(sorted(members))} or an instance of {cls.__name__}, "

@@ -1,13 +1,14 @@
 """DataLoader: download, unzip, transform, batch."""
 
 import functools
+import os
 import sys
 
 import numpy as np
 
 from bicoder.datasets import Images, find_dataset
 from bicoder.download import cached_file
-from bicoder.errors import DataError, UsageError, check_count
+from bicoder.errors import DataError, UsageError, check_count, check_seed
 from bicoder.pixels import largest, split, to_images, to_labels, to_unit_range
 
 TEST_SEED = 20160101  # binarised test images are the same in every run, so that their numbers can be compared
@@ -24,7 +25,7 @@ class DataLoader:
         data_dir: folder of the downloaded files; by default $BICODER_DATA, else the user's cache.
         seed: of the shuffling, and of the split where a data set has no test images of its own.
         mirror: address of a folder to fetch the files from; by default $BICODER_MIRROR, else their publisher.
-        image_size: (height, width) for folders of images; by default their own size.
+        image_size: a number or (height, width), for folders of images; by default their own size.
         flatten: True for vectors, False for images; None for what the data set's own task has.
         binarize: None; "static", every pixel drawn once as 0 or 1 with its grey value as probability; "dynamic", drawn
             anew each time. Test images are drawn once, always the same.
@@ -51,7 +52,11 @@ class DataLoader:
         binarize=None,
         download=True,
     ):
-        self.batch_size, self.seed = check_count("batch_size", batch_size), seed
+        if not isinstance(dset, (str, os.PathLike)):
+            raise UsageError(f"dset: expected a name or a path, received {type(dset).__name__}")
+        if image_size is not None and np.ndim(image_size) == 0:
+            image_size = (image_size, image_size)
+        self.batch_size, self.seed = check_count("batch_size", batch_size), check_seed(seed)
         fetch = functools.partial(cached_file, data_dir=data_dir, mirror=mirror, download=download)
         self.dataset = find_dataset(dset)(dset, view, image_size, fetch, say)
         train, test, self.training_labels, self.test_labels, self.label_names = self._arrays(self.dataset.read())

@@ -1,5 +1,8 @@
 """Every error the package raises on purpose: one line for people, one exit code for programs."""
 
+import difflib
+import numbers
+
 
 class BicoderError(Exception):
     """Root of the package's own errors; `exit_code` is what the commands end with."""
@@ -39,14 +42,21 @@ class NumericError(BicoderError, ArithmeticError):
 
 def suggestion(received, choices):
     """ "; did you mean 'x'?" where one of `choices` is close to `received`, else "" (both are strings)."""
-    import difflib
-
     close = difflib.get_close_matches(str(received), list(choices), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def check_count(name, value):
     """`value` where it is a positive whole number, else `UsageError`."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise UsageError(f"{name}: expected a positive whole number, received {value!r}")
-    return value
+    return int(value)
+
+
+def check_seed(seed):
+    """`seed` where it is None or a whole number that every generator takes, else `UsageError`."""
+    if seed is None:
+        return None
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or not 0 <= int(seed) < 2**31:
+        raise UsageError(f"seed: expected a whole number from 0 to 2147483647, received {seed!r}")
+    return int(seed)

@@ -12,7 +12,7 @@ from keras import ops
 from tqdm import tqdm
 
 from bicoder.doctor import diagnose
-from bicoder.errors import DataError, check_count
+from bicoder.errors import DataError, UsageError, check_count
 from bicoder.latent_space import label_accuracy, posterior_means
 from bicoder.posteriors import InverseAutoregressive
 from bicoder.vae import samples_at_once
@@ -45,7 +45,12 @@ def evaluate(vae, data, num_samples=1000, seed=0, progress=False):
         DataError, UsageError.
     """
     check_count("num_samples", num_samples)
+    if not vae.built:
+        raise UsageError("evaluate: the model has not seen data yet; fit it first, or call build((None, *shape))")
     images, labels = take(data)
+    expected = tuple(vae.input_spec.shape[1:])
+    if images.shape[1:] != expected:
+        raise DataError(f"data: expected images of shape {expected}, as the model has, received {images.shape[1:]}")
     noise = keras.random.SeedGenerator(seed)
     sums = Sums(num_samples)
     weigh = compiled(lambda x, count: vae.log_weights(x, count, noise))

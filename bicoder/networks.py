@@ -43,6 +43,15 @@ def halved(size, times):
     return sizes
 
 
+def check_activation(name):
+    """`name`, where Keras has an activation of that name."""
+    try:
+        keras.activations.get(name)
+    except (TypeError, ValueError):
+        raise UsageError(f"activation: expected the name of a Keras activation, received {name!r}") from None
+    return name
+
+
 class Network(Component):
     """A recipe for an encoder's and a decoder's network; it holds no weights itself."""
 
@@ -70,7 +79,7 @@ class MLP(Network):
 
     def __init__(self, hidden=(400,), activation="relu"):
         self.hidden = check_widths("hidden", hidden)
-        self.activation = activation
+        self.activation = check_activation(activation)
 
     def encoder(self, shape, outputs, seed=None):
         init = glorot(seed)
@@ -104,7 +113,7 @@ class Conv(Network):
     def __init__(self, filters=(32, 64, 128), kernel_size=3, activation="relu"):
         self.filters = check_widths("filters", filters)
         self.kernel_size = kernel_size
-        self.activation = activation
+        self.activation = check_activation(activation)
         if kernel_size not in (3, 5, 7, 9, 11):
             raise UsageError(f"kernel_size: expected an odd number from 3 to 11, received {kernel_size!r}")
 

@@ -1,6 +1,7 @@
 """Pictures from arrays; nothing here knows a model. Every function writes one PNG and returns its path."""
 
 import math
+import warnings
 
 import matplotlib
 import numpy as np
@@ -61,7 +62,9 @@ def grid_width(count):
 
 def save(figure, path):
     """Write the figure; all pictures have the same resolution."""
-    figure.savefig(path, dpi=150)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a label in letters that the font lacks is drawn as boxes
+        figure.savefig(path, dpi=150)
     return path
 
 
@@ -135,7 +138,7 @@ def scatter(points, path, title, labels=None, label_names=()):
             legend = axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
             for handle in legend.legend_handles:
                 handle.set(alpha=1.0, sizes=[60])
-        for label, name in names.items():
+        for label, name in names.items() if len(points) >= 100 else ():  # among few points, a label hides some
             text = axes.annotate(name, middle(points[labels == label]), ha="center", va="center", weight="bold")
             text.set_bbox({"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1.5})
     axes.set_title(title, fontsize=11)
@@ -166,6 +169,8 @@ def curves(history, path, title):
                 axes.plot(epochs, values, style, color=colour, label=text, marker=marker)
         axes.set(title=label, xlabel="epoch", ylabel="nats per image")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(next(iter(history.values()))) == 1:
+            axes.set_xlim(0, 2)
         axes.grid(alpha=0.3)
     figure.axes[0].legend()
     return save(figure, path)

@@ -38,6 +38,8 @@ def generate_from_run(args):
     if output.suffix not in (".png", ".npy"):
         raise UsageError(f"output: expected a file that ends with .png or .npy, received {str(output)!r}")
     config = runs.read_config(args.run)
+    if not output.parent.is_dir():
+        raise UsageError(f"output: expected a file in a folder that exists, received {str(output)!r}")
     import_keras()
     import numpy as np
 

@@ -12,6 +12,8 @@ from bicoder.errors import BicoderError, ModelError, UsageError
 
 FORMAT = 1
 CONFIG, WEIGHTS, METRICS = "config.json", "model.weights.h5", "metrics.csv"
+# What other commands and options write into the folder; a run that overwrites another leaves none of it.
+OTHERS = ("curve.png", "latent.png", "prior.png", "posterior.png", "generated.png", "kl.png", "evaluation.json")
 
 
 def new_folder(dset, run_dir=None, overwrite=False):
@@ -21,7 +23,7 @@ def new_folder(dset, run_dir=None, overwrite=False):
         UsageError: `run_dir` holds a run already, and it may not be overwritten.
     """
     if run_dir is None:
-        name = re.sub(r"[^\w.-]+", "_", Path(dset).name) or "run"
+        name = re.sub(r"[^\w.-]+", "_", Path(dset).resolve().name) or "run"
         base = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
         folder, count = base, 1
         while folder.exists():  # two runs in one second
@@ -63,6 +65,8 @@ def save_config(folder, vae, arguments, data):
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"run_dir: {folder} cannot be made: {error.strerror or error}") from error
+    for name in (WEIGHTS, METRICS, *OTHERS):
+        (folder / name).unlink(missing_ok=True)
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 

@@ -28,7 +28,9 @@ def train(args):
     runs.save_config(folder, vae, vars(args), describe(loader))
     steps = math.ceil(len(loader.training_images) / args.batch_size)
     vae.compile(keras.optimizers.Adam(args.learning_rate), steps_per_execution=max(1, min(64, steps // 8)))
-    callbacks = [keras.callbacks.CSVLogger(folder / runs.METRICS), FiniteLoss(), Interruption()]
+    callbacks = [FiniteLoss(), Interruption()]
+    if args.epochs:
+        callbacks.append(keras.callbacks.CSVLogger(folder / runs.METRICS))
     if args.weights == "best":  # by the unweighted bound, whatever the objective is
         patience = max(1, args.epochs)
         callbacks.append(keras.callbacks.EarlyStopping("val_elbo", 0, patience, mode="max", restore_best_weights=True))
@@ -153,7 +155,7 @@ def draw(args, vae, loader, history, folder):
 
     from bicoder import plotting
 
-    name, rng = Path(args.dset).name, np.random.default_rng(args.seed)
+    name, rng = Path(args.dset).resolve().name, np.random.default_rng(args.seed)
     written = []
     if history.get("loss"):
         written.append(plotting.curves(history, folder / "curve.png", f"{name}: the bound, in nats per image"))
@@ -181,7 +183,7 @@ def draw_latent(args, vae, loader, path, rng):
     codes = posterior_means(vae, loader.test_images[chosen])
     labels = None if loader.test_labels is None else loader.test_labels[chosen]
     accuracy = None if labels is None else label_accuracy(codes, labels, "10-NN")
-    title = f"{Path(args.dset).name}: t-SNE of the posterior means of {len(chosen):,} test images"
+    title = f"{Path(args.dset).resolve().name}: t-SNE of the posterior means of {len(chosen):,} test images"
     if accuracy is not None:
         title += f"\n10-NN accuracy in the {codes.shape[1]}-dimensional latent space {accuracy:.3f}"
     return plotting.scatter(tsne(codes, args.seed), path, title, labels, loader.label_names)

@@ -9,7 +9,7 @@ from keras import ops
 
 from bicoder.coders import Decoder, Encoder
 from bicoder.component import plain
-from bicoder.errors import UsageError, check_count
+from bicoder.errors import UsageError, check_count, check_seed
 from bicoder.kl import kl_divergence
 from bicoder.objectives import Objective, Terms
 from bicoder.priors import Prior
@@ -54,15 +54,18 @@ class VAE(keras.Model):
         self.decoder = Decoder.get(decoder) or Decoder()
         self.prior = Prior.get(prior)
         self.objective = Objective.get(objective)
+        if latent_dim not in (None, self.encoder.latent_dim):
+            raise UsageError(f"latent_dim: the encoder has {self.encoder.latent_dim}, received {latent_dim} too")
         self.latent_dim = latent_dim
-        self.seed = seed
-        self.noise = keras.random.SeedGenerator(seed)
+        self.seed = check_seed(seed)
+        self.noise = keras.random.SeedGenerator(self.seed)
         # The unweighted bound is logged whatever the objective is: by it models are compared, and the best one chosen.
         self.elbo_metric = keras.metrics.Mean(name="elbo")
         self.distortion_metric = keras.metrics.Mean(name="distortion")
         self.rate_metric = keras.metrics.Mean(name="rate")
         # One compiled step for each optimizer that `train` has seen; the step keeps its optimizer alive.
-        self._train_steps = {}
+        # Not an attribute that Keras and TensorFlow see: they would try to save what is in it.
+        self.__dict__["_train_steps"] = {}
 
     def build(self, input_shape):
         example = tuple(input_shape[1:])
@@ -132,17 +135,20 @@ class VAE(keras.Model):
         """
         if optimizer is None and isinstance(x, bool) and hasattr(super(), "train"):
             return super().train(x)  # PyTorch's modules have a method of this name: training mode, on or off
-        if optimizer is None:
-            raise UsageError("train: expected a batch and a Keras optimizer, received no optimizer")
+        if not isinstance(optimizer, keras.optimizers.Optimizer):
+            raise UsageError(f"train: expected a batch and a Keras optimizer, received {optimizer!r}")
         x = self._prepare(x)
-        if id(optimizer) not in self._train_steps:
-            self._train_steps[id(optimizer)] = self._make_train_step(optimizer)
-        return self._train_steps[id(optimizer)](x)
+        # What is frozen between two calls is another step.
+        step = (id(optimizer), *map(id, self.trainable_variables))
+        if step not in self._train_steps:
+            self._train_steps[step] = self._make_train_step(optimizer)
+        return self._train_steps[step](x)
 
     def _make_train_step(self, optimizer):
         import tensorflow as tf
 
-        optimizer.build(self.trainable_variables)
+        if not optimizer.built:
+            optimizer.build(self.trainable_variables)
 
         @tf.function(reduce_retracing=True, jit_compile=self.jit_compile)
         def step(x):
@@ -159,7 +165,10 @@ class VAE(keras.Model):
         """`x` as a tensor; a model that is not built yet takes its shape."""
         x = ops.convert_to_tensor(x, dtype=self.compute_dtype)
         if not self.built:
-            self.build(x.shape)
+            self.build(tuple(x.shape))
+        expected = tuple(self.input_spec.shape[1:])
+        if tuple(x.shape[1:]) != expected:
+            raise UsageError(f"x: expected examples of shape {expected}, received {tuple(x.shape[1:])}")
         return x
 
     def _check_built(self, method):

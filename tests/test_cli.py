@@ -79,6 +79,8 @@ def test_help_states_the_real_defaults():
     ("arguments", "code", "words"),
     [
         (["--bogus"], 2, ["--bogus", "--help"]),
+        (["--seed", "99999999999"], 2, ["--seed", "2147483647"]),
+        (["--network", "mlp:activation=foo"], 2, ["activation", "'foo'"]),
         (["--epochs", "x"], 2, ["--epochs", "whole number", "'x'"]),
         (["--epochs", "-1"], 2, ["--epochs"]),
         (["--batch_size", "0"], 2, ["--batch_size", "from 1", "'0'"]),
@@ -193,7 +195,10 @@ def test_a_folder_that_holds_a_run_is_kept(tmp_path, capsys):
     assert quick("--run_dir", tmp_path, "--generate_from_prior", "--seed", "9") == 2
     assert "--overwrite" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    for name in ("latent.png", "evaluation.json", "mine.txt"):
+        (tmp_path / name).write_text("of another model")
     assert quick("--run_dir", tmp_path, "--generate_from_prior", "--seed", "9", "--overwrite") == 0
+    assert names(tmp_path) == FILES | {"prior.png", "mine.txt"}, "what belonged to the old model is gone"
 
 
 def test_best_weights_are_those_of_the_best_unweighted_bound(tmp_path):
@@ -297,6 +302,8 @@ def test_generate_from_a_run(trained, tmp_path, capsys):
     assert (trained / "generated.png").exists()
     assert cli.bicoder(["generate", str(trained), "--num_images", "7", "--output", str(tmp_path / "x.npy")]) == 0
     np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), runs.load(trained).generate(7, seed=0))
+    assert cli.bicoder(["generate", str(trained), "--output", str(tmp_path / "none" / "x.png")]) == 2
+    assert "a folder that exists" in capsys.readouterr().err
     assert cli.bicoder(["generate", str(trained), "--output", "x.jpg"]) == 2
     assert "expected a file that ends with .png or .npy" in capsys.readouterr().err
 

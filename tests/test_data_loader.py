@@ -393,3 +393,15 @@ def test_binary_images_in_bytes_stay_binary(tmp_path):
 def test_an_empty_name_is_no_folder():
     with pytest.raises(UsageError, match="expected a name or a path"):
         DataLoader("")
+
+
+@pytest.mark.parametrize("arguments", [{"dset": None}, {"dset": np.zeros((3, 4))}, {"dset": "digits", "seed": -1}])
+def test_wrong_types_are_usage_errors(arguments):
+    with pytest.raises(UsageError, match="expected"):
+        DataLoader(**arguments)
+
+
+def test_image_size_may_be_one_number(tmp_path):
+    for i in range(3):
+        Image.new("L", (9, 7)).save(tmp_path / f"{i}.png")
+    assert DataLoader(tmp_path, image_size=16).image_shape == (16, 16, 1)

@@ -184,6 +184,13 @@ def test_bad_data(linear, data, error):
         evaluate(linear[0], data)
 
 
+def test_a_model_or_images_that_do_not_fit(linear):
+    with pytest.raises(UsageError, match="has not seen data"):
+        evaluate(VAE(), linear[1])
+    with pytest.raises(DataError, match="expected images of shape \\(6,\\), as the model has, received \\(5,\\)"):
+        evaluate(linear[0], linear[1][:, :5])
+
+
 def test_bad_num_samples(linear):
     with pytest.raises(UsageError, match="num_samples"):
         evaluate(linear[0], linear[1], num_samples=0)

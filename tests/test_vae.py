@@ -191,9 +191,54 @@ def test_decode_keeps_sample_axes(images):
     assert tuple(p.log_prob(images).shape) == (3, 20)
 
 
-def test_train_without_an_optimizer_says_so(vectors):
+@pytest.mark.parametrize("optimizer", [(), ("adam",)])
+def test_train_without_an_optimizer_says_so(optimizer, vectors):
     with pytest.raises(UsageError, match="train: expected a batch and a Keras optimizer"):
-        small_vae().train(vectors)
+        small_vae().train(vectors, *optimizer)
+
+
+def test_train_leaves_alone_what_is_frozen(vectors):
+    vae, optimizer = small_vae(), keras.optimizers.Adam(1e-2)
+    vae.train(vectors, optimizer)
+    vae.encoder.trainable = False
+    before = [np.array(v) for v in vae.weights]
+    vae.train(vectors, optimizer)
+    frozen = {id(v) for v in vae.encoder.weights}
+    for old, variable in zip(before, vae.weights, strict=True):
+        if "seed" not in variable.path:
+            assert np.array_equal(old, variable) == (id(variable) in frozen), variable.path
+
+
+def test_export_after_train(vectors, tmp_path):
+    vae = small_vae()
+    vae.train(vectors, keras.optimizers.Adam())
+    vae.export(tmp_path / "saved", verbose=False)
+    assert len(tf.saved_model.load(tmp_path / "saved").serve(vectors).loss) == 100
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda vae, x: vae.encode(x[:, :5]), "x: expected examples of shape \\(12,\\), received \\(5,\\)"),
+        (lambda vae, x: vae.train(x[:, :5], keras.optimizers.Adam()), "x: expected examples of shape"),
+        (lambda vae, x: VAE(Encoder(latent_dim=4), latent_dim=7), "latent_dim: the encoder has 4, received 7"),
+        (lambda vae, x: VAE(Decoder(), Encoder()), "encoder: expected a Encoder, received Decoder"),
+        (lambda vae, x: VAE(seed=-1), "seed: expected a whole number from 0"),
+        (lambda vae, x: MLP(activation="foo"), "activation: expected the name of a Keras activation, received 'foo'"),
+        (lambda vae, x: vae.generate(0), "n: expected a positive whole number, received 0"),
+    ],
+)
+def test_wrong_use_is_one_clear_error(use, message, vectors):
+    vae = small_vae()
+    vae.build((None, 12))
+    with pytest.raises(UsageError, match=message):
+        use(vae, vectors)
+
+
+def test_numpy_integers_are_whole_numbers(vectors):
+    vae = VAE(Encoder(MLP((np.int64(8),)), latent_dim=np.int64(3)), seed=np.int64(1))
+    vae(vectors)
+    assert vae.generate(np.int64(2)).shape == (2, 12)
 
 
 def test_a_model_without_data_says_so():
