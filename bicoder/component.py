@@ -40,6 +40,13 @@ class Component(abc.ABC):  # noqa: B024 - its abstract methods are those of the 
         return part_name(cls.__name__, cls.family().__name__)
 
     @classmethod
+    def arguments(cls):
+        """Names of the arguments of `__init__`."""
+        # Of the method, not of the class: Python 3.10 takes the class's to be that of Keras' own `__new__`.
+        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        return [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL and p.kind is not p.VAR_KEYWORD]
+
+    @classmethod
     def members(cls):
         """name -> class, for this class and all below it, without the abstract ones."""
         found = {} if inspect.isabstract(cls) else {cls.part_name(): cls}
@@ -69,15 +76,14 @@ class Component(abc.ABC):  # noqa: B024 - its abstract methods are those of the 
                 f"{family}: expected one of {', '.join(sorted(members))} or an instance of {cls.__name__}, "
                 f"received {spec!r}{suggestion(spec, members)}"
             )
-        takes = inspect.signature(members[spec]).parameters
+        takes = members[spec].arguments()
         if unknown := set(arguments) - set(takes):
             raise UsageError(f"{family} {spec}: takes {', '.join(takes) or 'no arguments'}; received {sorted(unknown)}")
         return members[spec](**arguments)
 
     def get_config(self):
         """The arguments of `__init__`, parts among them as configs of their own."""
-        names = inspect.signature(type(self)).parameters
-        return {name: plain(getattr(self, name)) for name in names}
+        return {name: plain(getattr(self, name)) for name in self.arguments()}
 
     def spec(self):
         """{"name": ..., **config}: what `get` turns back into an equal part."""

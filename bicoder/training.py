@@ -1,6 +1,5 @@
 """What `train_vae` does with its arguments. TensorFlow is imported when the data has been read and found good."""
 
-import inspect
 import math
 import os
 import sys
@@ -94,7 +93,7 @@ def load_data(args):
 def with_defaults(family, config, **known):
     """A part of `family` from its config, to which what is known is added where the part takes it and has no value."""
     member = family.members().get(config["name"])
-    takes = inspect.signature(member).parameters if member else {}
+    takes = member.arguments() if member else []
     return family.get({k: v for k, v in known.items() if k in takes and v is not None} | config)
 
 
@@ -102,7 +101,7 @@ def make_likelihood(args, loader):
     """The `Likelihood` of the arguments; the images are checked against it."""
     from bicoder.likelihoods import Likelihood
 
-    takes = inspect.signature(Likelihood.members()[args.likelihood["name"]]).parameters
+    takes = Likelihood.members()[args.likelihood["name"]].arguments()
     if args.sigma is not None and "sigma" not in takes:
         raise UsageError(
             f"sigma: the {args.likelihood['name']} likelihood has none, received {args.sigma}; leave it out"
