@@ -12,7 +12,7 @@ from keras import ops
 from tqdm import tqdm
 
 from bicoder.doctor import diagnose
-from bicoder.errors import DataError, UsageError, check_count
+from bicoder.errors import DataError, check_count
 from bicoder.latent_space import label_accuracy, posterior_means
 from bicoder.posteriors import InverseAutoregressive
 from bicoder.vae import samples_at_once
@@ -45,8 +45,7 @@ def evaluate(vae, data, num_samples=1000, seed=0, progress=False):
         DataError, UsageError.
     """
     check_count("num_samples", num_samples)
-    if not vae.built:
-        raise UsageError("evaluate: the model has not seen data yet; fit it first, or call build((None, *shape))")
+    vae.check_built("evaluate")
     images, labels = take(data)
     expected = tuple(vae.input_spec.shape[1:])
     if images.shape[1:] != expected:

@@ -63,7 +63,7 @@ class VAE(keras.Model):
         self.elbo_metric = keras.metrics.Mean(name="elbo")
         self.distortion_metric = keras.metrics.Mean(name="distortion")
         self.rate_metric = keras.metrics.Mean(name="rate")
-        # One compiled step for each optimizer that `train` has seen; the step keeps its optimizer alive.
+        # One compiled step for each optimizer and set of frozen parts that `train` has seen; it keeps the optimizer alive.
         # Not an attribute that Keras and TensorFlow see: they would try to save what is in it.
         self.__dict__["_train_steps"] = {}
 
@@ -171,7 +171,8 @@ class VAE(keras.Model):
             raise UsageError(f"x: expected examples of shape {expected}, received {tuple(x.shape[1:])}")
         return x
 
-    def _check_built(self, method):
+    def check_built(self, method):
+        """`UsageError`, in the name of `method`, where the model does not know the shape of its data yet."""
         if not self.built:
             raise UsageError(f"{method}: the model has not seen data yet; fit it first, or call build((None, *shape))")
 
@@ -181,7 +182,7 @@ class VAE(keras.Model):
 
     def decode(self, z):
         """p(x|z), a `Distribution` over data, for codes z (batch, latent_dim) or (samples, batch, latent_dim)."""
-        self._check_built("decode")
+        self.check_built("decode")
         return self.decoder(z)
 
     def reconstruct(self, x):
@@ -195,7 +196,7 @@ class VAE(keras.Model):
             n: number of images.
             seed: int or None.
         """
-        self._check_built("generate")
+        self.check_built("generate")
         return self.decode(self.prior.sample(check_count("n", n), seed)).mean
 
     def log_weights(self, x, num_samples, noise):
