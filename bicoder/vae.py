@@ -63,7 +63,7 @@ class VAE(keras.Model):
         self.elbo_metric = keras.metrics.Mean(name="elbo")
         self.distortion_metric = keras.metrics.Mean(name="distortion")
         self.rate_metric = keras.metrics.Mean(name="rate")
-        # One compiled step for each optimizer and set of frozen parts that `train` has seen; it keeps the optimizer alive.
+        # One compiled step for each optimizer and choice of frozen parts; the step keeps its optimizer alive.
         # Not an attribute that Keras and TensorFlow see: they would try to save what is in it.
         self.__dict__["_train_steps"] = {}
 
