@@ -61,9 +61,9 @@ def test_every_member_trains(family, name):
     vae.compile(keras.optimizers.Adam(1e-3))
     history = vae.fit(x, batch_size=11, epochs=2, verbose=0).history  # the last batch has one image
     assert np.isfinite(history["loss"]).all()
-    assert history["elbo"] == pytest.approx(
-        [-d - r for d, r in zip(history["distortion"], history["rate"], strict=True)]
-    )
+    # Two float32 means of about ten nats can cancel: what rounding leaves is compared with them, not with their sum.
+    for elbo, distortion, rate in zip(history["elbo"], history["distortion"], history["rate"], strict=True):
+        assert elbo == pytest.approx(-distortion - rate, abs=1e-5 * max(1.0, abs(distortion), abs(rate)))
     assert np.isfinite(vae.evaluate(x, batch_size=11, verbose=0)).all()
     assert vae.reconstruct(x).shape == x.shape
     assert vae.generate(4, seed=0).shape == (4, *SHAPE)
