@@ -90,21 +90,9 @@ class DataLoader:
     @functools.cached_property
     def training_data(self):
         """A `tf.data.Dataset` of batches (batch, ...), in a new order every time it is iterated."""
-        import tensorflow as tf
+        from bicoder.batches import Batches
 
-        # Shuffling whole numbers and gathering a batch at a time is faster than shuffling images one by one.
-        images = tf.convert_to_tensor(self.training_images)
-        indices = tf.data.Dataset.from_tensor_slices(tf.range(len(self.training_images)))
-        batches = indices.shuffle(len(self.training_images), self.seed).batch(self.batch_size)
-        batches = batches.map(lambda batch: tf.gather(images, batch))
-        if self.binarize == "dynamic":
-            seeds = tf.data.Dataset.random(self.seed, rerandomize_each_iteration=True)
-
-            def draw(batch, seed):
-                return tf.cast(tf.random.stateless_uniform(tf.shape(batch), [seed, 0]) < batch, batch.dtype)
-
-            batches = tf.data.Dataset.zip(batches, seeds).map(draw)
-        return batches.prefetch(tf.data.AUTOTUNE)
+        return Batches(self.training_images, self.batch_size, self.seed, binarize=self.binarize == "dynamic").dataset()
 
     @property
     def get_training_data(self):

@@ -3,8 +3,9 @@
 import abc
 import math
 
-import keras
 from keras import ops
+
+from bicoder.random_numbers import normal, uniform
 
 LOG_2PI = math.log(2.0 * math.pi)
 
@@ -75,7 +76,7 @@ class Gaussian(_LocationScale):
     """
 
     def sample(self, seed=None, num_samples=None):
-        noise = keras.random.normal(draw_shape(self.mean, num_samples), dtype=self.mean.dtype, seed=seed)
+        noise = normal(draw_shape(self.mean, num_samples), seed)
         return self.mean + self.scale * noise
 
     def log_prob(self, value):
@@ -104,9 +105,9 @@ class Laplace(_LocationScale):
     def sample(self, seed=None, num_samples=None):
         # The inverse of the distribution function, at u in (-1/2, 1/2); the bound keeps log away from zero.
         shape = draw_shape(self.mean, num_samples)
-        uniform = keras.random.uniform(shape, -0.5, 0.5, dtype=self.mean.dtype, seed=seed)
-        tail = ops.maximum(1.0 - 2.0 * ops.abs(uniform), 1e-7)
-        return self.mean - self.scale * ops.sign(uniform) * ops.log(tail)
+        u = uniform(shape, -0.5, 0.5, seed)
+        tail = ops.maximum(1.0 - 2.0 * ops.abs(u), 1e-7)
+        return self.mean - self.scale * ops.sign(u) * ops.log(tail)
 
     def log_prob(self, value):
         elementwise = -math.log(2.0) - self.log_scale - ops.abs(value - self.mean) * ops.exp(-self.log_scale)
@@ -131,11 +132,14 @@ class Bernoulli(Distribution):
 
     def sample(self, seed=None, num_samples=None):
         shape = draw_shape(self.logits, num_samples)
-        uniform = keras.random.uniform(shape, dtype=self.logits.dtype, seed=seed)
-        return ops.cast(uniform < self.mean, self.logits.dtype)
+        u = uniform(shape, seed=seed)
+        return ops.cast(u < self.mean, self.logits.dtype)
 
     def log_prob(self, value):
-        return sum_event(value * self.logits - ops.softplus(self.logits), value, self.logits)
+        # softplus(l) = max(l, 0) + log(1 + e^-|l|), written so that XLA makes it with its fast exp and log.
+        size = ops.abs(self.logits)
+        softplus = 0.5 * (self.logits + size) + ops.log(1.0 + ops.exp(-size))
+        return sum_event(value * self.logits - softplus, value, self.logits)
 
 
 class FullGaussian(Distribution):
@@ -165,7 +169,7 @@ class FullGaussian(Distribution):
         return ops.log(ops.diagonal(self.scale_tril, axis1=-2, axis2=-1))
 
     def sample(self, seed=None, num_samples=None):
-        noise = keras.random.normal(draw_shape(self.mean, num_samples), dtype=self.mean.dtype, seed=seed)
+        noise = normal(draw_shape(self.mean, num_samples), seed)
         return self.mean + ops.einsum("bij,...bj->...bi", self.scale_tril, noise)
 
     def log_prob(self, value):
@@ -218,9 +222,9 @@ class ContinuousBernoulli(Distribution):
     def sample(self, seed=None, num_samples=None):
         # The inverse distribution function for -|logit|, mirrored where the logit is positive.
         shape = draw_shape(self.logits, num_samples)
-        uniform = keras.random.uniform(shape, dtype=self.logits.dtype, seed=seed)
+        u = uniform(shape, seed=seed)
         size = ops.maximum(ops.abs(self.logits), 1e-4)  # at 1e-4, uniform to within float32
-        drawn = ops.clip(-ops.log1p(uniform * ops.expm1(-size)) / size, 0.0, 1.0)
+        drawn = ops.clip(-ops.log1p(u * ops.expm1(-size)) / size, 0.0, 1.0)
         return ops.where(self.logits > 0, 1.0 - drawn, drawn)
 
     def log_prob(self, value):
@@ -253,8 +257,8 @@ class DiscretizedLogistic(Distribution):
 
     def sample(self, seed=None, num_samples=None):
         shape = draw_shape(self.location, num_samples)
-        uniform = keras.random.uniform(shape, 1e-7, 1.0 - 1e-7, dtype=self.location.dtype, seed=seed)
-        logistic = self.location + ops.exp(self.log_scale) * (ops.log(uniform) - ops.log1p(-uniform))
+        u = uniform(shape, 1e-7, 1.0 - 1e-7, seed)
+        logistic = self.location + ops.exp(self.log_scale) * (ops.log(u) - ops.log1p(-u))
         return ops.round(ops.clip(logistic, 0.0, 1.0) * (self.levels - 1)) / (self.levels - 1)
 
     def log_prob(self, value):

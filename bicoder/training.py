@@ -25,8 +25,7 @@ def train(args):
     args.epochs = loader.dataset.epochs if args.epochs is None else args.epochs
     vae = build_model(args, loader)
     runs.save_config(folder, vae, vars(args), describe(loader))
-    steps = math.ceil(len(loader.training_images) / args.batch_size)
-    vae.compile(keras.optimizers.Adam(args.learning_rate), steps_per_execution=max(1, min(64, steps // 8)))
+    vae.compile(keras.optimizers.Adam(args.learning_rate))
     callbacks = [FiniteLoss(), Interruption()]
     if args.epochs:
         callbacks.append(keras.callbacks.CSVLogger(folder / runs.METRICS))
@@ -37,7 +36,6 @@ def train(args):
     history = vae.fit(
         loader.training_data,
         epochs=args.epochs,
-        shuffle=False,  # the loader shuffles
         validation_data=loader.test_data,
         callbacks=callbacks,
         verbose=1 if sys.stdout.isatty() else 2,

@@ -13,6 +13,7 @@ from bicoder.errors import UsageError, check_count, check_seed
 from bicoder.kl import kl_divergence
 from bicoder.objectives import Objective, Terms
 from bicoder.priors import Prior
+from bicoder.random_numbers import compiled_by_xla
 
 
 class Bound(NamedTuple):
@@ -66,6 +67,8 @@ class VAE(keras.Model):
         # One compiled step for each optimizer and choice of frozen parts; the step keeps its optimizer alive.
         # Not an attribute that Keras and TensorFlow see: they would try to save what is in it.
         self.__dict__["_train_steps"] = {}
+        # What `compile` and `fit` are told; not attributes that Keras sees, since they are no part of the model.
+        self.__dict__["_xla"], self.__dict__["_steps"], self.__dict__["_batches"] = "auto", "auto", None
 
     def build(self, input_shape):
         example = tuple(input_shape[1:])
@@ -124,6 +127,72 @@ class VAE(keras.Model):
         loss = y_pred.loss if sample_weight is None else y_pred.loss * ops.cast(sample_weight, "float32")
         return ops.mean(loss) + sum(self.losses)
 
+    def compile(self, optimizer="adam", *, steps_per_execution="auto", jit_compile="auto", **kwargs):
+        """Choose the optimizer, as in Keras; the loss is the model's own objective.
+
+        Args:
+            optimizer: a Keras optimizer, or its name.
+            steps_per_execution: how many steps are one program, between two calls of the callbacks; "auto" for up to
+                64, which is fastest; 1 for callbacks after every step.
+            jit_compile: whether XLA compiles the steps (TensorFlow); "auto" for where that makes them faster.
+            kwargs: of `keras.Model.compile`, but for a loss.
+        """
+        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+            if kwargs.get(name) is not None:
+                raise UsageError(
+                    f"{name}: the loss of a VAE is its objective, and elbo, distortion and rate are its metrics; "
+                    f"expected nothing here, received {kwargs[name]!r}; use VAE(objective=...)"
+                )
+        self.__dict__["_xla"], self.__dict__["_steps"] = jit_compile, steps_per_execution
+        if keras.backend.backend() == "tensorflow" and jit_compile == "auto":
+            jit_compile = False  # Keras' own functions, of `evaluate` and `predict`; `fit` has its own
+        steps = 1 if steps_per_execution == "auto" else steps_per_execution
+        super().compile(optimizer, steps_per_execution=steps, jit_compile=jit_compile, **kwargs)
+
+    def get_compile_config(self):
+        optimizer = keras.saving.serialize_keras_object(self.optimizer)
+        return {"optimizer": optimizer, "steps_per_execution": self._steps, "jit_compile": self._xla}
+
+    def compile_from_config(self, config):
+        self.compile(**config | {"optimizer": keras.saving.deserialize_keras_object(config["optimizer"])})
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=True,
+        **kwargs,
+    ):
+        """Train as in Keras, but many steps at a time; x is an array (N, ...), or a data set of batches."""
+        if keras.backend.backend() == "tensorflow":
+            from bicoder import fitting
+
+            if fitting.is_array(x) and y is None and kwargs.get("sample_weight") is None:
+                start = kwargs.get("initial_epoch", 0)
+                x, validation_data = fitting.split(x, validation_split, validation_data)
+                x, batch_size, validation_split = fitting.batches(self, x, batch_size or 32, shuffle, start), None, 0.0
+            shuffle = shuffle and not hasattr(x, "element_spec")  # a data set comes in the order that it has
+            fitting.choose_steps(self, x, batch_size)
+        data = {"validation_split": validation_split, "validation_data": validation_data, "shuffle": shuffle}
+        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **data, **kwargs)
+
+    def make_train_function(self, force=False):
+        """Keras asks for the function that `fit` calls for each group of batches."""
+        if keras.backend.backend() != "tensorflow" or self.run_eagerly:
+            super().make_train_function(force)
+        elif force or getattr(self, "train_function", None) is None:
+            from bicoder.fitting import ManySteps
+
+            self.train_function = ManySteps(self)
+
     def train(self, x=True, optimizer=None):
         """One update of the trainable variables, the same as `fit` makes (TensorFlow only).
 
@@ -137,7 +206,7 @@ class VAE(keras.Model):
             return super().train(x)  # PyTorch's modules have a method of this name: training mode, on or off
         if not isinstance(optimizer, keras.optimizers.Optimizer):
             raise UsageError(f"train: expected a batch and a Keras optimizer, received {optimizer!r}")
-        x = self._prepare(x)
+        x = self.prepare(x)
         # What is frozen between two calls is another step.
         step = (id(optimizer), *map(id, self.trainable_variables))
         if step not in self._train_steps:
@@ -147,12 +216,16 @@ class VAE(keras.Model):
     def _make_train_step(self, optimizer):
         import tensorflow as tf
 
+        from bicoder.fitting import uses_xla
+
         if not optimizer.built:
             optimizer.build(self.trainable_variables)
 
-        @tf.function(reduce_retracing=True, jit_compile=self.jit_compile)
+        xla = uses_xla(self)
+
+        @tf.function(reduce_retracing=True, jit_compile=xla)
         def step(x):
-            with tf.GradientTape() as tape:
+            with compiled_by_xla(xla), tf.GradientTape() as tape:
                 loss = self.compute_loss(x=x, y_pred=self(x, training=True))
                 scaled = optimizer.scale_loss(loss)
             gradients = tape.gradient(scaled, self.trainable_variables)
@@ -161,7 +234,7 @@ class VAE(keras.Model):
 
         return step
 
-    def _prepare(self, x):
+    def prepare(self, x):
         """`x` as a tensor; a model that is not built yet takes its shape."""
         x = ops.convert_to_tensor(x, dtype=self.compute_dtype)
         if not self.built:
@@ -178,7 +251,7 @@ class VAE(keras.Model):
 
     def encode(self, x):
         """q(z|x), a `Distribution` over codes (batch, latent_dim), for x (batch, ...)."""
-        return self.encoder(self._prepare(x))
+        return self.encoder(self.prepare(x))
 
     def decode(self, z):
         """p(x|z), a `Distribution` over data, for codes z (batch, latent_dim) or (samples, batch, latent_dim)."""
@@ -224,7 +297,7 @@ class VAE(keras.Model):
             seed: int.
         """
         noise = keras.random.SeedGenerator(seed)
-        x, parts = self._prepare(x), []
+        x, parts = self.prepare(x), []
         portion = samples_at_once(x.shape, self.prior)
         for start in range(0, check_count("num_samples", num_samples), portion):
             log_weights, _, _ = self.log_weights(x, min(portion, num_samples - start), noise)
