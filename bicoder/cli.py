@@ -188,6 +188,13 @@ def add_training_arguments(group):
     group.add_argument(
         "--run_dir", metavar="DIR", help="folder for everything that is written (default: runs/<dset>-<time>)"
     )
+    group.add_argument("--resume", metavar="RUN", help="go on with the run in this folder (default: a new one)")
+    group.add_argument(
+        "--checkpoint_epochs",
+        type=whole(1),
+        metavar="N",
+        help="epochs between two checkpoints (default: as often as takes 2 %% of the time)",
+    )
     group.add_argument("--overwrite", action="store_true", help="allow a --run_dir that holds a run (default: refuse)")
 
 
@@ -209,7 +216,11 @@ def add_picture_arguments(group):
 
 def main(argv=None, prog="train_vae"):
     """`train_vae`; returns its exit code: 0, 2 usage, 3 data, 4 network, 5 model, 6 numeric, 130 or 143 for signals."""
-    args = build_parser(prog).parse_args(argv)
+    parser = build_parser(prog)
+    args = parser.parse_args(argv)
+    # Which arguments were given: those that a parser without defaults finds.
+    unset = argparse.Namespace(**dict.fromkeys(vars(args), None))
+    args.given = [name for name, value in vars(parser.parse_args(argv, unset)).items() if value is not None]
     if not any(getattr(args, flag) for flag in PICTURES):
         vars(args).update(dict.fromkeys(PICTURES, True))
     return guarded(train, args, prog)

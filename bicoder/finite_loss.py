@@ -1,27 +1,33 @@
 """A loss that is no longer a number."""
 
-import math
-
 import keras
+import numpy as np
 
 from bicoder.errors import NumericError
 
 
 class FiniteLoss(keras.callbacks.Callback):
-    """Stops training, by `NumericError`, at the step in which the loss became NaN or infinite."""
+    """Stops training, by `NumericError`, where the loss became NaN or infinite, and says which step and term it was.
 
-    def __init__(self):
+    Args:
+        training: the `TrainingState`, whose checkpoints remain.
+    """
+
+    def __init__(self, training):
         super().__init__()
-        self.epoch = 0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
+        self.training = training
 
     def on_train_batch_end(self, batch, logs=None):
-        values = {name: float(value) for name, value in (logs or {}).items()}
-        if not math.isfinite(values.get("loss", 0.0)):
-            terms = ", ".join(f"{name} {values[name]:g}" for name in ("distortion", "rate") if name in values)
-            raise NumericError(
-                f"loss: expected a finite number, received {values['loss']:g} in epoch {self.epoch + 1}, "
-                f"step {batch + 1} ({terms}); try a smaller learning rate, or a likelihood that fits the data"
-            )
+        # Means over the epoch so far, after each step of the program that just ran.
+        history = self.model.train_function.history
+        bad = ~np.isfinite(history["loss"])
+        if not bad.any():
+            return
+        first = int(np.argmax(bad))
+        step, epoch = self.training.first_step + first + 1, self.training.state["epoch"] + 1
+        terms = [name for name in ("distortion", "rate") if not np.isfinite(history[name][first])]
+        raise NumericError(
+            f"loss: expected a finite number, received {history['loss'][first]:g} in epoch {epoch}, step {step}, from "
+            f"the {' and the '.join(terms) or 'objective'}; try a smaller learning rate, or a likelihood that fits the "
+            f"data; {self.training.where()}"
+        )

@@ -6,16 +6,20 @@ import keras
 
 
 class Interruption(keras.callbacks.Callback):
-    """Ends training after the step in which SIGINT or SIGTERM came, by KeyboardInterrupt or exit code 143.
+    """Saves a checkpoint and ends training when SIGINT or SIGTERM comes: by KeyboardInterrupt, or exit code 143.
 
     Python's own KeyboardInterrupt can be raised inside TensorFlow, where it gets lost: here the signal is noted, and
     acted on between two steps.
+
+    Args:
+        training: the `TrainingState`; this callback must come after it.
     """
 
     signals = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self):
+    def __init__(self, training):
         super().__init__()
+        self.training = training
         self.received = None
         self.previous = {}
 
@@ -27,8 +31,18 @@ class Interruption(keras.callbacks.Callback):
         self.received = number
 
     def on_train_batch_end(self, batch, logs=None):
+        if not self.training.epoch_is_over():  # what comes after its last batch belongs to the epoch
+            self.act()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.act()
+
+    def act(self):
+        """Save and leave, where a signal came."""
         if self.received is not None:
             self.on_train_end()
+            self.training.save()
+            print(f"\nsaved; train_vae --resume {self.training.run} goes on from here", flush=True)
             raise KeyboardInterrupt if self.received == signal.SIGINT else SystemExit(128 + self.received)
 
     def on_train_end(self, logs=None):

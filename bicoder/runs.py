@@ -4,10 +4,11 @@ import importlib.metadata
 import json
 import platform
 import re
+import shutil
 import time
 from pathlib import Path
 
-from bicoder import __version__
+from bicoder import __version__, checkpoints
 from bicoder.errors import BicoderError, ModelError, UsageError
 
 FORMAT = 1
@@ -36,6 +37,18 @@ def new_folder(dset, run_dir=None, overwrite=False):
     return folder
 
 
+def make_folder(folder):
+    """Make the folder of a run.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"run_dir: {folder} cannot be made: {error.strerror or error}") from error
+
+
 def versions():
     """name -> version, of what decides the numbers."""
     found = {"bicoder": __version__, "python": platform.python_version()}
@@ -45,7 +58,7 @@ def versions():
 
 
 def save_config(folder, vae, arguments, data):
-    """Make the folder, and write down what is needed to repeat a run and to build its model again.
+    """Write down what is needed to repeat a run and to build its model again.
 
     Args:
         folder: of the run.
@@ -61,20 +74,21 @@ def save_config(folder, vae, arguments, data):
         "input_shape": list(vae.input_spec.shape[1:]),
         "model": vae.get_config(),
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"run_dir: {folder} cannot be made: {error.strerror or error}") from error
-    for name in (WEIGHTS, METRICS, *OTHERS):
+    for name in (CONFIG, WEIGHTS, METRICS, *OTHERS):
         (folder / name).unlink(missing_ok=True)
-    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    shutil.rmtree(folder / checkpoints.FOLDER, ignore_errors=True)
+    checkpoints.write_beside(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
 
 
 def save_weights(folder, vae):
     """Write the weights: beside first, then renamed, so that a run never has half of them."""
     part = folder / f"part-{WEIGHTS}"
-    vae.save_weights(part)
-    part.replace(folder / WEIGHTS)
+    try:
+        vae.save_weights(part)
+        part.replace(folder / WEIGHTS)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise ModelError(f"{folder / WEIGHTS}: could not be written: {error.strerror or error}; make room") from error
 
 
 def read_config(folder):

@@ -1,5 +1,7 @@
 """What `train_vae` does with its arguments. TensorFlow is imported when the data has been read and found good."""
 
+import argparse
+import hashlib
 import math
 import os
 import sys
@@ -7,46 +9,100 @@ import tempfile
 import time
 from pathlib import Path
 
-from bicoder import runs
-from bicoder.errors import UsageError
+from bicoder import checkpoints, runs
+from bicoder.errors import ModelError, UsageError
+
+# Arguments that say nothing about a run, and those that may be others when it goes on.
+NOT_KEPT = ("given", "resume")
+MAY_CHANGE = {"resume", "debug", "data_dir", "mirror", "no_download", "visualize_latent", "generate_from_prior"}
+MAY_CHANGE |= {"generate_from_posterior", "num_images", "latent_points", "checkpoint_epochs"}
 
 
 def train(args):
     """Data, model, training, pictures, numbers: from top to bottom."""
     started = time.perf_counter()
-    folder = runs.new_folder(args.dset, args.run_dir, args.overwrite)
+    if args.resume is not None:
+        folder = Path(args.resume)
+        args = as_it_was(args, folder)
+    else:
+        folder = runs.new_folder(args.dset, args.run_dir, args.overwrite)
     loader = load_data(args)
     counts = f"{len(loader.training_images):,} training and {len(loader.test_images):,} test images"
     print(f"{args.dset}: {counts} of shape {loader.training_images.shape[1:]}; starting TensorFlow", flush=True)
-    keras = import_keras()
-    from bicoder.finite_loss import FiniteLoss
-    from bicoder.interruption import Interruption
-
+    import_keras()
     args.epochs = loader.dataset.epochs if args.epochs is None else args.epochs
     vae = build_model(args, loader)
-    runs.save_config(folder, vae, vars(args), describe(loader))
-    vae.compile(keras.optimizers.Adam(args.learning_rate))
-    callbacks = [FiniteLoss(), Interruption()]
-    if args.epochs:
-        callbacks.append(keras.callbacks.CSVLogger(folder / runs.METRICS))
-    if args.weights == "best":  # by the unweighted bound, whatever the objective is
-        patience = max(1, args.epochs)
-        callbacks.append(keras.callbacks.EarlyStopping("val_elbo", 0, patience, mode="max", restore_best_weights=True))
-    training = time.perf_counter()
-    history = vae.fit(
-        loader.training_data,
-        epochs=args.epochs,
-        validation_data=loader.test_data,
-        callbacks=callbacks,
-        verbose=1 if sys.stdout.isatty() else 2,
-    ).history
-    training = time.perf_counter() - training
-    runs.save_weights(folder, vae)
-    written = draw(args, vae, loader, history, folder)
-    numbers = vae.evaluate(loader.test_images, batch_size=args.batch_size, verbose=0, return_dict=True)
-    report(args, vae, numbers, training, time.perf_counter() - started)
+    runs.make_folder(folder)
+    with checkpoints.only_one(folder):
+        data = describe(loader)
+        if args.resume is None:
+            runs.new_folder(args.dset, folder, args.overwrite)  # nobody else has made a run of it meanwhile
+            runs.save_config(folder, vae, {k: v for k, v in vars(args).items() if k not in NOT_KEPT}, data)
+        else:
+            check_data(folder, data)
+        training = fit(args, vae, loader, folder)
+        runs.save_weights(folder, vae)
+        written = draw(args, vae, loader, training.history(), folder)
+        numbers = vae.evaluate(loader.test_images, batch_size=args.batch_size, verbose=0, return_dict=True)
+    report(args, vae, numbers, training.seconds(), time.perf_counter() - started)
     files = [folder / name for name in (runs.CONFIG, runs.METRICS, runs.WEIGHTS)] + written
     print("\n".join(str(path) for path in files if path.exists()))
+
+
+def fit(args, vae, loader, folder):
+    """Train the model, from the last checkpoint where the run has one; returns the `TrainingState`."""
+    import keras
+
+    from bicoder.finite_loss import FiniteLoss
+    from bicoder.interruption import Interruption
+    from bicoder.training_state import TrainingState
+
+    vae.compile(keras.optimizers.Adam(args.learning_rate))
+    data = loader.training_data
+    training = TrainingState(folder, runs.METRICS, data.batches.count, args.weights == "best", args.checkpoint_epochs)
+    if args.resume is not None:
+        print(f"{folder}: {training.resume(vae, args.epochs)}", flush=True)
+    epoch, batch = training.state["epoch"], training.state["batch"]
+    data.batches.epoch.assign(epoch)
+    data.batches.skip.assign(batch)
+    keywords = {
+        "validation_data": loader.test_data,
+        "callbacks": [training, FiniteLoss(training), Interruption(training)],
+        "verbose": 1 if sys.stdout.isatty() else 2,
+    }
+    if batch:  # what is left of an epoch that was interrupted
+        vae.fit(data, initial_epoch=epoch, epochs=epoch + 1, steps_per_epoch=data.batches.count - batch, **keywords)
+    vae.fit(data, initial_epoch=training.state["epoch"], epochs=args.epochs, **keywords)
+    if training.unsaved:
+        training.save()
+    training.use_best()
+    return training
+
+
+def as_it_was(args, folder):
+    """The arguments of the run in `folder`, with those of `args` that may be others than they were.
+
+    Raises:
+        UsageError: an argument was given that would make it another training; all of them are listed.
+    """
+    arguments = runs.read_config(folder)["arguments"]
+    given = {name: value for name, value in vars(args).items() if name in args.given}
+    changed = [
+        name for name in arguments if name in given and name not in MAY_CHANGE and given[name] != arguments[name]
+    ]
+    if changed:
+        listed = ", ".join(f"{name} {arguments[name]!r} is now {given[name]!r}" for name in changed)
+        raise UsageError(f"resume: {folder} was started with other arguments: {listed}; leave them out, or train anew")
+    pictures = {name: value for name, value in given.items() if name in MAY_CHANGE}
+    return argparse.Namespace(**vars(args) | arguments | pictures)
+
+
+def check_data(folder, data):
+    """`ModelError` where the data of a run are not those that it was started with."""
+    then = runs.read_config(folder)["data"]
+    changed = [f"{name} {then.get(name)!r} is now {value!r}" for name, value in data.items() if then.get(name) != value]
+    if changed:
+        raise ModelError(f"resume: {folder} was started with other data: {', '.join(changed)}; train anew")
 
 
 def import_keras():
@@ -143,7 +199,16 @@ def describe(loader):
         "shape": list(loader.training_images.shape[1:]),
         "image_shape": None if loader.image_shape is None else list(loader.image_shape),
         "label_names": list(loader.label_names),
+        "sha256": fingerprint(loader.training_images, loader.test_images),
     }
+
+
+def fingerprint(*arrays):
+    """SHA-256 of the numbers of some arrays."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(memoryview(array).cast("B"))
+    return digest.hexdigest()
 
 
 def draw(args, vae, loader, history, folder):

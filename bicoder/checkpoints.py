@@ -1,0 +1,182 @@
+"""Checkpoints of a run: each is whole or not there, its files are tied together by hashes, and the last two are kept.
+
+RUN/checkpoints/000007/ holds arrays.npz, state.json, and manifest.json with the size and SHA-256 of the other two. It
+is written under another name, synced to the disk, and renamed: a kill at any moment leaves the checkpoint before it.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+import sys
+import zipfile
+
+import filelock
+import numpy as np
+
+from bicoder.errors import ModelError
+
+FOLDER, KEPT = "checkpoints", 2
+ARRAYS, STATE, MANIFEST = "arrays.npz", "state.json", "manifest.json"
+SPARE = 2**24  # bytes that the files may have beyond the arrays themselves
+
+
+@contextlib.contextmanager
+def only_one(run):
+    """Keep other trainings out of a run folder.
+
+    Raises:
+        ModelError: another process trains in it.
+    """
+    lock = filelock.FileLock(run / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise ModelError(f"{run}: another process trains in this folder; wait for it, or choose another") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def numbers(run):
+    """The numbers of the checkpoints of a run, the oldest first."""
+    folder = run / FOLDER
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal()) if folder.is_dir() else []
+
+
+def save(run, arrays, state):
+    """Write the next checkpoint.
+
+    Args:
+        run: `Path` of the run folder.
+        arrays: dict, name -> array.
+        state: what JSON can hold.
+    Raises:
+        ModelError: it could not be written; the one before it is still there.
+    """
+    folder = run / FOLDER
+    there = numbers(run)
+    number = there[-1] + 1 if there else 1
+    part = folder / f".part-{number:06d}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        clear(folder)
+        part.mkdir()
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        files = {ARRAYS: buffer.getbuffer(), STATE: json.dumps(state).encode()}
+        manifest = {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in files.items()}
+        for name, data in (files | {MANIFEST: json.dumps(manifest).encode()}).items():
+            write(part / name, data)
+        sync(part)
+        part.rename(folder / f"{number:06d}")
+        sync(folder)
+    except OSError as error:
+        clear(folder)
+        reason = error.strerror or error
+        raise ModelError(
+            f"{folder}: checkpoint {number} could not be written: {reason}; those before it are whole: make room, then "
+            f"train_vae --resume {run}"
+        ) from error
+    for old in there[: -(KEPT - 1)]:
+        shutil.rmtree(folder / f"{old:06d}", ignore_errors=True)
+
+
+def clear(folder):
+    """Remove what a killed process left half-written."""
+    for path in folder.glob(".part-*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def write(path, data):
+    """Write a file and wait until it is on the disk."""
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_beside(path, data):
+    """Write a file under another name, then rename it: what is there is the old one or the new one, whole."""
+    part = path.with_name(f".part-{path.name}")
+    try:
+        write(part, data)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise ModelError(f"{path}: could not be written: {error.strerror or error}; make room") from error
+
+
+def sync(folder):
+    """Wait until the names in a folder are on the disk; Windows has no such call."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def sha256(data):
+    """Hexadecimal SHA-256 of bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def load(run, expected):
+    """The newest checkpoint that is whole, as (arrays, state); None where there has been none.
+
+    Args:
+        run: `Path` of the run folder.
+        expected: dict, name -> shape of each array.
+    Raises:
+        ModelError: none is whole, or they are of another model.
+    """
+    failures = []
+    for number in reversed(numbers(run)):
+        try:
+            arrays, state = read(run / FOLDER / f"{number:06d}", expected)
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            failures.append(f"checkpoint {number} is damaged ({error})")
+            print(f"{run}: {failures[-1]}; falling back to the one before", file=sys.stderr)
+        else:
+            check_shapes(run, arrays, expected)
+            return arrays, state
+    if failures:
+        raise ModelError(f"{run}: no checkpoint is whole: {'; '.join(failures)}; train it anew")
+    return None
+
+
+def read(folder, expected):
+    """Arrays and state of one checkpoint; any of several exceptions where it is not as it was written."""
+    limit = SPARE + 8 * sum(int(np.prod(shape, dtype=float)) for shape in expected.values())
+    manifest = json.loads(read_bytes(folder / MANIFEST, SPARE))
+    files = {}
+    for name in (ARRAYS, STATE):
+        data = read_bytes(folder / name, limit)
+        if len(data) != manifest[name]["bytes"] or sha256(data) != manifest[name]["sha256"]:
+            raise ValueError(f"{name} is not the file that {MANIFEST} describes")
+        files[name] = data
+    archive = zipfile.ZipFile(io.BytesIO(files[ARRAYS]))
+    if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+        raise ValueError(f"{ARRAYS} is compressed")
+    with np.load(io.BytesIO(files[ARRAYS]), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}, json.loads(files[STATE])
+
+
+def read_bytes(path, limit):
+    """The bytes of a file of at most `limit`."""
+    if path.stat().st_size > limit:
+        raise ValueError(f"{path.name} has {path.stat().st_size:,} bytes, more than the model needs")
+    return path.read_bytes()
+
+
+def check_shapes(run, arrays, expected):
+    """`ModelError` where a checkpoint is that of another model."""
+    for name in sorted(expected.keys() | arrays.keys()):
+        there = arrays[name].shape if name in arrays else "nothing"
+        needed = tuple(expected[name]) if name in expected else "nothing"
+        if there != needed:
+            raise ModelError(f"{run}: the checkpoint is of another model: {name}: expected {needed}, received {there}")
