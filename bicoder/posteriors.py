@@ -34,6 +34,14 @@ class Posterior(Component, keras.layers.Layer):
         """Raw output (batch, num_outputs) -> `Distribution` over z (batch, latent_dim)."""
 
 
+def bounded(log_scale, bound=15.0):
+    """log(sigma) kept within +-15, beyond which e^(2 log sigma) soon has no number in float32.
+
+    The gradient is that at the bound, and does not vanish, so that a scale can come back.
+    """
+    return log_scale + ops.stop_gradient(ops.clip(log_scale, -bound, bound) - log_scale)
+
+
 class DiagonalGaussianPosterior(Posterior):
     """q(z|x) = N(mu, diag(sigma^2)); the network gives mu and log(sigma^2) (Kingma & Welling 2014)."""
 
@@ -44,7 +52,7 @@ class DiagonalGaussianPosterior(Posterior):
 
     def call(self, raw):
         mean, log_var = ops.split(raw, 2, axis=-1)
-        return Gaussian(mean, 0.5 * log_var)
+        return Gaussian(mean, bounded(0.5 * log_var))
 
 
 class FullGaussianPosterior(Posterior):
@@ -64,7 +72,7 @@ class FullGaussianPosterior(Posterior):
         places[np.tril_indices(d, -1)] = np.arange(d * (d - 1) // 2)
         padded = ops.pad(below, [(0, 0), (0, 1)])
         triangle = ops.reshape(ops.take(padded, places.ravel(), axis=-1), (-1, d, d))
-        return FullGaussian(mean, triangle + ops.exp(log_diagonal)[:, :, None] * ops.eye(d))
+        return FullGaussian(mean, triangle + ops.exp(bounded(log_diagonal))[:, :, None] * ops.eye(d))
 
 
 class IAFPosterior(Posterior):
@@ -100,7 +108,7 @@ class IAFPosterior(Posterior):
     def call(self, raw):
         d = (raw.shape[-1] - self.context) // 2
         mean, log_var, context = ops.split(raw, [d, 2 * d], axis=-1)
-        return InverseAutoregressive(Gaussian(mean, 0.5 * log_var), self.flow, context)
+        return InverseAutoregressive(Gaussian(mean, bounded(0.5 * log_var)), self.flow, context)
 
 
 class AutoregressiveNetwork(keras.layers.Layer):
