@@ -9,6 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from bicoder.whole_file import whole_file
+
 # Ten colours that stay apart for colour-blind readers (Petroff 2021); beyond ten classes the marker changes.
 COLOURS = matplotlib.color_sequences["petroff10"]
 MARKERS = "o^sDvPX*"
@@ -64,7 +66,8 @@ def save(figure, path):
     """Write the figure; all pictures have the same resolution."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a label in letters that the font lacks is drawn as boxes
-        figure.savefig(path, dpi=150)
+        with whole_file(path) as part:
+            figure.savefig(part, dpi=150)
     return path
 
 

@@ -10,7 +10,7 @@ from keras import ops
 
 from bicoder.component import Component
 from bicoder.distributions import Distribution, FullGaussian, Gaussian
-from bicoder.errors import check_count
+from bicoder.errors import MOST_REPEATS, MOST_UNITS, check_count
 from bicoder.networks import glorot
 
 
@@ -82,9 +82,9 @@ class IAFPosterior(Posterior):
 
     def __init__(self, steps=4, hidden=128, context=32):
         super().__init__()
-        self.steps = check_count("steps", steps)
-        self.hidden = check_count("hidden", hidden)
-        self.context = check_count("context", context)
+        self.steps = check_count("steps", steps, MOST_REPEATS)
+        self.hidden = check_count("hidden", hidden, MOST_UNITS)
+        self.context = check_count("context", context, MOST_UNITS)
         self.flow = [AutoregressiveNetwork(hidden) for _ in range(steps)]
 
     def num_outputs(self, latent_dim):

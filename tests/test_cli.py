@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bicoder import DataLoader, cli, runs
+from bicoder import DataLoader, cli, load
 
 ROOT = Path(__file__).parent.parent
 FILES = {"config.json", "metrics.csv", "model.weights.h5", "curve.png"}
@@ -176,7 +176,7 @@ def test_a_run_can_be_read_again(tmp_path, capsys):
     }
     assert numbers["test -ELBO"] == pytest.approx(numbers["distortion"] + numbers["rate"], abs=0.02)
     assert numbers["test -ELBO"] == pytest.approx(float(rows[-1]["val_loss"]), rel=0.02)
-    vae = runs.load(tmp_path)
+    vae = load(tmp_path)
     assert vae.generate(2).shape == (2, 64)
 
 
@@ -210,7 +210,7 @@ def test_best_weights_are_those_of_the_best_unweighted_bound(tmp_path):
     x = DataLoader("digits").test_images
     reached = {}
     for weights in ("last", "best"):
-        vae = runs.load(tmp_path / weights)
+        vae = load(tmp_path / weights)
         vae.compile()
         reached[weights] = vae.evaluate(x, verbose=0, return_dict=True)["elbo"]
     assert reached["best"] == pytest.approx(max(bounds), rel=0.05)
@@ -292,7 +292,7 @@ def test_evaluate_a_run(trained, capsys):
     assert (numbers["images"], numbers["num_samples"]) == (359, 20)
     assert numbers["knn_accuracy"] > 0.3
     assert (trained / "kl.png").exists()
-    assert cli.bicoder(["evaluate", str(trained), "--num_samples", "20", "--json"]) == 0
+    assert cli.bicoder(["evaluate", str(trained), "--num_samples", "20", "--json", "--overwrite"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert again == numbers
 
@@ -301,7 +301,7 @@ def test_generate_from_a_run(trained, tmp_path, capsys):
     assert cli.bicoder(["generate", str(trained), "--num_images", "7"]) == 0
     assert (trained / "generated.png").exists()
     assert cli.bicoder(["generate", str(trained), "--num_images", "7", "--output", str(tmp_path / "x.npy")]) == 0
-    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), runs.load(trained).generate(7, seed=0))
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), load(trained).generate(7, seed=0))
     assert cli.bicoder(["generate", str(trained), "--output", str(tmp_path / "none" / "x.png")]) == 2
     assert "a folder that exists" in capsys.readouterr().err
     assert cli.bicoder(["generate", str(trained), "--output", "x.jpg"]) == 2
@@ -332,7 +332,8 @@ def test_bad_parts(option, value, words, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main([option, value])
     assert stop.value.code == 2
-    assert all(word in capsys.readouterr().err for word in words)
+    said = capsys.readouterr().err
+    assert all(word in said for word in words)
 
 
 def test_bad_arguments_of_parts(tmp_path, capsys):
@@ -380,7 +381,7 @@ def test_parts_with_arguments(tmp_path):
     assert model["encoder"]["network"] == {"name": "mlp", "hidden": [30, 20], "activation": "tanh"}
     assert model["objective"]["data_size"] == 1438
     assert model["prior"]["name"] == "real_nvp"
-    assert runs.load(tmp_path).generate(1).shape == (1, 64)
+    assert load(tmp_path).generate(1).shape == (1, 64)
 
 
 @pytest.mark.parametrize("binarize", ["static", "dynamic"])
