@@ -250,7 +250,9 @@ def build_bicoder_parser():
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("train", help="the same as train_vae; `bicoder train --help` lists its options", add_help=False)
-    judge = commands.add_parser("evaluate", help="numbers that can be cited about the model of a run folder")
+    judge = commands.add_parser(
+        "evaluate", help="numbers that can be cited about the model of a run folder", allow_abbrev=False
+    )
     judge.set_defaults(command=evaluate_run)
     judge.add_argument(
         "--num_samples",
@@ -261,7 +263,7 @@ def build_bicoder_parser():
     )
     judge.add_argument("--json", action="store_true", help="print JSON (default: a table)")
     judge.add_argument("--data_dir", metavar="DIR", help="where downloaded files live (default: as the run had it)")
-    draw = commands.add_parser("generate", help="new images from the model of a run folder")
+    draw = commands.add_parser("generate", help="new images from the model of a run folder", allow_abbrev=False)
     draw.set_defaults(command=generate_from_run)
     draw.add_argument("--num_images", type=whole(1), default=100, metavar="N", help="how many (default: 100)")
     draw.add_argument(

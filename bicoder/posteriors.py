@@ -13,6 +13,8 @@ from bicoder.distributions import Distribution, FullGaussian, Gaussian
 from bicoder.errors import MOST_REPEATS, MOST_UNITS, check_count
 from bicoder.networks import glorot
 
+MOST_IN_MASKS = 2**26  # numbers in all masks of a flow
+
 
 class Posterior(Component, keras.layers.Layer):
     """q(z|x), given the raw output of a network; it may own weights."""
@@ -92,6 +94,8 @@ class IAFPosterior(Posterior):
 
     def build(self, input_shape):
         latent_dim = (input_shape[-1] - self.context) // 2
+        # Every step has masks of this size, which are made at once.
+        check_count("hidden", self.hidden, max(1, MOST_IN_MASKS // (latent_dim * self.steps)))
         initialisers = glorot(self.seed)
         for network in self.flow:
             network.initialisers = initialisers

@@ -16,10 +16,11 @@ import numpy as np
 from bicoder.archives import kind_of_file
 from bicoder.errors import ModelError, counted
 
-MOST_OBJECTS = 100_000  # groups and datasets; the largest model has some thousands
+MOST_OBJECTS = 50_000  # groups and datasets; the largest model has some thousands
 DEPTH = 32
 # Keras writes the state of the optimizer beside the weights; nothing here reads it.
 OPTIMIZER = "optimizer"
+LINKS = {h5py.SoftLink: "a soft link", h5py.ExternalLink: "a link to another file"}
 
 
 class Stored(NamedTuple):
@@ -72,7 +73,8 @@ def datasets(file, path):
             full = f"{prefix}{name}"
             link = group.get(name, getlink=True)
             if not isinstance(link, h5py.HardLink):
-                raise ModelError(f"{path}: {full!r}: expected plain datasets only, received an {type(link).__name__}")
+                found = LINKS.get(type(link), "a damaged link")
+                raise ModelError(f"{path}: {full!r}: expected plain datasets only, received {found}")
             if full == OPTIMIZER:
                 continue
             item = group[name]
@@ -117,7 +119,7 @@ def check_fit(path, found, vae):
             "it finds layers in attributes, lists and dicts whose names begin with at most one underscore"
         )
     missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-    other = [name for name in expected if name in found and found[name] != expected[name]]
+    other = [name for name in sorted(expected) if name in found and found[name] != expected[name]]
     problems = [f"{name}: expected {expected[name]}, received {found[name]}" for name in other]
     lines = [some(problems, "; ")] if problems else []
     lines += [f"missing: {some(missing)}"] if missing else []
