@@ -1,7 +1,6 @@
 """The latent codes."""
 
 import fcntl
-import os
 import pty
 import re
 import struct
@@ -48,23 +47,12 @@ def test_tsne_of_any_number_of_codes(count, latent_dim, rng, capsys):
     assert capsys.readouterr() == ("", ""), "no progress where there is no terminal"
 
 
-@pytest.fixture
-def terminal(monkeypatch):
-    """Standard error on a terminal; a function that reads what it shows."""
+def test_tsne_shows_its_progress_on_a_terminal(rng, monkeypatch):
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))  # rows and columns
-    with open(theirs, "w") as screen, open(ours, "rb", buffering=0) as reader:
+    with open(theirs, "w") as screen, open(ours, "rb", buffering=0) as shown:
         monkeypatch.setattr(sys, "stderr", screen)
-
-        def shown():
-            screen.flush()
-            os.set_blocking(ours, False)
-            return (reader.read(2**20) or b"").decode()
-
-        yield shown
-
-
-def test_tsne_shows_its_progress_on_a_terminal(rng, terminal):
-    with threadpool_limits(1):  # tests that run beside this one would make its threads wait
-        latent_space.tsne(rng.normal(size=(1500, 3)).astype("float32"))
-    assert re.search(r"t-SNE: .*[1-9]00/1000 .*<\d", terminal())
+        with threadpool_limits(1):  # tests that run beside this one would make its threads wait
+            latent_space.tsne(rng.normal(size=(1500, 3)).astype("float32"))
+        screen.flush()
+        assert re.search(r"t-SNE: .*[1-9]00/1000 .*<\d", shown.read(2**16).decode())
