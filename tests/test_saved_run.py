@@ -159,6 +159,28 @@ def test_a_model_that_fills_the_memory_is_refused_before_it_is_built(encoder, pr
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**19, "kilobytes"
 
 
+def leaves(mark):
+    return lambda x: (open(mark, "w").close(), x)[1]
+
+
+@pytest.mark.fault(69)
+@pytest.mark.parametrize("name", ["model.keras", "model.h5"])
+def test_code_in_a_keras_file_is_never_run(name, saved):
+    """A Lambda layer that leaves a mark, which Keras runs where it is told that the file is safe."""
+    folder, _ = saved
+    mark, path = folder / "mark", folder / name
+    inputs = keras.Input((3,))
+    keras.Model(inputs, keras.layers.Lambda(leaves(str(mark)))(inputs)).save(path)
+    mark.unlink()
+    keras.saving.load_model(path, safe_mode=False, compile=False)
+    mark.unlink()
+    with pytest.raises(ModelError, match="expected the folder of a run, received a file"):
+        load(path)
+    path.replace(folder / "model.weights.h5")
+    refusal(folder, force=True)
+    assert not mark.exists()
+
+
 @pytest.mark.fault(64)
 @pytest.mark.parametrize(
     ("options", "words"),
