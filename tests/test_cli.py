@@ -303,7 +303,7 @@ def test_a_poor_environment(tmp_path, rng):
     (home / "keras.json").write_text('{"backend": "jax"}')
     env = {k: v for k, v in os.environ.items() if k not in ("HOME", "DISPLAY", "KERAS_BACKEND")}
     env |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
-    env |= {"MPLBACKEND": "module://no_such_backend", "KERAS_HOME": str(home)}
+    env |= {"MPLBACKEND": "no_such_backend", "KERAS_HOME": str(home)}
     done = run("--dset", folder, "--epochs", "1", "--batch_size", "8", cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
