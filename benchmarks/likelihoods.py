@@ -53,7 +53,8 @@ def main():
     args = parser.parse_args()
     runs_of = {name: measure(name, args) for name in LIKELIHOODS}
 
-    from bicoder import plotting, runs
+    from bicoder import load, plotting
+    from bicoder.config_file import read_config
 
     lines = [
         f"| {args.dset}, {args.epochs} epochs | NLL, nats | bits per dim | bits per 8-bit value | active units "
@@ -68,8 +69,8 @@ def main():
             f"| {name} | {numbers['nll']:.1f} | {numbers['bits_per_dim']:.3f} | {numbers['bits_per_dim'] + grey:.3f} | "
             f"{numbers['active_units']} of {numbers['latent_dim']} | {numbers['mean_squared_error']:.4f} |"
         )
-        grids.append(runs.load(folder).generate(64, seed=0))
-    shape = runs.read_config(folder)["data"]["image_shape"]
+        grids.append(load(folder).generate(64, seed=0))
+    shape = read_config(folder)["data"]["image_shape"]
     picture = ROOT / "docs" / "images" / f"likelihoods-{args.dset}.png"
     plotting.side_by_side(grids, picture, list(LIKELIHOODS), shape)
     shrink(picture)

@@ -12,6 +12,7 @@ _HOME = {
     "VAE": "vae",
     "DataLoader": "data_loader",
     "evaluate": "evaluation",
+    "load": "saved_run",
 }
 __all__ = [*_HOME, "__version__"]
 

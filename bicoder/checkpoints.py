@@ -99,17 +99,6 @@ def write(path, data):
         os.fsync(file.fileno())
 
 
-def write_beside(path, data):
-    """Write a file under another name, then rename it: what is there is the old one or the new one, whole."""
-    part = path.with_name(f".part-{path.name}")
-    try:
-        write(part, data)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise ModelError(f"{path}: could not be written: {error.strerror or error}; make room") from error
-
-
 def sync(folder):
     """Wait until the names in a folder are on the disk; Windows has no such call."""
     if hasattr(os, "O_DIRECTORY"):

@@ -3,13 +3,13 @@
 import argparse
 import json
 import math
-import os
 import re
 import sys
 
 from bicoder import __version__
 from bicoder.component import names_in_source
-from bicoder.errors import BicoderError, suggestion
+from bicoder.environment import prepare, standard_streams
+from bicoder.errors import MOST_DIMENSIONS, MOST_IN_A_GRID, MOST_SAMPLES, BicoderError, suggestion
 from bicoder.run_commands import evaluate_run, generate_from_run
 from bicoder.training import train
 
@@ -27,9 +27,19 @@ PICTURES = ("visualize_latent", "generate_from_prior", "generate_from_posterior"
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with an error of one line."""
+    """argparse, with an error of one line, and a hint where a name is nearly right."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:  # here, and not in parse_args: a command knows its own options
+            options = [option for action in self._actions for option in action.option_strings]
+            hint = suggestion(unknown[0].split("=")[0], options)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return namespace, unknown
 
     def error(self, message):
+        if found := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
+            message += suggestion(found[1], re.findall(r"\w+", found[2]))
         self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
 
 
@@ -37,7 +47,8 @@ def whole(least, most=2**31 - 1):
     """argparse type: a whole number from `least` to `most`."""
 
     def convert(text):
-        if not text.lstrip("+").isdecimal() or not least <= int(text) <= most:
+        digits = text.removeprefix("+")
+        if not digits.isdecimal() or len(digits) > 20 or not least <= int(digits) <= most:
             raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {most}, received {text!r}")
         return int(text)
 
@@ -156,7 +167,7 @@ def add_model_arguments(group):
     group.add_argument("--network", **network)
     group.add_argument(
         "--latent_dim",
-        type=whole(1),
+        type=whole(1, MOST_DIMENSIONS),
         metavar="N",
         help="dimensions of z (default: 20 for mlp, 50 for conv, 64 for residual)",
     )
@@ -207,7 +218,11 @@ def add_picture_arguments(group):
         help="posterior.png: test images x beside images from z ~ q(z|x)",
     )
     group.add_argument(
-        "--num_images", type=whole(1), default=100, metavar="N", help="images in a grid (default: 100, as 10x10)"
+        "--num_images",
+        type=whole(1, MOST_IN_A_GRID),
+        default=100,
+        metavar="N",
+        help="images in a grid (default: 100, as 10x10)",
     )
     group.add_argument(
         "--latent_points", type=whole(1), default=5000, metavar="N", help="test images in latent.png (default: 5000)"
@@ -215,15 +230,19 @@ def add_picture_arguments(group):
 
 
 def main(argv=None, prog="train_vae"):
-    """`train_vae`; returns its exit code: 0, 2 usage, 3 data, 4 network, 5 model, 6 numeric, 130 or 143 for signals."""
-    parser = build_parser(prog)
-    args = parser.parse_args(argv)
-    # Which arguments were given: those that a parser without defaults finds.
-    unset = argparse.Namespace(**dict.fromkeys(vars(args), None))
-    args.given = [name for name, value in vars(parser.parse_args(argv, unset)).items() if value is not None]
-    if not any(getattr(args, flag) for flag in PICTURES):
-        vars(args).update(dict.fromkeys(PICTURES, True))
-    return guarded(train, args, prog)
+    """`train_vae`; returns its exit code.
+
+    0; 2 usage, 3 data, 4 network, 5 model, 6 numeric; 130 and 143 for signals, 141 where nobody reads the output.
+    """
+    with standard_streams():
+        parser = build_parser(prog)
+        args = parser.parse_args(argv)
+        # Which arguments were given: those that a parser without defaults finds.
+        unset = argparse.Namespace(**dict.fromkeys(vars(args), None))
+        args.given = [name for name, value in vars(parser.parse_args(argv, unset)).items() if value is not None]
+        if not any(getattr(args, flag) for flag in PICTURES):
+            vars(args).update(dict.fromkeys(PICTURES, True))
+        return guarded(train, args, prog)
 
 
 def bicoder(argv=None):
@@ -231,8 +250,9 @@ def bicoder(argv=None):
     argv = sys.argv[1:] if argv is None else list(argv)
     if argv[:1] == ["train"]:
         return main(argv[1:], prog="bicoder train")
-    args = build_bicoder_parser().parse_args(argv)
-    return guarded(args.command, args, "bicoder")
+    with standard_streams():
+        args = build_bicoder_parser().parse_args(argv)
+        return guarded(args.command, args, "bicoder")
 
 
 def build_bicoder_parser():
@@ -241,12 +261,20 @@ def build_bicoder_parser():
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("train", help="the same as train_vae; `bicoder train --help` lists its options", add_help=False)
-    judge = commands.add_parser("evaluate", help="numbers that can be cited about the model of a run folder")
+    judge = commands.add_parser(
+        "evaluate", help="numbers that can be cited about the model of a run folder", allow_abbrev=False
+    )
     judge.set_defaults(command=evaluate_run)
-    judge.add_argument("--num_samples", type=whole(1), default=1000, metavar="K", help="for each image (default: 1000)")
+    judge.add_argument(
+        "--num_samples",
+        type=whole(1, MOST_SAMPLES),
+        default=1000,
+        metavar="K",
+        help="for each image (default: 1000)",
+    )
     judge.add_argument("--json", action="store_true", help="print JSON (default: a table)")
     judge.add_argument("--data_dir", metavar="DIR", help="where downloaded files live (default: as the run had it)")
-    draw = commands.add_parser("generate", help="new images from the model of a run folder")
+    draw = commands.add_parser("generate", help="new images from the model of a run folder", allow_abbrev=False)
     draw.set_defaults(command=generate_from_run)
     draw.add_argument("--num_images", type=whole(1), default=100, metavar="N", help="how many (default: 100)")
     draw.add_argument(
@@ -255,6 +283,12 @@ def build_bicoder_parser():
     for command in (judge, draw):
         command.add_argument("run", metavar="RUN", help="folder of a run")
         command.add_argument("--seed", type=whole(0), default=0, metavar="N", help="of the samples (default: 0)")
+        command.add_argument(
+            "--overwrite", action="store_true", help="replace files that are there already (default: refuse)"
+        )
+        command.add_argument(
+            "--force", action="store_true", help="load weights that are NaN or infinite too (default: refuse)"
+        )
         command.add_argument("--debug", action="store_true", help="show the traceback of an error (default: one line)")
     return parser
 
@@ -262,21 +296,26 @@ def build_bicoder_parser():
 def guarded(command, args, prog):
     """Run `command(args)`; an error becomes one line and an exit code."""
     try:
+        prepare()
         command(args)
     except BicoderError as error:
         if args.debug:
             raise
-        print(f"{prog}: error: {error}", file=sys.stderr)
+        print(f"{prog}: error: {one_line(error)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"\n{prog}: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # standard output was closed, as by `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except BrokenPipeError:  # for `standard_streams`
+        raise
     except Exception as error:
         if args.debug:
             raise
-        print(f"{prog}: error: {type(error).__name__}: {error}; --debug shows where", file=sys.stderr)
+        print(f"{prog}: error: {type(error).__name__}: {one_line(error)}; --debug shows where", file=sys.stderr)
         return 1
     return 0
+
+
+def one_line(error):
+    """The message of an error, which may name a file that has a line break in its name."""
+    return " ".join(str(error).splitlines())

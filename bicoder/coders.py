@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from bicoder.component import Component
-from bicoder.errors import UsageError, check_count
+from bicoder.errors import MOST_DIMENSIONS, UsageError, check_count
 from bicoder.likelihoods import Likelihood
 from bicoder.networks import MLP, Conv, Network
 from bicoder.posteriors import Posterior
@@ -94,7 +94,7 @@ class Encoder(BiCoder):
         super().__init__(network, seed)
         if latent_dim is None and self.is_layer(self.network):
             raise UsageError("latent_dim: needed with a network of your own, received None")
-        self.latent_dim = None if latent_dim is None else check_count("latent_dim", latent_dim)
+        self.latent_dim = None if latent_dim is None else check_count("latent_dim", latent_dim, MOST_DIMENSIONS)
         self.posterior = Posterior.get(posterior)
 
     @property

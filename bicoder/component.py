@@ -78,7 +78,10 @@ class Component(abc.ABC):  # noqa: B024 - its abstract methods are those of the 
             )
         takes = members[spec].arguments()
         if unknown := set(arguments) - set(takes):
-            raise UsageError(f"{family} {spec}: takes {', '.join(takes) or 'no arguments'}; received {sorted(unknown)}")
+            hint = suggestion(min(unknown), takes)
+            raise UsageError(
+                f"{family} {spec}: takes {', '.join(takes) or 'no arguments'}; received {sorted(unknown)}{hint}"
+            )
         return members[spec](**arguments)
 
     def get_config(self):

@@ -46,11 +46,26 @@ def suggestion(received, choices):
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def check_count(name, value):
-    """`value` where it is a positive whole number, else `UsageError`."""
+# A number beyond these is a slip of the pen: it would fill the memory before anybody could say so.
+MOST_UNITS = 2**16  # of one layer
+MOST_DIMENSIONS = 2**14  # of z
+MOST_REPEATS = 256  # layers, blocks or steps of one kind
+MOST_SAMPLES = 100_000  # of z for every image of an evaluation
+MOST_IN_A_GRID = 10_000  # images, of which each is nine pixels wide
+
+
+def check_count(name, value, most=2**31 - 1):
+    """`value` where it is a positive whole number and at most `most`, else `UsageError`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise UsageError(f"{name}: expected a positive whole number, received {value!r}")
+    if value > most:
+        raise UsageError(f"{name}: expected at most {most:,}, received {value:,}")
     return int(value)
+
+
+def counted(number, noun):
+    """ "1 image", "5,000 images": a number with its noun, whose plural ends with an s."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def check_seed(seed):

@@ -12,7 +12,7 @@ from keras import ops
 from tqdm import tqdm
 
 from bicoder.doctor import diagnose
-from bicoder.errors import DataError, check_count
+from bicoder.errors import MOST_SAMPLES, DataError, NumericError, check_count, counted
 from bicoder.latent_space import label_accuracy, posterior_means
 from bicoder.posteriors import InverseAutoregressive
 from bicoder.vae import samples_at_once
@@ -31,7 +31,7 @@ def evaluate(vae, data, num_samples=1000, seed=0, progress=False):
             whose test images are taken.
         num_samples: importance samples K for each image.
         seed: int; the same seed gives the same numbers.
-        progress: show a bar with the time left.
+        progress: show a bar with the time left, where standard error is a terminal.
     Returns:
         dict, in nats per image where no other unit is named: `elbo`; `distortion`, -E[log p(x|z)]; `rate`,
         KL[q(z|x) || p(z)]; `nll`, -log p(x) by K importance samples, an upper bound in expectation;
@@ -42,9 +42,9 @@ def evaluate(vae, data, num_samples=1000, seed=0, progress=False):
         `mean_squared_error` of the reconstructions per pixel; `knn_accuracy` and `logistic_accuracy` of the labels from
         the posterior means, or None; `images`, N; `num_samples`, K; `seed`; `doctor`, a list of sentences.
     Raises:
-        DataError, UsageError.
+        DataError, UsageError; NumericError where the model's numbers are NaN or infinite, as its weights may be.
     """
-    check_count("num_samples", num_samples)
+    check_count("num_samples", num_samples, MOST_SAMPLES)
     vae.check_built("evaluate")
     images, labels = take(data)
     expected = tuple(vae.input_spec.shape[1:])
@@ -53,9 +53,13 @@ def evaluate(vae, data, num_samples=1000, seed=0, progress=False):
     noise = keras.random.SeedGenerator(seed)
     sums = Sums(num_samples)
     weigh = compiled(lambda x, count: vae.log_weights(x, count, noise))
-    for start in tqdm(range(0, len(images), BLOCK), "importance sampling", disable=not progress, leave=False):
+    for start in tqdm(
+        range(0, len(images), BLOCK), "importance sampling", disable=None if progress else True, leave=False
+    ):
         sums.add(*block_weights(weigh, images[start : start + BLOCK], num_samples, vae.prior))
     numbers = sums.numbers()
+    if not math.isfinite(numbers["nll"]):
+        raise NumericError(f"nll: expected a finite number, received {numbers['nll']}; the model's weights are no use")
     numbers |= rates(vae, images, numbers)
     numbers["bits_per_dim"] = numbers["nll"] / (math.prod(images.shape[1:]) * math.log(2.0))
     means = posterior_means(vae, images)
@@ -213,7 +217,8 @@ def mean_squared_error(vae, images):
 def table(numbers):
     """The numbers as text, one line each."""
     per_dim = numbers["bits_per_dim"] / numbers["nll"] if numbers["nll"] else math.nan
-    lines = [f"{numbers['images']:,} images, {numbers['num_samples']:,} importance samples, seed {numbers['seed']}", ""]
+    images, samples = counted(numbers["images"], "image"), counted(numbers["num_samples"], "importance sample")
+    lines = [f"{images}, {samples}, seed {numbers['seed']}", ""]
     lines.append(f"{'':<22}{'nats per image':>16}{'bits per dim':>16}")
     for label, value in (
         ("NLL (importance)", numbers["nll"]),

@@ -56,7 +56,10 @@ class _TSNEProgress:
 
 
 def tsne(codes, seed=0):
-    """Codes (N, latent_dim) in the plane, (N, 2), by t-SNE (van der Maaten & Hinton 2008), with a progress bar."""
+    """Codes (N, latent_dim) in the plane, (N, 2), by t-SNE (van der Maaten & Hinton 2008).
+
+    On a terminal it shows a progress bar.
+    """
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
@@ -65,7 +68,11 @@ def tsne(codes, seed=0):
     perplexity = min(30.0, (len(codes) - 1) / 3)
     # With few points, threads wait for each other longer than they work, and on a busy machine much longer.
     threads = threadpool_limits(1 if len(codes) <= 1000 else None, "openmp")
-    with threads, tqdm(total=1000, desc="t-SNE", leave=False) as bar, contextlib.redirect_stdout(_TSNEProgress(bar)):
+    with (
+        threads,
+        tqdm(total=1000, desc="t-SNE", leave=False, disable=None) as bar,  # None: where it is no terminal
+        contextlib.redirect_stdout(_TSNEProgress(bar)),
+    ):
         method = TSNE(
             perplexity=perplexity, init="pca" if codes.shape[1] > 1 else "random", random_state=seed, verbose=2
         )

@@ -9,7 +9,7 @@ from keras import ops
 
 from bicoder.component import Component
 from bicoder.distributions import Bernoulli, ContinuousBernoulli, DiscretizedLogistic, Gaussian, Laplace
-from bicoder.errors import DataError, UsageError, check_count
+from bicoder.errors import DataError, UsageError, check_count, counted
 
 
 class Likelihood(Component, keras.layers.Layer):
@@ -47,9 +47,10 @@ class Likelihood(Component, keras.layers.Layer):
             expected = "only 0 and 1" if self.levels == 2 else f"{self.levels} grey values, k/{self.levels - 1}"
         if outside.any():
             first = tuple(int(i[0]) for i in outside.nonzero())
+            others = counted(int(outside.sum()), "other value")
             raise DataError(
-                f"{name}: the {self.part_name()} likelihood expects {expected}, received {int(outside.sum())} other "
-                f"values, the first is {x[first]:g} at index {first}; choose another --likelihood or transform the data"
+                f"{name}: the {self.part_name()} likelihood expects {expected}, received {others}, the first is "
+                f"{x[first]:g} at index {first}; choose another --likelihood or transform the data"
             )
 
 
@@ -58,7 +59,7 @@ def check_sigma(sigma):
     if sigma == "learned":
         return sigma
     try:
-        value = float(sigma)
+        value = math.nan if isinstance(sigma, bool) else float(sigma)
     except (TypeError, ValueError):
         value = math.nan
     if not 0.0 < value < math.inf:
@@ -142,6 +143,8 @@ class OptimalGaussianLikelihood(Likelihood):
 
     def __init__(self, momentum=0.99):
         super().__init__()
+        if isinstance(momentum, bool) or not isinstance(momentum, (int, float)) or not 0.0 <= momentum < 1.0:
+            raise UsageError(f"momentum: expected a number from 0 and below 1, received {momentum!r}")
         self.momentum = momentum
 
     def build(self, input_shape):
@@ -219,6 +222,8 @@ class DiscretizedLogisticLikelihood(Likelihood):
     def __init__(self, levels=256):
         super().__init__()
         self.levels = check_count("levels", levels)
+        if levels < 2:
+            raise UsageError(f"levels: expected at least 2, received {levels}")
 
     def num_outputs(self, channels):
         return 2 * channels

@@ -8,7 +8,7 @@ import numpy as np
 from keras import layers
 
 from bicoder.component import Component
-from bicoder.errors import UsageError, check_count
+from bicoder.errors import MOST_REPEATS, MOST_UNITS, UsageError, check_count
 
 
 def glorot(seed):
@@ -21,9 +21,9 @@ def glorot(seed):
 def check_widths(name, widths):
     """A tuple of one or more positive whole numbers."""
     widths = tuple(widths) if isinstance(widths, (list, tuple)) else (widths,)
-    if not widths:
-        raise UsageError(f"{name}: expected one or more positive whole numbers, received none")
-    return tuple(check_count(name, width) for width in widths)
+    if not 1 <= len(widths) <= MOST_REPEATS:
+        raise UsageError(f"{name}: expected 1 to {MOST_REPEATS} positive whole numbers, received {len(widths)}")
+    return tuple(check_count(name, width, MOST_UNITS) for width in widths)
 
 
 def check_image(network, shape):
@@ -46,10 +46,11 @@ def halved(size, times):
 def check_activation(name):
     """`name`, where Keras has an activation of that name."""
     try:
-        keras.activations.get(name)
+        if isinstance(name, str) and callable(keras.activations.get(name)):  # Keras would also build what a dict names
+            return name
     except (TypeError, ValueError):
-        raise UsageError(f"activation: expected the name of a Keras activation, received {name!r}") from None
-    return name
+        pass
+    raise UsageError(f"activation: expected the name of a Keras activation, received {name!r}")
 
 
 class Network(Component):
@@ -112,7 +113,7 @@ class Conv(Network):
 
     def __init__(self, filters=(32, 64, 128), kernel_size=3, activation="relu"):
         self.filters = check_widths("filters", filters)
-        self.kernel_size = kernel_size
+        self.kernel_size = check_count("kernel_size", kernel_size)
         self.activation = check_activation(activation)
         if kernel_size not in (3, 5, 7, 9, 11):
             raise UsageError(f"kernel_size: expected an odd number from 3 to 11, received {kernel_size!r}")
@@ -164,7 +165,7 @@ class Residual(Network):
 
     def __init__(self, filters=(32, 64, 128), blocks=1):
         self.filters = check_widths("filters", filters)
-        self.blocks = check_count("blocks", blocks)
+        self.blocks = check_count("blocks", blocks, MOST_REPEATS)
 
     def residual(self, x, channels, init):
         """x + f(x), f two convolutions, each after a normalisation and a swish."""

@@ -315,7 +315,7 @@ class DIPVAE(Objective):
 
     def __init__(self, kind=1, off=10.0, diagonal=100.0):
         super().__init__()
-        if kind not in (1, 2):
+        if check_count("kind", kind) > 2:
             raise UsageError(f"kind: expected 1 or 2, received {kind!r}")
         self.kind, self.off, self.diagonal = kind, check_number("off", off), check_number("diagonal", diagonal)
 

@@ -9,6 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from bicoder.whole_file import whole_file
+
 # Ten colours that stay apart for colour-blind readers (Petroff 2021); beyond ten classes the marker changes.
 COLOURS = matplotlib.color_sequences["petroff10"]
 MARKERS = "o^sDvPX*"
@@ -20,6 +22,11 @@ def new_figure(width, height):
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def readable(text):
+    """Text from names of files, as a font can show it: letters of another encoding, and $, which is no formula."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("$", r"\$")
 
 
 def as_images(array, image_shape=None):
@@ -50,7 +57,7 @@ def draw_grid(axes, images, columns, title):
     """Show a grid of images on `axes`: grey images in grey, black is 0 and white is 1."""
     canvas = tile(images, columns)
     axes.imshow(canvas, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
-    axes.set_title(title, fontsize=11)
+    axes.set_title(readable(title), fontsize=11)
     axes.set_axis_off()
     return canvas.shape[0] / canvas.shape[1]
 
@@ -64,7 +71,8 @@ def save(figure, path):
     """Write the figure; all pictures have the same resolution."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a label in letters that the font lacks is drawn as boxes
-        figure.savefig(path, dpi=150)
+        with whole_file(path) as part:
+            figure.savefig(part, dpi=150)
     return path
 
 
@@ -129,7 +137,7 @@ def scatter(points, path, title, labels=None, label_names=()):
     if labels is None:
         axes.scatter(*points.T, s=size, color=COLOURS[0], alpha=0.7, linewidths=0)
     else:
-        names = {label: str(label_names[label] if label_names else label) for label in np.unique(labels)}
+        names = {label: readable(str(label_names[label] if label_names else label)) for label in np.unique(labels)}
         for i, (label, name) in enumerate(names.items()):
             mine, style = points[labels == label], {"s": size, "alpha": 0.7, "linewidths": 0}
             marker = MARKERS[i // len(COLOURS) % len(MARKERS)]
@@ -141,7 +149,7 @@ def scatter(points, path, title, labels=None, label_names=()):
         for label, name in names.items() if len(points) >= 100 else ():  # among few points, a label hides some
             text = axes.annotate(name, middle(points[labels == label]), ha="center", va="center", weight="bold")
             text.set_bbox({"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1.5})
-    axes.set_title(title, fontsize=11)
+    axes.set_title(readable(title), fontsize=11)
     # The axes of t-SNE have no unit and no direction: only who is near whom means something.
     axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2")
     axes.set_aspect("equal", adjustable="datalim")
@@ -158,7 +166,7 @@ def curves(history, path, title):
     """
     panels = {"elbo": "-ELBO = distortion + rate", "distortion": "distortion", "rate": "rate, KL[q(z|x) || p(z)]"}
     figure = new_figure(12.0, 3.8)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(readable(title), fontsize=11)
     for axes, (name, label) in zip(figure.subplots(1, 3), panels.items(), strict=True):
         for key, text, style in ((name, "training", "-"), (f"val_{name}", "held out", "--")):
             if key in history:
@@ -187,7 +195,7 @@ def bars(values, path, title):
     figure = new_figure(8.0, 4.0)
     axes = figure.subplots()
     axes.bar(np.arange(1, len(values) + 1), sorted(values, reverse=True), color=COLOURS[0])
-    axes.set(title=title, xlabel="latent dimension, the largest first", ylabel="KL, nats per image")
+    axes.set(title=readable(title), xlabel="latent dimension, the largest first", ylabel="KL, nats per image")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", alpha=0.3)
     return save(figure, path)

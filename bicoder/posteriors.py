@@ -10,8 +10,10 @@ from keras import ops
 
 from bicoder.component import Component
 from bicoder.distributions import Distribution, FullGaussian, Gaussian
-from bicoder.errors import check_count
+from bicoder.errors import MOST_REPEATS, MOST_UNITS, check_count
 from bicoder.networks import glorot
+
+MOST_IN_MASKS = 2**26  # numbers in all masks of a flow
 
 
 class Posterior(Component, keras.layers.Layer):
@@ -90,9 +92,9 @@ class IAFPosterior(Posterior):
 
     def __init__(self, steps=4, hidden=128, context=32):
         super().__init__()
-        self.steps = check_count("steps", steps)
-        self.hidden = check_count("hidden", hidden)
-        self.context = check_count("context", context)
+        self.steps = check_count("steps", steps, MOST_REPEATS)
+        self.hidden = check_count("hidden", hidden, MOST_UNITS)
+        self.context = check_count("context", context, MOST_UNITS)
         self.flow = [AutoregressiveNetwork(hidden) for _ in range(steps)]
 
     def num_outputs(self, latent_dim):
@@ -100,6 +102,8 @@ class IAFPosterior(Posterior):
 
     def build(self, input_shape):
         latent_dim = (input_shape[-1] - self.context) // 2
+        # Every step has masks of this size, which are made at once.
+        check_count("hidden", self.hidden, max(1, MOST_IN_MASKS // (latent_dim * self.steps)))
         initialisers = glorot(self.seed)
         for network in self.flow:
             network.initialisers = initialisers

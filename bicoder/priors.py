@@ -8,7 +8,7 @@ from keras import ops
 
 from bicoder.component import Component
 from bicoder.distributions import LOG_2PI, Gaussian
-from bicoder.errors import check_count
+from bicoder.errors import MOST_REPEATS, MOST_UNITS, check_count
 from bicoder.networks import glorot
 
 
@@ -93,7 +93,7 @@ class MixtureOfGaussians(Prior):
 
     def __init__(self, components=10):
         super().__init__()
-        self.components = check_count("components", components)
+        self.components = check_count("components", components, MOST_UNITS)
 
     def make_weights(self, initialisers):
         shape = (self.components, self.latent_dim)
@@ -127,7 +127,7 @@ class VampPrior(Prior):
 
     def __init__(self, pseudo_inputs=100):
         super().__init__()
-        self.pseudo_inputs = self.components = check_count("pseudo_inputs", pseudo_inputs)
+        self.pseudo_inputs = self.components = check_count("pseudo_inputs", pseudo_inputs, MOST_UNITS)
 
     def attach(self, encoder, example_shape):
         self.encoder, self.example_shape = encoder, tuple(example_shape)
@@ -166,8 +166,8 @@ class RealNVP(Prior):
 
     def __init__(self, couplings=6, hidden=64):
         super().__init__()
-        self.couplings = check_count("couplings", couplings)
-        self.hidden = check_count("hidden", hidden)
+        self.couplings = check_count("couplings", couplings, MOST_REPEATS)
+        self.hidden = check_count("hidden", hidden, MOST_UNITS)
 
     def make_weights(self, initialisers):
         self.kept = (self.latent_dim + 1) // 2  # a code of one dimension is kept whole: then p(z) = N(0, 1)

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 from bicoder import __version__, checkpoints
-from bicoder.errors import BicoderError, ModelError, UsageError
+from bicoder.errors import ModelError, UsageError
+from bicoder.whole_file import whole_file
 
 FORMAT = 1
 CONFIG, WEIGHTS, METRICS = "config.json", "model.weights.h5", "metrics.csv"
@@ -77,54 +78,11 @@ def save_config(folder, vae, arguments, data):
     for name in (CONFIG, WEIGHTS, METRICS, *OTHERS):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / checkpoints.FOLDER, ignore_errors=True)
-    checkpoints.write_beside(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+    with whole_file(folder / CONFIG) as part:
+        part.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def save_weights(folder, vae):
-    """Write the weights: beside first, then renamed, so that a run never has half of them."""
-    part = folder / f"part-{WEIGHTS}"
-    try:
+    """Write the weights."""
+    with whole_file(folder / WEIGHTS, ModelError) as part:
         vae.save_weights(part)
-        part.replace(folder / WEIGHTS)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise ModelError(f"{folder / WEIGHTS}: could not be written: {error.strerror or error}; make room") from error
-
-
-def read_config(folder):
-    """What `save_config` wrote.
-
-    Raises:
-        ModelError: the folder holds no run that this version can read.
-    """
-    try:
-        config = json.loads((Path(folder) / CONFIG).read_text(encoding="utf-8"))
-        if config["format"] > FORMAT:
-            raise ModelError(f"{folder}: written by bicoder {config['versions']['bicoder']}; update bicoder to read it")
-        if "class_name" in json.dumps(config["model"]):
-            raise ModelError(f"{folder}: has a network of somebody's own; build its VAE yourself, and load the weights")
-        return config
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        if isinstance(error, BicoderError):
-            raise
-        raise ModelError(f"{folder}: expected a run folder, received {str(error)[:300]}") from error
-
-
-def load(folder):
-    """The `VAE` of a run folder, with its weights.
-
-    Raises:
-        ModelError: the folder holds no run that this version can read.
-    """
-    from bicoder.vae import VAE
-
-    config = read_config(folder)
-    try:
-        vae = VAE(**config["model"])
-        vae.build((None, *config["input_shape"]))
-        vae.load_weights(Path(folder) / WEIGHTS)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        if isinstance(error, BicoderError):
-            raise
-        raise ModelError(f"{folder}: expected a run folder, received {str(error)[:300]}") from error
-    return vae

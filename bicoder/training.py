@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 from bicoder import checkpoints, runs
-from bicoder.errors import ModelError, UsageError
+from bicoder.config_file import read_config
+from bicoder.errors import ModelError, UsageError, counted
 
 # Arguments that say nothing about a run, and those that may be others when it goes on.
 NOT_KEPT = ("given", "resume")
@@ -27,7 +28,7 @@ def train(args):
     else:
         folder = runs.new_folder(args.dset, args.run_dir, args.overwrite)
     loader = load_data(args)
-    counts = f"{len(loader.training_images):,} training and {len(loader.test_images):,} test images"
+    counts = f"{len(loader.training_images):,} training and {counted(len(loader.test_images), 'test image')}"
     print(f"{args.dset}: {counts} of shape {loader.training_images.shape[1:]}; starting TensorFlow", flush=True)
     import_keras()
     args.epochs = loader.dataset.epochs if args.epochs is None else args.epochs
@@ -85,7 +86,7 @@ def as_it_was(args, folder):
     Raises:
         UsageError: an argument was given that would make it another training; all of them are listed.
     """
-    arguments = runs.read_config(folder)["arguments"]
+    arguments = read_config(folder)["arguments"]
     given = {name: value for name, value in vars(args).items() if name in args.given}
     changed = [
         name for name in arguments if name in given and name not in MAY_CHANGE and given[name] != arguments[name]
@@ -99,7 +100,7 @@ def as_it_was(args, folder):
 
 def check_data(folder, data):
     """`ModelError` where the data of a run are not those that it was started with."""
-    then = runs.read_config(folder)["data"]
+    then = read_config(folder)["data"]
     changed = [f"{name} {then.get(name)!r} is now {value!r}" for name, value in data.items() if then.get(name) != value]
     if changed:
         raise ModelError(f"resume: {folder} was started with other data: {', '.join(changed)}; train anew")
@@ -225,13 +226,14 @@ def draw(args, vae, loader, history, folder):
         written.append(draw_latent(args, vae, loader, folder / "latent.png", rng))
     if args.generate_from_prior:
         images = vae.generate(args.num_images, seed=args.seed)
-        title = f"{name}: {args.num_images:,} images from the prior, mean of p(x|z) for z ~ p(z)"
+        title = f"{name}: {counted(args.num_images, 'image')} from the prior, mean of p(x|z) for z ~ p(z)"
         written.append(plotting.image_grid(images, folder / "prior.png", title, loader.image_shape))
     if args.generate_from_posterior:
         chosen = rng.permutation(len(loader.test_images))[: args.num_images]
         originals = loader.test_images[chosen]
         images = vae.decode(vae.encode(originals).sample(args.seed)).mean
-        titles = (f"{name}: {len(chosen):,} test images x", "their reconstructions: mean of p(x|z) for z ~ q(z|x)")
+        counts = counted(len(chosen), "test image")
+        titles = (f"{name}: {counts} x", "their reconstructions: mean of p(x|z) for z ~ q(z|x)")
         written.append(plotting.side_by_side([originals, images], folder / "posterior.png", titles, loader.image_shape))
     return written
 
@@ -245,7 +247,7 @@ def draw_latent(args, vae, loader, path, rng):
     codes = posterior_means(vae, loader.test_images[chosen])
     labels = None if loader.test_labels is None else loader.test_labels[chosen]
     accuracy = None if labels is None else label_accuracy(codes, labels, "10-NN")
-    title = f"{Path(args.dset).resolve().name}: t-SNE of the posterior means of {len(chosen):,} test images"
+    title = f"{Path(args.dset).resolve().name}: t-SNE of the posterior means of {counted(len(chosen), 'test image')}"
     if accuracy is not None:
         title += f"\n10-NN accuracy in the {codes.shape[1]}-dimensional latent space {accuracy:.3f}"
     return plotting.scatter(tsne(codes, args.seed), path, title, labels, loader.label_names)
@@ -264,5 +266,7 @@ def report(args, vae, numbers, training, total):
         print(f"{name:<12}{value:>16.2f}{value * per_dim:>16.4f}")
     if args.sigma == "learned" and hasattr(vae.decoder.likelihood, "log_sigma"):
         print(f"learned sigma {math.exp(vae.decoder.likelihood.log_sigma()):.4f}")
-    each = f", {training / args.epochs:.2f} s each" if args.epochs else ""
-    print(f"{args.epochs} epochs in {training:.1f} s{each}; {total:.1f} s in all\n")
+    done = "0 epochs: everything is of the untrained model"
+    if args.epochs:
+        done = f"{counted(args.epochs, 'epoch')} in {training:.1f} s, {training / args.epochs:.2f} s each"
+    print(f"{done}; {total:.1f} s in all\n")

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from bicoder import checkpoints
-from bicoder.errors import NumericError
+from bicoder.errors import ModelError, NumericError
+from bicoder.whole_file import whole_file
 
 SHARE = 0.02  # of the time may go into checkpoints
 
@@ -116,7 +117,8 @@ class TrainingState(keras.callbacks.Callback):
         self.state |= {"epoch": epoch + 1, "batch": 0}
         self.state["history"].append({"epoch": epoch} | {name: float(value) for name, value in logs.items()})
         self.keep_best(logs)
-        checkpoints.write_beside(self.run / self.metrics, self.table().encode())
+        with whole_file(self.run / self.metrics, ModelError) as part:
+            part.write_bytes(self.table().encode())
         due = time.perf_counter() - self.saved > self.took / SHARE
         if due if self.every is None else (epoch + 1) % self.every == 0:
             self.save()

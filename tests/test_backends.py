@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 CODE = """
+import pathlib, sys
 import keras, numpy as np
 import bicoder
-from bicoder import VAE, Decoder, Encoder
+from bicoder import VAE, Decoder, Encoder, runs
 from bicoder.networks import MLP
 
 x = np.round(np.random.default_rng(0).random((40, 10)) * 255).astype("float32") / 255
@@ -26,15 +27,20 @@ for options in ({}, {"objective": "dreg"}, {"objective": "beta_tc", "prior": "re
         assert vae.predict(x, verbose=0).shape == x.shape
 numbers = bicoder.evaluate(vae, x, num_samples=20)
 assert np.isfinite(numbers["nll"]) and -numbers["nll"] >= numbers["elbo"]
+folder = pathlib.Path(sys.argv[1])
+runs.save_config(folder, vae, {}, {})
+runs.save_weights(folder, vae)
+np.testing.assert_allclose(bicoder.load(folder).predict(x, verbose=0), vae.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
 print(keras.backend.backend())
 """
 
 
+@pytest.mark.fault(88)
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_the_core_on_another_backend(backend):
+def test_the_core_on_another_backend(backend, tmp_path):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"needs {backend}, which is not installed")
     env = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    done = subprocess.run([sys.executable, "-c", CODE], env=env, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", CODE, tmp_path], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() == backend

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bicoder import DataLoader, cli, runs
+from bicoder import DataLoader, cli, load
 
 ROOT = Path(__file__).parent.parent
-FILES = {"config.json", "metrics.csv", "model.weights.h5", "curve.png"}
+FILES = {"config.json", "metrics.csv", "model.weights.h5", "checkpoints", "curve.png"}
 FLAGS = {
     "--visualize_latent": "latent.png",
     "--generate_from_prior": "prior.png",
@@ -38,10 +38,12 @@ def quick(*arguments):
     return cli.main(["--epochs", "1", "--latent_points", "60", "--num_images", "9", *map(str, arguments)])
 
 
+@pytest.mark.fault(81)
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_answers_at_once(option):
+    """The fastest of several: what else the machine does is not measured."""
     times = []
-    for _ in range(3):
+    while len(times) < 3 or (min(times) >= 0.5 and len(times) < 10):
         started = time.perf_counter()
         done = run(option)
         times.append(time.perf_counter() - started)
@@ -83,6 +85,19 @@ def test_help_states_the_real_defaults():
         (["--network", "mlp:activation=foo"], 2, ["activation", "'foo'"]),
         (["--epochs", "x"], 2, ["--epochs", "whole number", "'x'"]),
         (["--epochs", "-1"], 2, ["--epochs"]),
+        (["--epochs", "++5"], 2, ["--epochs", "whole number", "'++5'"]),
+        (["--epoch", "3"], 2, ["--epoch 3", "did you mean '--epochs'?"]),
+        (["--weights", "bst"], 2, ["--weights", "'bst'", "did you mean 'best'?"]),
+        (["--binarize", "statc"], 2, ["--binarize", "'statc'", "did you mean 'static'?"]),
+        (["--posterior", "fullgaussian"], 2, ["--posterior", "did you mean 'full_gaussian'?"]),
+        (["--prior", "vamp:pseudo_input=3"], 2, ["takes pseudo_inputs", "did you mean 'pseudo_inputs'?"]),
+        (["--objective", "beta_elbo:steps=0"], 2, ["steps: expected a positive whole number, received 0"]),
+        (["--objective", "elbo:num_samples=0"], 2, ["num_samples: expected a positive whole number, received 0"]),
+        (["--network", "mlp:hidden=[1000000000]"], 2, ["hidden: expected at most 65,536, received 1,000,000,000"]),
+        (["--num_images", "0"], 2, ["--num_images", "whole number from 1", "'0'"]),
+        (["--num_images", "10000000"], 2, ["--num_images", "to 10000", "'10000000'"]),
+        (["--latent_points", "0"], 2, ["--latent_points", "whole number from 1"]),
+        (["--latent_dim", "1000000000"], 2, ["--latent_dim", "to 16384"]),
         (["--batch_size", "0"], 2, ["--batch_size", "from 1", "'0'"]),
         (["--latent_dim", "0"], 2, ["--latent_dim"]),
         (["--sigma", "lerned"], 2, ["--sigma", "learned", "did you mean"]),
@@ -90,14 +105,16 @@ def test_help_states_the_real_defaults():
         (["--learning_rate", "nan"], 2, ["--learning_rate", "positive"]),
         (["--view", "m7"], 2, ["--view", "m0", "m7"]),
         (["--network", "cnn"], 2, ["--network", "mlp", "conv", "cnn"]),
-        (["--likelihood", "gaus"], 2, ["--likelihood", "gaussian", "gaus"]),
+        (["--likelihood", "gaus"], 2, ["--likelihood", "gaussian", "'gaus'; did you mean 'gaussian'?"]),
         (["--image_size", "big"], 2, ["--image_size", "64x48", "big"]),
         (["--dset", "mnist_bx"], 2, ["dset", "digits", "mnist_bx", "did you mean 'mnist_bw'"]),
         (["--dset", "no/such/folder"], 3, ["dset", "no/such/folder", "not there"]),
+        (["--dset", r"C:\Users\me\digits"], 3, ["dset", r"'C:\\Users\\me\\digits'", "not there"]),
         (["--likelihood", "bernoulli"], 3, ["bernoulli", "only 0 and 1", "0.875", "--likelihood"]),
         (["--likelihood", "bernoulli", "--sigma", "1"], 2, ["bernoulli", "sigma"]),
     ],
 )
+@pytest.mark.fault(79, 80, 85, 87)
 def test_bad_arguments_are_one_clear_line(arguments, code, words, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     try:
@@ -176,7 +193,7 @@ def test_a_run_can_be_read_again(tmp_path, capsys):
     }
     assert numbers["test -ELBO"] == pytest.approx(numbers["distortion"] + numbers["rate"], abs=0.02)
     assert numbers["test -ELBO"] == pytest.approx(float(rows[-1]["val_loss"]), rel=0.02)
-    vae = runs.load(tmp_path)
+    vae = load(tmp_path)
     assert vae.generate(2).shape == (2, 64)
 
 
@@ -189,6 +206,7 @@ def test_same_seed_same_numbers(tmp_path):
     assert (tmp_path / "a" / "prior.png").read_bytes() == (tmp_path / "b" / "prior.png").read_bytes()
 
 
+@pytest.mark.fault(84)
 def test_a_folder_that_holds_a_run_is_kept(tmp_path, capsys):
     quick("--run_dir", tmp_path, "--generate_from_prior")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
@@ -210,7 +228,7 @@ def test_best_weights_are_those_of_the_best_unweighted_bound(tmp_path):
     x = DataLoader("digits").test_images
     reached = {}
     for weights in ("last", "best"):
-        vae = runs.load(tmp_path / weights)
+        vae = load(tmp_path / weights)
         vae.compile()
         reached[weights] = vae.evaluate(x, verbose=0, return_dict=True)["elbo"]
     assert reached["best"] == pytest.approx(max(bounds), rel=0.05)
@@ -218,9 +236,15 @@ def test_best_weights_are_those_of_the_best_unweighted_bound(tmp_path):
     assert max(bounds) > bounds[-1], "the last epoch is the best one: this test shows nothing"
 
 
-def test_no_epochs_draws_the_untrained_model(tmp_path):
-    assert quick("--epochs", "0", "--run_dir", tmp_path, "--generate_from_prior") == 0
-    assert {"prior.png", "model.weights.h5"} <= names(tmp_path)
+@pytest.mark.fault(79)
+@pytest.mark.parametrize("weights", ["last", "best"])
+def test_no_epochs_draws_the_untrained_model(weights, tmp_path, capsys):
+    assert quick("--epochs", "0", "--run_dir", tmp_path, "--generate_from_prior", "--weights", weights) == 0
+    assert names(tmp_path) == {"config.json", "prior.png", "model.weights.h5"}
+    assert "0 epochs: everything is of the untrained model" in capsys.readouterr().out
+    fresh = load(tmp_path)
+    for variable in fresh.encoder.body.layers[0].variables[1:]:
+        assert not np.asarray(variable).any(), "a bias begins at zero, and stayed there"
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (64, 64, 3), (100, 75, 3)])
@@ -267,51 +291,27 @@ def test_interrupt(number, code, tmp_path):
     assert "Traceback" not in said
 
 
-def test_without_a_home_or_a_display(tmp_path):
-    env = {k: v for k, v in os.environ.items() if k not in ("HOME", "DISPLAY", "MPLBACKEND")} | {"LC_ALL": "C"}
-    done = run("--epochs", "1", "--generate_from_prior", cwd=tmp_path, env=env)
+@pytest.mark.fault(82, 87, 88)
+def test_a_poor_environment(tmp_path, rng):
+    """No home, no display, a backend of Matplotlib and one of Keras that are not there, and ASCII alone."""
+    folder, home = tmp_path / "größe $x$", tmp_path / "keras"
+    for label in ("ä", "ö"):
+        (folder / label).mkdir(parents=True)
+        for i in range(12):
+            Image.fromarray((rng.random((8, 8)) * 255).astype("uint8")).save(folder / label / f"{i}.png")
+    home.mkdir()
+    (home / "keras.json").write_text('{"backend": "jax"}')
+    env = {k: v for k, v in os.environ.items() if k not in ("HOME", "DISPLAY", "KERAS_BACKEND")}
+    env |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+    env |= {"MPLBACKEND": "no_such_backend", "KERAS_HOME": str(home)}
+    done = run("--dset", folder, "--epochs", "1", "--batch_size", "8", cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stderr
-    [folder] = (tmp_path / "runs").iterdir()
-    assert names(folder) == FILES | {"prior.png"}
     assert done.stderr == ""
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run of the digits."""
-    folder = tmp_path_factory.mktemp("trained")
-    assert quick("--run_dir", folder, "--generate_from_prior", "--epochs", "5") == 0
-    return folder
-
-
-def test_evaluate_a_run(trained, capsys):
-    assert cli.bicoder(["evaluate", str(trained), "--num_samples", "20"]) == 0
-    printed = capsys.readouterr().out
-    numbers = json.loads((trained / "evaluation.json").read_text())
-    assert f"{numbers['nll']:.2f}" in printed
-    assert (numbers["images"], numbers["num_samples"]) == (359, 20)
-    assert numbers["knn_accuracy"] > 0.3
-    assert (trained / "kl.png").exists()
-    assert cli.bicoder(["evaluate", str(trained), "--num_samples", "20", "--json"]) == 0
-    again = json.loads(capsys.readouterr().out)
-    assert again == numbers
-
-
-def test_generate_from_a_run(trained, tmp_path, capsys):
-    assert cli.bicoder(["generate", str(trained), "--num_images", "7"]) == 0
-    assert (trained / "generated.png").exists()
-    assert cli.bicoder(["generate", str(trained), "--num_images", "7", "--output", str(tmp_path / "x.npy")]) == 0
-    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), runs.load(trained).generate(7, seed=0))
-    assert cli.bicoder(["generate", str(trained), "--output", str(tmp_path / "none" / "x.png")]) == 2
-    assert "a folder that exists" in capsys.readouterr().err
-    assert cli.bicoder(["generate", str(trained), "--output", "x.jpg"]) == 2
-    assert "expected a file that ends with .png or .npy" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("command", ["evaluate", "generate"])
-def test_no_run_is_exit_code_5(command, tmp_path, capsys):
-    assert cli.bicoder([command, str(tmp_path)]) == 5
-    assert "expected a run folder" in capsys.readouterr().err
+    [written] = (tmp_path / "runs").iterdir()
+    assert names(written) == FILES | set(FLAGS.values())
+    assert "gr\\udcc3\\udcb6\\udcc3\\udc9fe" in done.stdout, "what ASCII cannot show"
+    data = json.loads((written / "config.json").read_text())["data"]
+    assert [os.fsdecode(os.fsencode(label)) for label in data["label_names"]] == ["ä", "ö"]
 
 
 def test_bicoder_train_is_train_vae(tmp_path, capsys):
@@ -328,11 +328,13 @@ def test_bicoder_train_is_train_vae(tmp_path, capsys):
         ("--prior", "vamp:name=3", ["vamp:argument=value"]),
     ],
 )
+@pytest.mark.fault(80)
 def test_bad_parts(option, value, words, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main([option, value])
     assert stop.value.code == 2
-    assert all(word in capsys.readouterr().err for word in words)
+    said = capsys.readouterr().err
+    assert all(word in said for word in words)
 
 
 def test_bad_arguments_of_parts(tmp_path, capsys):
@@ -380,7 +382,7 @@ def test_parts_with_arguments(tmp_path):
     assert model["encoder"]["network"] == {"name": "mlp", "hidden": [30, 20], "activation": "tanh"}
     assert model["objective"]["data_size"] == 1438
     assert model["prior"]["name"] == "real_nvp"
-    assert runs.load(tmp_path).generate(1).shape == (1, 64)
+    assert load(tmp_path).generate(1).shape == (1, 64)
 
 
 @pytest.mark.parametrize("binarize", ["static", "dynamic"])

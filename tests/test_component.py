@@ -78,11 +78,13 @@ def test_get_takes_a_name_a_config_or_an_instance():
         ({"sigma": 1}, {}, "expected one of"),
     ],
 )
+@pytest.mark.fault(80)
 def test_get_says_what_it_expected(spec, arguments, message):
     with pytest.raises(UsageError, match=message):
         Likelihood.get(spec, **arguments)
 
 
+@pytest.mark.fault(81)
 def test_import_does_not_wait_for_tensorflow():
     code = "import bicoder, bicoder.cli, sys; assert 'VAE' in dir(bicoder); assert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -63,6 +63,7 @@ def test_colours_stay(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 7, 100])
+@pytest.mark.fault(85)
 def test_side_by_side(count, tmp_path):
     images = np.zeros((count, 8, 8, 1))
     found = pixels(plotting.side_by_side([images, images + 1.0], tmp_path / "pair.png", ("left", "right")))

@@ -1,0 +1,86 @@
+"""What the commands need of the machine, checked before anything large is imported."""
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import io
+import os
+import sys
+
+from bicoder.errors import UsageError
+
+
+def prepare():
+    """Choose the backends of Keras and Matplotlib, and check the packages.
+
+    Raises:
+        UsageError: a package is missing or has a version that does not work, or the backend is not TensorFlow.
+    """
+    check_packages()
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend != "tensorflow":
+        raise UsageError(
+            f"KERAS_BACKEND: the commands need tensorflow, received {backend!r}; unset it. With jax and torch, the "
+            "classes work in Python code: VAE, Encoder, Decoder, evaluate and load, but not VAE.train"
+        )
+    os.environ["KERAS_BACKEND"] = backend  # whatever ~/.keras/keras.json names
+    os.environ["MPLBACKEND"] = "agg"  # pictures are files: no display is needed, and what is set may not exist
+
+
+def check_packages():
+    """`UsageError` where a package that bicoder's own metadata asks for is missing or of a version that it excludes."""
+    try:
+        lines = importlib.metadata.requires("bicoder") or []
+    except importlib.metadata.PackageNotFoundError:  # not installed, run from its source: nobody says what it needs
+        return
+    problems, wanted = [], []
+    for requirement in map(parsed, lines):
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        name, versions = requirement.name, requirement.specifier
+        try:
+            found = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            if importlib.util.find_spec(name.replace("-", "_")):  # under another name, as tensorflow-cpu is
+                continue
+            found = None
+        if found is None or not versions.contains(found, prereleases=True):
+            problems.append(f"{name}: expected a version {versions}, received {found or 'none, it is not installed'}")
+            wanted.append(f'"{name}{versions}"')
+    if problems:
+        raise UsageError(f"{'; '.join(problems)}; run: {sys.executable} -m pip install {' '.join(wanted)}")
+
+
+def parsed(line):
+    """A line of metadata, such as "keras>=3.12"."""
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:
+        raise UsageError(f"packaging: is not installed; run: {sys.executable} -m pip install packaging") from None
+    return Requirement(line)
+
+
+@contextlib.contextmanager
+def standard_streams():
+    """Standard output and error on which every name can be printed, and whose reader may leave.
+
+    Where it leaves, as `head` does, the command ends without a word, and with the code of a broken pipe.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the shell: the next file to be opened would be in its place
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper) and name != "stdin":
+            stream.reconfigure(errors="backslashreplace")  # in the locale C, the name of a folder may have no letters
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except BrokenPipeError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise SystemExit(141) from None
