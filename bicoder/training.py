@@ -46,7 +46,7 @@ def train(args):
         written = draw(args, vae, loader, training.history(), folder)
         numbers = vae.evaluate(loader.test_images, batch_size=args.batch_size, verbose=0, return_dict=True)
     report(args, vae, numbers, training.seconds(), time.perf_counter() - started)
-    files = [folder / name for name in (runs.CONFIG, runs.METRICS, runs.WEIGHTS)] + written
+    files = [folder / name for name in (runs.CONFIG, runs.METRICS, runs.WEIGHTS, checkpoints.FOLDER)] + written
     print("\n".join(str(path) for path in files if path.exists()))
 
 

@@ -31,7 +31,7 @@ def run(*arguments, cwd=None, env=None):
 
 
 def names(folder):
-    return {path.name for path in Path(folder).iterdir()}
+    return {path.name for path in Path(folder).iterdir() if path.name != ".lock"}
 
 
 def quick(*arguments):
@@ -174,9 +174,8 @@ def test_flags_choose_the_pictures(flags, tmp_path, capsys):
     assert quick("--run_dir", tmp_path, *flags) == 0
     assert names(tmp_path) == FILES | {FLAGS[flag] for flag in flags or FLAGS}
     printed = capsys.readouterr().out
-    assert {line for line in printed.splitlines() if line.startswith(str(tmp_path))} == set(
-        map(str, tmp_path.iterdir())
-    )
+    listed = {line for line in printed.splitlines() if line.startswith(str(tmp_path))}
+    assert listed == {str(tmp_path / name) for name in names(tmp_path)}
 
 
 def test_a_run_can_be_read_again(tmp_path, capsys):
@@ -209,10 +208,10 @@ def test_same_seed_same_numbers(tmp_path):
 @pytest.mark.fault(84)
 def test_a_folder_that_holds_a_run_is_kept(tmp_path, capsys):
     quick("--run_dir", tmp_path, "--generate_from_prior")
-    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert quick("--run_dir", tmp_path, "--generate_from_prior", "--seed", "9") == 2
     assert "--overwrite" in capsys.readouterr().err
-    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     for name in ("latent.png", "evaluation.json", "mine.txt"):
         (tmp_path / name).write_text("of another model")
     assert quick("--run_dir", tmp_path, "--generate_from_prior", "--seed", "9", "--overwrite") == 0

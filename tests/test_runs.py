@@ -42,6 +42,6 @@ def test_new_folders(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_cannot_be_made(saved):
-    folder, vae = saved
+    folder, _ = saved
     with pytest.raises(UsageError, match="cannot be made"):
-        runs.save_config(folder / "config.json" / "run", vae, {}, {})
+        runs.make_folder(folder / "config.json" / "run")
