@@ -85,13 +85,15 @@ def fetch(url, path):
             change = change_of(path) if path.is_file() else None
             if path.is_file() and not change:  # another process was faster
                 return
+            record = read_record(path)
             remove_stale_parts(path)
+            part.touch()  # a folder that cannot be written is found out before anything is asked for
             if change:
                 print(f"{path}: has changed since it was fetched: {change}; fetching it again", file=sys.stderr)
             print(f"Fetching {path.name} from {shown.split('/')[2]} into {path.parent}", file=sys.stderr)
             received = receive_with_patience(url, part, path)
             check_content(part, shown)
-            check_record(received, shown, path)
+            check_record(received, record, shown, path)
             put_in_place(part, path, received)
     except OSError as error:
         if isinstance(error, DownloadError):
@@ -110,12 +112,10 @@ def receive_with_patience(url, part, path):
             return transfer.receive(url, part)
         except transfer.TransferError as error:
             wait = FIRST_WAIT * 2 ** (number - 1) if error.wait is None else error.wait
-            late = f"; it asks to wait {wait:,.0f} s, try again then" if wait > LONGEST_WAIT else ""
+            late = f"; it asks to wait {wait:,.0f} s, try again then" if error.again and wait > LONGEST_WAIT else ""
             if late or not error.again or number == TRIES:
-                raise DownloadError(
-                    f"{shown}: {error}{late}; check the address and the connection; offline, put the file there "
-                    f"yourself: expected at {path}"
-                ) from error
+                hint = f"check the address and the connection; if you are offline: the file is expected at {path}"
+                raise DownloadError(f"{shown}: {error}{late}; {hint}") from error
             asked = ", as the server asks" if error.wait is not None else ""
             print(f"{shown}: {error}; trying again in {wait:.3g} s{asked} ({number + 1} of {TRIES})", file=sys.stderr)
             time.sleep(wait)
@@ -128,12 +128,11 @@ def check_content(part, shown):
     page = head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")  # no format of arrays begins like this
     if page or not head:
         received = "a web page" if page else "nothing"
-        raise DownloadError(
-            f"{shown}: expected data, received {received}; open it in a browser, or use --mirror (dl=1)"
-        )
+        hint = "open the address in a browser, or use --mirror (an address of Dropbox ends with dl=1)"
+        raise DownloadError(f"{shown}: expected data, received {received}; {hint}")
 
 
-def check_record(received, shown, path):
+def check_record(received, record, shown, path):
     """Refuse content that is not what it was when the file was fetched for the first time."""
     record = read_record(path)
     if record and received.sha256 != record.sha256:

@@ -3,10 +3,10 @@
 import contextlib
 import hashlib
 import json
-import os
 from typing import NamedTuple
 
 from bicoder.errors import DataError
+from bicoder.part_file import new_part
 
 
 class Record(NamedTuple):
@@ -42,7 +42,7 @@ def write_record(path, sha256):
     found = path.stat()
     text = json.dumps(Record(found.st_size, sha256, found.st_mtime_ns)._asdict(), indent=2) + "\n"
     # Whole or not at all, and only where it can be: a cache that is read-only is read again instead.
-    new = record_path(path).with_suffix(f".{os.getpid()}.new")
+    new = new_part(path)
     with contextlib.suppress(OSError):
         try:
             new.write_text(text, encoding="utf-8")
