@@ -198,6 +198,8 @@ def acquire(lock, path):
             if sizes == before:
                 print(f"Taking over {file}: nothing was written for {LOCK_TIMEOUT:g} s", file=sys.stderr)
                 file.unlink(missing_ok=True)
+                lock.acquire(timeout=0)
+                return
 
 
 def sizes_of_parts(path):

@@ -1,9 +1,12 @@
 """Several processes that fetch the same file, and such that are ended in the middle of it."""
 
+import contextlib
 import os
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 from pathlib import Path
@@ -98,7 +101,8 @@ NO_LOCKS = {
 def test_without_locks_every_process_gets_a_whole_file(tmp_path, serve, tool, way):
     event = threading.Event()
     server = serve(tmp_path, plays(halves(CONTENT, event)))
-    code = f"import errno, fcntl, os\n{NO_LOCKS[way]}\n{FETCH}"
+    # Old versions of filelock take ENOLCK for a lock of somebody else, and wait.
+    code = f"import errno, fcntl, os\n{NO_LOCKS[way]}\nfrom bicoder import download\ndownload.LOCK_TIMEOUT = 1\n{FETCH}"
     processes = [start(server.url, tmp_path / "cache", code) for _ in range(3)]
     wait_for(lambda: len(server.requests) == 3)  # all at once
     event.set()
@@ -106,6 +110,29 @@ def test_without_locks_every_process_gets_a_whole_file(tmp_path, serve, tool, wa
     assert [process.returncode for process in processes] == [0, 0, 0], said
     assert (tmp_path / "cache" / NAME).read_bytes() == CONTENT
     assert contents(tmp_path / "cache").keys() - {LOCK} == {NAME, RECORD}
+
+
+# ---- On a terminal
+
+
+def test_a_terminal_shows_a_bar(tmp_path, serve, tool):
+    pty, fcntl = pytest.importorskip("pty"), pytest.importorskip("fcntl")
+    reader, writer = pty.openpty()
+    fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    server = serve(tmp_path, plays(answer(302, Location="/there"), drip(CONTENT, 0.5)))
+    command = [sys.executable, "-c", FETCH, NAME, server.url, tmp_path / "cache"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=writer, text=True)
+    os.close(writer)
+    said = b""
+    with contextlib.suppress(OSError):  # Linux ends a terminal by an error
+        while block := os.read(reader, 65536):
+            said += block
+    os.close(reader)
+    assert process.communicate(timeout=30)[0].strip() == str(tmp_path / "cache" / NAME)
+    assert process.returncode == 0
+    assert b"100%" in said
+    assert said.startswith(b"Fetching")
+    assert is_whole(tmp_path / "cache")
 
 
 # ---- Ended in the middle
@@ -129,16 +156,31 @@ def test_after_a_kill_the_next_run_cleans_up_and_succeeds(tmp_path, serve, tool,
 
 
 @pytest.mark.fault(22)
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
-@pytest.mark.parametrize("at", [100_000, None], ids=["body", "headers"])
-def test_a_signal_ends_the_program_and_leaves_nothing(tmp_path, serve, tool, number, code, at):
+@pytest.mark.parametrize(
+    ("number", "group", "at", "code"),
+    [
+        (signal.SIGINT, True, 100_000, 130),  # Ctrl-C reaches wget, too
+        (signal.SIGINT, True, None, 130),  # before the headers
+        (signal.SIGINT, False, 100_000, 130),
+        (signal.SIGTERM, False, 100_000, 143),
+    ],
+    ids=["Ctrl-C", "Ctrl-C at once", "SIGINT", "SIGTERM"],
+)
+def test_a_signal_ends_the_program_and_leaves_nothing(tmp_path, serve, tool, number, group, at, code):
     server, cache = serve(tmp_path, plays(stall(CONTENT, at))), tmp_path / "cache"
     options = ["--dset", "mnist_bw", "--mirror", server.url, "--data_dir", cache, "--run_dir", tmp_path / "run"]
     process = subprocess.Popen(
-        [sys.executable, ROOT / "train_vae.py", *options], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [sys.executable, ROOT / "train_vae.py", *options],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     wait_for(lambda: server.requests and (at is None or parts(cache)))
-    process.send_signal(number)
+    if group:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
     _, said = process.communicate(timeout=30)
     assert process.returncode == code
     assert "Traceback" not in said
