@@ -95,9 +95,9 @@ def fetch(url, path):
             check_content(part, shown)
             check_record(received, record, shown, path)
             put_in_place(part, path, received)
+    except DownloadError:
+        raise
     except OSError as error:
-        if isinstance(error, DownloadError):
-            raise
         raise DownloadError(f"{path}: cannot be written: {error.strerror or error}; {ELSEWHERE}") from error
     finally:
         with contextlib.suppress(OSError):
@@ -134,7 +134,6 @@ def check_content(part, shown):
 
 def check_record(received, record, shown, path):
     """Refuse content that is not what it was when the file was fetched for the first time."""
-    record = read_record(path)
     if record and received.sha256 != record.sha256:
         raise DownloadError(
             f"{shown}: expected SHA-256 {record.sha256}, as when {path.name} was first fetched, received "

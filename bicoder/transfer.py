@@ -138,7 +138,7 @@ def write(answer, part):
             raise
         needed = f"{length:,}" if length is not None else f"over {received:,}"
         raise OSError(error.errno, f"{error.strerror}: {needed} bytes are needed") from error
-    if length is not None and received < length:
+    if length is not None and received < length:  # neither wget nor urllib3 2 lets this happen, but urllib3 1 does
         raise TransferError(f"received {received:,} of {length:,} bytes: the connection ended too early", again=True)
     return Received(digest.hexdigest(), length is not None or chunked or "gzip" in coding)
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -60,13 +61,15 @@ def test_the_record_is_the_size_and_the_hash(fetched):
     record = json.loads(record_path(fetched).read_text())
     assert (record["size"], record["sha256"]) == (len(CONTENT), sha256(CONTENT))
     assert record_path(fetched).name == RECORD
+    assert record["mtime_ns"] == fetched.stat().st_mtime_ns
+    assert time.time() - fetched.stat().st_mtime > 1  # no later change can have the same time
 
 
 def test_a_file_that_nobody_touched_is_not_read_again(fetched, server):
     """2.8 GB take seconds: only size and time are looked at. So this edit, which resets the time, goes unseen."""
-    time = fetched.stat().st_mtime_ns
+    before = fetched.stat().st_mtime_ns
     fetched.write_bytes(FLIPPED)
-    os.utime(fetched, ns=(time, time))
+    os.utime(fetched, ns=(before, before))
     assert get(server, fetched).read_bytes() == FLIPPED
     assert server.requests == []
 

@@ -7,10 +7,7 @@ import re
 import shutil
 import socket
 import stat
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 from conftest import contents
@@ -25,7 +22,6 @@ from misbehaving_server import (
     without_length,
 )
 
-from bicoder import transfer
 from bicoder.download import cached_file
 from bicoder.errors import DownloadError
 
@@ -342,122 +338,3 @@ def test_a_compressed_answer_that_cannot_be_unpacked(tmp_path, serve, tool, fail
 def test_a_file_that_is_a_gzip_stays_one(tmp_path, serve, tool):
     packed = gzip.compress(CONTENT)
     comes(serve(tmp_path, plays(answer(body=packed))), tmp_path / "cache", packed)
-
-
-# ---- TLS
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A certificate of 127.0.0.1 that nobody has signed but itself."""
-    if not shutil.which("openssl"):
-        pytest.skip("needs the openssl command")
-    path = tmp_path_factory.mktemp("certificate") / "server.pem"
-    options = "-newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
-    places = ["-out", path, "-keyout", path.with_suffix(".key")]
-    subprocess.run(["openssl", "req", "-x509", *options.split(), *places], check=True, capture_output=True)
-    return path
-
-
-@pytest.fixture
-def trusted(certificate, tool, tmp_path, monkeypatch):
-    """The same, made known to wget and to requests."""
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    if tool == "wget":
-        script = tmp_path / "bin" / "wget"
-        script.parent.mkdir()
-        script.write_text(f'#!/bin/sh\nexec {shutil.which("wget")} --ca-certificate={certificate} "$@"\n')
-        script.chmod(script.stat().st_mode | stat.S_IXUSR)
-        monkeypatch.setenv("PATH", f"{script.parent}{os.pathsep}{os.environ['PATH']}")
-    return certificate
-
-
-@pytest.mark.fault(17)
-def test_a_certificate_that_nobody_signed_is_refused(tmp_path, serve, tool, fails, certificate):
-    server = serve(tmp_path, plays(answer(body=CONTENT)), certificate)
-    said = fails(server.url, tmp_path / "cache")
-    assert re.search(r"error: https://.*certificate", said)
-    assert "trying again" not in said
-    assert server.requests == []
-
-
-@pytest.mark.fault(17)
-def test_a_certificate_that_is_good(tmp_path, serve, trusted):
-    """What the tests around this one refuse is the certificate and the redirect, not every https."""
-    there = serve(tmp_path, plays(answer(body=CONTENT)), trusted)
-    comes(serve(tmp_path, plays(answer(302, Location=there.url + "/x"))), tmp_path / "cache")
-
-
-@pytest.mark.fault(16)
-def test_a_redirect_from_https_to_http_is_refused(tmp_path, serve, trusted, fails):
-    plain = serve(tmp_path, plays(answer(body=CONTENT)))
-    secure = serve(tmp_path, plays(answer(302, Location=plain.url + "/x")), trusted)
-    said = fails(secure.url, tmp_path / "cache")
-    assert f"redirects to {plain.url}/x, expected an address that begins with https://; refused" in said
-    assert (len(secure.requests), plain.requests) == (1, [])
-
-
-# ---- Disks
-
-UNSHARE, MOUNT = shutil.which("unshare"), shutil.which("mount")
-SPACE = """
-import os, sys
-from pathlib import Path
-from bicoder import cli
-cache = Path(sys.argv[2])
-(cache / "mine").write_bytes(b"kept") if os.access(cache, os.W_OK) else None
-code = cli.main(["--dset", "mnist_bw", "--mirror", sys.argv[1], "--data_dir", sys.argv[2], "--run_dir", "no-run"])
-print(code, *sorted(path.name for path in cache.iterdir()))
-"""
-
-
-def on_a_disk(options, mirror, folder):
-    """Run the program with its cache on a file system of its own, which ends with it; its output."""
-    if not UNSHARE or not MOUNT:
-        pytest.skip("needs unshare and mount")
-    folder.mkdir()
-    command = [
-        UNSHARE, "-rm", "/bin/sh", "-c", f'{MOUNT} -t tmpfs -o {options} tmpfs "$1" || exit 99; shift; exec "$@"', "sh",
-        folder, sys.executable, "-c", SPACE, mirror, folder,
-    ]  # fmt: skip
-    root = Path(transfer.__file__).parents[1]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=60)
-    if done.returncode == 99 or "unshare failed" in done.stderr:
-        pytest.skip("needs file systems that a user may mount")
-    assert "Traceback" not in done.stderr
-    return done.stdout.split(), done.stderr
-
-
-@pytest.mark.fault(19)
-@pytest.mark.parametrize(("act", "needed"), [(answer, "300,006"), (chunks, r"over [\d,]+")])
-def test_a_full_disk(tmp_path, serve, tool, act, needed):
-    server = serve(tmp_path, plays(answer(body=CONTENT) if act is answer else chunks(CONTENT)))
-    found, said = on_a_disk("size=100k", server.url, tmp_path / "cache")
-    assert found == ["4", "mine"]
-    path = tmp_path / "cache" / NAME
-    assert re.search(
-        rf"error: {path}: cannot be written: No space left on device: {needed} bytes are needed; --data_dir or "
-        r"\$BICODER_DATA moves it",
-        said,
-    )
-    assert len(server.requests) == 1
-
-
-@pytest.mark.fault(19)
-def test_a_disk_that_is_full_at_the_first_byte(serve, tmp_path, tool):
-    """/dev/full needs no rights: every write of this file fails as on a full disk."""
-    if not Path("/dev/full").exists():
-        pytest.skip("needs /dev/full")
-    for act, needed in ((answer(body=CONTENT), "300,006"), (chunks(CONTENT), "over")):
-        with pytest.raises(OSError, match=f"No space left on device: {needed}.* bytes are needed"):
-            transfer.receive(serve(tmp_path, plays(act)).url, Path("/dev/full"))
-
-
-@pytest.mark.fault(20)
-def test_a_disk_that_is_read_only(tmp_path, serve):
-    server = serve(tmp_path, plays(answer(body=CONTENT)))
-    found, said = on_a_disk("ro", server.url, tmp_path / "cache")
-    assert found == ["4"]
-    path = tmp_path / "cache" / NAME
-    assert f"error: {path}: cannot be written: Read-only file system; --data_dir or $BICODER_DATA moves it" in said
-    assert server.requests == []
