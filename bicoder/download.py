@@ -95,6 +95,7 @@ def fetch(url, path):
             check_content(part, shown)
             check_record(received, record, shown, path)
             put_in_place(part, path, received)
+            remove_stale_parts(path)  # of a process that was still ending when this one came after it
     except DownloadError:
         raise
     except OSError as error:

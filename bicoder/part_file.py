@@ -7,6 +7,7 @@ import re
 import sys
 import time
 import uuid
+from pathlib import Path
 
 HOST = re.sub(r"[^\w.]", "_", platform.node())
 PROCESS = uuid.uuid4().hex[:8]  # the number of a process is used again, in containers soon
@@ -45,7 +46,7 @@ def is_stale(part, path):
 
 
 def is_running(process):
-    """Whether there is a process of this number on this machine."""
+    """Whether there is a process of this number on this machine, and more of it than its exit code."""
     if os.name == "nt":  # there, a file that somebody writes cannot be removed anyway
         return False
     try:
@@ -54,4 +55,9 @@ def is_running(process):
         return False
     except OSError:  # another user's
         return True
-    return True
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+        state = stat.rpartition(")")[2].split()[0]  # the name in front of it may have brackets, too
+    except (OSError, IndexError):  # no Linux, or gone just now
+        return True
+    return state not in ("Z", "X")

@@ -193,7 +193,7 @@ def test_a_signal_ends_the_program_and_leaves_nothing(tmp_path, serve, tool, num
 @pytest.mark.fault(24)
 def test_a_process_that_ended_in_the_middle_hands_over_at_once(tmp_path, serve, capsys):
     """The one that waits sees that the other is gone; it does not wait for the time-out."""
-    server, cache = serve(tmp_path, plays(drip(CONTENT, 6), answer(body=CONTENT))), tmp_path / "cache"
+    server, cache = serve(tmp_path, plays(drip(CONTENT, 6), drip(CONTENT, 1))), tmp_path / "cache"
     process = start(server.url, cache)
     wait_for(lambda: parts(cache))
     killer = threading.Timer(0.5, lambda: (process.kill(), process.communicate()))
@@ -252,8 +252,12 @@ def test_a_process_that_is_slow_is_waited_for(tmp_path, serve, capsys, monkeypat
 @pytest.mark.fault(21)
 def test_only_what_nobody_is_writing_is_removed(tmp_path, capsys):
     path = tmp_path / NAME
-    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended, zombie = (subprocess.Popen([sys.executable, "-c", ""]) for _ in range(2))
     ended.wait()
+    if Path("/proc").exists():
+        os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    else:  # elsewhere, they count as alive
+        zombie.wait()
     living = os.getppid()
     host, mine, other = part_file.HOST, part_file.PROCESS, "0123abcd"
     kept = [
@@ -265,6 +269,7 @@ def test_only_what_nobody_is_writing_is_removed(tmp_path, capsys):
     ]
     removed = [
         f".{NAME}.{host}-{ended.pid}-{other}-4.part",
+        f".{NAME}.{host}-{zombie.pid}-{other}-8.part",
         f".{NAME}.{host}-{os.getpid()}-{other}-5.part",  # of an earlier process with the number of this one
         f".{NAME}.elsewhere-{living}-{other}-6.part",  # a day old
         f".{NAME}.{host}-{living}-{mine}-7.part",  # a day old
@@ -272,10 +277,11 @@ def test_only_what_nobody_is_writing_is_removed(tmp_path, capsys):
     for name in kept + removed:
         (tmp_path / name).write_bytes(b"half")
     day = time.time() - 25 * 3600
-    for name in removed[2:]:
+    for name in removed[3:]:
         os.utime(tmp_path / name, (day, day))
     remove_stale_parts(path)
     assert contents(tmp_path).keys() == set(kept)
     assert sorted(capsys.readouterr().err.splitlines()) == sorted(
         f"Removed {tmp_path / name}, 4 bytes that an interrupted run left" for name in removed
     )
+    zombie.wait()
