@@ -3,6 +3,8 @@
 import functools
 import http.server
 import os
+import shutil
+import ssl
 import subprocess
 import sys
 import threading
@@ -54,12 +56,21 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def serve():
-    """Function (folder, handler=QuietHandler) -> a running server on loopback, with `url` and `requests`."""
+    """Function (folder, handler=QuietHandler, certificate=None) -> a running server on loopback, with its `url`.
+
+    `requests` are the paths it was asked for; handlers may note `headers`, and set `hung_up` when a client goes away.
+    """
     servers = []
 
-    def start(folder, handler=QuietHandler):
+    def start(folder, handler=QuietHandler, certificate=None):
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(folder)))
-        server.requests, server.url = [], f"http://127.0.0.1:{server.server_port}"
+        server.url = f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}"
+        server.requests, server.headers, server.hung_up = [], [], threading.Event()
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            server.handle_error = lambda *args: None  # clients that refuse the certificate
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         servers.append(server)
         return server
@@ -68,6 +79,60 @@ def serve():
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture(params=["wget", "requests"])
+def tool(request, tmp_path_factory, monkeypatch):
+    """Run a test with wget, and again with a PATH on which there is none."""
+    if request.param == "requests":
+        monkeypatch.setenv("PATH", str(tmp_path_factory.mktemp("no-wget")))
+    elif not shutil.which("wget"):
+        pytest.skip("needs wget")
+    return request.param
+
+
+@pytest.fixture
+def no_download_settings(monkeypatch):
+    """Whatever the user has set does not count, and nobody waits for long."""
+    for name in ("BICODER_DATA", "BICODER_MIRROR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    monkeypatch.setattr("bicoder.download.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("bicoder.transfer.TIMEOUT", 0.5)
+
+
+@pytest.fixture
+def fails(tmp_path, capsys):
+    """Function (mirror, cache) -> what the program says that cannot fetch mnist_bw from there.
+
+    It ends with 4 and one line, writes no run, and leaves in the cache what was there and nothing else.
+    """
+    from bicoder import cli
+
+    def run(mirror, cache):
+        before = contents(cache)
+        code = cli.main(
+            ["--dset", "mnist_bw", "--mirror", mirror, "--data_dir", str(cache), "--run_dir", str(tmp_path / "no-run")]
+        )
+        said = capsys.readouterr().err
+        assert code == 4
+        assert [line for line in said.splitlines() if "error: " in line] == said.splitlines()[-1:]
+        assert "Traceback" not in said
+        assert contents(cache) == before
+        assert not (tmp_path / "no-run").exists()
+        return said
+
+    return run
+
+
+def contents(folder):
+    """File name -> content, for all that is in a folder, hidden or not."""
+    return (
+        {path.name: path.is_file() and path.read_bytes() for path in sorted(folder.iterdir())}
+        if folder.is_dir()
+        else {}
+    )
 
 
 @pytest.fixture
