@@ -4,10 +4,15 @@
 interprets the few that a dictionary of arrays is made of. Four names are known, and none of them is ever imported or
 called: they only mark what an array looks like. Large byte strings are not read but remembered as a place in the file,
 so that one array of a large dictionary costs the memory of that array alone.
+
+No opcode copies or walks what others have made: each takes what it needs off the stack and puts one thing there. So
+time and memory are bounded by the size of the file and by the limits below, however things are nested or repeated.
 """
 
+import dataclasses
 import pickletools
-from typing import IO, NamedTuple, cast
+import re
+from typing import IO, cast
 
 import numpy as np
 
@@ -15,9 +20,13 @@ from bicoder.archives import LARGEST, open_content, read_exactly
 from bicoder.array_file import check_size
 from bicoder.errors import DataError
 
-LARGE = 2**16  # bytes; a string from this size on stays in the file
-MOST_OPCODES = 10**6
+LARGE = 2**16  # bytes; a byte string from this size on stays in the file
+MOST_OPCODES = 10**5  # an array takes about sixty
+MOST_KEYS = 1000
+MOST_MEMO = 2**32  # numbers of the memo lie below; larger ones could be chosen to collide
+NEWEST = 5  # protocol
 MARK = object()
+NUMBER = re.compile(r"[<>=|]?([?]|b1|[iu][1248]|f(2|4|8|16))")
 
 # NumPy 2 and NumPy 1 call the same things by different names.
 RECONSTRUCT = {"numpy._core.multiarray _reconstruct", "numpy.core.multiarray _reconstruct"}
@@ -25,13 +34,15 @@ FROM_BUFFER = {"numpy._core.numeric _frombuffer", "numpy.core.numeric _frombuffe
 KNOWN = RECONSTRUCT | FROM_BUFFER | {"numpy ndarray", "numpy dtype", "_codecs encode"}
 
 
-class Global(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Global:
     """A name that the pickle would have imported."""
 
     name: str
 
 
-class Span(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Span:
     """A byte string that stays in the file."""
 
     offset: int
@@ -41,19 +52,31 @@ class Span(NamedTuple):
         return self.size
 
 
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """A byte string that was written as text; it is made when its array is read, not each time it is mentioned."""
+
+    text: str
+
+    def __len__(self):
+        return len(self.text)
+
+
 class DType:
     """A dtype while its pickle is read: the code first, the byte order when BUILD comes."""
 
     def __init__(self, code):
-        if not isinstance(code, str) or len(code) > 8:
-            raise DataError("a dtype without a code")
+        if not isinstance(code, str) or not NUMBER.fullmatch(code):
+            raise DataError("a dtype that is no number")
         self.dtype = np.dtype(code)
 
     def build(self, state):
-        order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
-        if order not in ("<", ">", "|", "="):
-            raise DataError("a dtype with a state that none has")
-        self.dtype = self.dtype.newbyteorder(order)
+        # (version, byte order, parts of a structured dtype, size of a text or a structure, flags[, metadata])
+        if not isinstance(state, tuple) or len(state) not in (8, 9) or state[2:5] != (None, None, None):
+            raise DataError("a dtype with a state that no number has")
+        if state[1] not in ("<", ">", "|", "="):
+            raise DataError("a dtype with a byte order that there is not")
+        self.dtype = self.dtype.newbyteorder(state[1])
 
 
 class Array:
@@ -63,16 +86,18 @@ class Array:
         self.data, self.dtype, self.shape, self.fortran, self.axes = None, None, (), False, None
 
     def build(self, state):
-        if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[2], DType):
+        if not isinstance(state, tuple) or len(state) != 5 or state[0] != 1 or not isinstance(state[2], DType):
             raise DataError("an array with a state that none has")
         _, self.shape, dtype, self.fortran, self.data = state
+        if not isinstance(self.fortran, bool):
+            raise DataError("an array whose order is neither C nor Fortran")
         self.dtype = dtype.dtype
         if isinstance(self.data, str):  # Python 2 wrote bytes as text
-            self.data = self.data.encode("latin1")
+            self.data = Encoded(self.data)
 
     def read(self, stream, path):
         """The array itself."""
-        if not isinstance(self.data, (bytes, Span)) or not are_whole(self.shape):
+        if not isinstance(self.data, (bytes, Span, Encoded)) or not are_whole(self.shape):
             raise DataError(f"{path}: expected an array, received one without data or without a shape")
         if self.axes is not None and not are_whole(self.axes):
             raise DataError(f"{path}: expected an order of the axes, received something else")
@@ -83,6 +108,8 @@ class Array:
         if isinstance(content, Span):
             stream.seek(content.offset)
             content = read_exactly(stream, size, path)
+        elif isinstance(content, Encoded):
+            content = content.text.encode("latin1")
         array = np.frombuffer(content, self.dtype).reshape(self.shape, order="F" if self.fortran else "C")
         return array if self.axes is None else array.transpose(self.axes)
 
@@ -94,6 +121,8 @@ def are_whole(numbers):
 
 class Skipping:
     """A stream for `pickletools.genops` that answers a request for many bytes with a `Span`, if the opcode allows.
+
+    Only text may be long besides, for protocols 0 to 2 write arrays as text.
 
     `genops` asks where it is before each opcode, and nowhere else: what it reads next is the opcode, then its argument.
     """
@@ -114,6 +143,8 @@ class Skipping:
             return self.stream.read(size)
         if self.opcode in (b"B", b"\x8e", b"\x96"):
             return self.skip(size)
+        if self.opcode not in (b"X", b"\x8d", b"T"):
+            raise DataError(f"an argument of {size:,} bytes, where there is none of this length")
         return bytes(read_exactly(self.stream, size, "string"))
 
     def skip(self, size):
@@ -126,7 +157,7 @@ class Skipping:
         return Span(start, size)
 
     def readline(self):
-        return self.stream.readline()
+        return self.stream.readline(-1 if self.opcode in (b"V", b"S") else LARGE)
 
 
 class Reader:
@@ -165,9 +196,11 @@ class Reader:
             self.stack.append(self.CONSTANTS[name])
         elif name in self.TUPLES:
             self.stack.append(tuple([self.pop() for _ in range(self.TUPLES[name])][::-1]))
-        elif name in ("PROTO", "FRAME"):
-            return
-        else:
+        elif name == "PROTO" and argument > NEWEST:
+            raise DataError(
+                f"protocol {argument}, expected 0 to {NEWEST}; save it again with pickle.dump(..., protocol=4)"
+            )
+        elif name not in ("PROTO", "FRAME"):
             method = getattr(self, "do_" + name.lower(), None)
             if method is None:
                 raise DataError(f"opcode {name} is not allowed")
@@ -204,6 +237,8 @@ class Reader:
 
     @staticmethod
     def paired(items, target):
+        if len(target) + len(items) // 2 > MOST_KEYS:
+            raise DataError(f"more than {MOST_KEYS:,} keys")
         for key, value in zip(items[::2], items[1::2], strict=True):
             if not isinstance(key, (str, int, bytes)):
                 raise DataError(f"expected keys of text, received {type(key).__name__}")
@@ -213,6 +248,8 @@ class Reader:
     def do_put(self, argument):
         if not self.stack or self.stack[-1] is MARK:
             raise DataError("nothing to remember")
+        if not 0 <= argument < MOST_MEMO:
+            raise DataError("a place in the memo that no pickle has")
         self.memo[argument] = self.stack[-1]
 
     do_binput = do_long_binput = do_put
@@ -263,13 +300,14 @@ class Reader:
             and arguments[1] == "latin1"
             and isinstance(arguments[0], str)
         ):
-            return arguments[0].encode("latin1")
+            return Encoded(arguments[0])
         if name in FROM_BUFFER and len(arguments) in (4, 5) and isinstance(arguments[1], DType):
-            array = Array()
-            array.data, array.shape = arguments[0], arguments[2]
-            array.dtype, array.fortran = arguments[1].dtype, arguments[3] == "F"
-            array.axes = arguments[4] if arguments[3] == "K" and len(arguments) == 5 else None
-            return array
+            data, dtype, shape, order, *axes = arguments
+            if order in ("C", "F") or (order == "K" and axes):
+                array = Array()
+                array.data, array.dtype, array.shape, array.fortran = data, dtype.dtype, shape, order == "F"
+                array.axes = axes[0] if order == "K" else None
+                return array
         raise DataError(f"call of {name.replace(' ', '.')} with arguments that no array has")
 
 
@@ -283,18 +321,20 @@ def parse(stream):
         if opcode.name == "STOP":
             break
         reader.step(opcode.name, argument)
-    stream.read(1)  # a gzip checks its sum where it ends
+    if stream.read(1):
+        raise DataError("more bytes after its end")
     if len(reader.stack) != 1 or reader.stack[0] is MARK:
         raise DataError("the end comes too early")
     return reader.stack[0]
 
 
-def read_views(path, wanted):
+def read_views(path, wanted, views=()):
     """The arrays under the keys `wanted` of a pickled dictionary of arrays; the others are not read.
 
     Args:
         path: a pickle of protocol 0 to 5, bare or inside a zip or a gzip.
         wanted: list of keys.
+        views: keys whose arrays, where they are there, must have the same number of images.
     Returns:
         List of arrays.
     Raises:
@@ -303,14 +343,24 @@ def read_views(path, wanted):
     with open_content(path) as stream:
         try:
             found = parse(stream)
+        except MemoryError:
+            raise
         except Exception as error:
-            raise DataError(f"{path}: expected a pickled dictionary of arrays, received {str(error)[:200]}") from error
+            reason = " ".join(str(error).split())[:200]
+            raise DataError(f"{path}: expected a pickled dictionary of arrays, received {reason}") from error
         if not isinstance(found, dict):
             raise DataError(f"{path}: expected a pickled dictionary of arrays, received {type(found).__name__}")
-        arrays = []
         for key in wanted:
             if not isinstance(found.get(key), Array):
                 keys = ", ".join(sorted(str(name)[:40] for name in found)[:20]) or "nothing"
                 raise DataError(f"{path}: expected an array under the key {key!r}, received the keys {keys}")
-            arrays.append(found[key].read(stream, path))
-    return arrays
+        counts = {key: found[key].shape[0] for key in views if has_images(found.get(key))}
+        if len(set(counts.values())) > 1:
+            listed = ", ".join(f"{key} {count:,}" for key, count in counts.items())
+            raise DataError(f"{path}: expected as many images in every view, received {listed}")
+        return [found[key].read(stream, path) for key in wanted]
+
+
+def has_images(value):
+    """Whether this is an array with a first axis."""
+    return isinstance(value, Array) and are_whole(value.shape) and len(value.shape) > 0
