@@ -64,7 +64,7 @@ def to_unit_range(array, name, say=print, peak=0):
         divisor = 255
         say(f"{name}: values up to {high:g} are taken as 0 to 255 and divided by 255.")
     if low < 0 or high / divisor > 1:
-        hint = "(x + 1) / 2 brings them there" if -1 - ROUNDING <= low and high <= 1 + ROUNDING else "rescale them"
+        hint = "(x + 1) / 2 brings them there" if low >= -1 - ROUNDING and high <= 1 + ROUNDING else "rescale them"
         raise DataError(
             f"{name}: expected pixels in [0, 1] or [0, 255], received values from {low:g} to {high:g}; {hint}"
         )

@@ -11,14 +11,11 @@ time and memory are bounded by the size of the file and by the limits below, how
 
 import dataclasses
 import pickletools
-import re
 from typing import IO, cast
 
-import numpy as np
-
 from bicoder.archives import LARGEST, open_content, read_exactly
-from bicoder.array_file import check_size
-from bicoder.errors import DataError
+from bicoder.errors import BicoderError, DataError
+from bicoder.pickled_array import Array, DType, Encoded, Span, are_whole
 
 LARGE = 2**16  # bytes; a byte string from this size on stays in the file
 MOST_OPCODES = 10**5  # an array takes about sixty
@@ -26,7 +23,6 @@ MOST_KEYS = 1000
 MOST_MEMO = 2**32  # numbers of the memo lie below; larger ones could be chosen to collide
 NEWEST = 5  # protocol
 MARK = object()
-NUMBER = re.compile(r"[<>=|]?([?]|b1|[iu][1248]|f(2|4|8|16))")
 
 # NumPy 2 and NumPy 1 call the same things by different names.
 RECONSTRUCT = {"numpy._core.multiarray _reconstruct", "numpy.core.multiarray _reconstruct"}
@@ -41,84 +37,6 @@ class Global:
     name: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Span:
-    """A byte string that stays in the file."""
-
-    offset: int
-    size: int
-
-    def __len__(self):
-        return self.size
-
-
-@dataclasses.dataclass(frozen=True)
-class Encoded:
-    """A byte string that was written as text; it is made when its array is read, not each time it is mentioned."""
-
-    text: str
-
-    def __len__(self):
-        return len(self.text)
-
-
-class DType:
-    """A dtype while its pickle is read: the code first, the byte order when BUILD comes."""
-
-    def __init__(self, code):
-        if not isinstance(code, str) or not NUMBER.fullmatch(code):
-            raise DataError("a dtype that is no number")
-        self.dtype = np.dtype(code)
-
-    def build(self, state):
-        # (version, byte order, parts of a structured dtype, size of a text or a structure, flags[, metadata])
-        if not isinstance(state, tuple) or len(state) not in (8, 9) or state[2:5] != (None, None, None):
-            raise DataError("a dtype with a state that no number has")
-        if state[1] not in ("<", ">", "|", "="):
-            raise DataError("a dtype with a byte order that there is not")
-        self.dtype = self.dtype.newbyteorder(state[1])
-
-
-class Array:
-    """An array that is not read yet: shape, dtype, order and where its bytes are."""
-
-    def __init__(self):
-        self.data, self.dtype, self.shape, self.fortran, self.axes = None, None, (), False, None
-
-    def build(self, state):
-        if not isinstance(state, tuple) or len(state) != 5 or state[0] != 1 or not isinstance(state[2], DType):
-            raise DataError("an array with a state that none has")
-        _, self.shape, dtype, self.fortran, self.data = state
-        if not isinstance(self.fortran, bool):
-            raise DataError("an array whose order is neither C nor Fortran")
-        self.dtype = dtype.dtype
-        if isinstance(self.data, str):  # Python 2 wrote bytes as text
-            self.data = Encoded(self.data)
-
-    def read(self, stream, path):
-        """The array itself."""
-        if not isinstance(self.data, (bytes, Span, Encoded)) or not are_whole(self.shape):
-            raise DataError(f"{path}: expected an array, received one without data or without a shape")
-        if self.axes is not None and not are_whole(self.axes):
-            raise DataError(f"{path}: expected an order of the axes, received something else")
-        size = check_size(self.shape, self.dtype, path)
-        if len(self.data) != size:
-            raise DataError(f"{path}: expected {size:,} bytes for shape {self.shape}, received {len(self.data):,}")
-        content = self.data
-        if isinstance(content, Span):
-            stream.seek(content.offset)
-            content = read_exactly(stream, size, path)
-        elif isinstance(content, Encoded):
-            content = content.text.encode("latin1")
-        array = np.frombuffer(content, self.dtype).reshape(self.shape, order="F" if self.fortran else "C")
-        return array if self.axes is None else array.transpose(self.axes)
-
-
-def are_whole(numbers):
-    """Whether this is a tuple of whole numbers."""
-    return isinstance(numbers, tuple) and all(isinstance(n, int) for n in numbers)
-
-
 class Skipping:
     """A stream for `pickletools.genops` that answers a request for many bytes with a `Span`, if the opcode allows.
 
@@ -127,8 +45,8 @@ class Skipping:
     `genops` asks where it is before each opcode, and nowhere else: what it reads next is the opcode, then its argument.
     """
 
-    def __init__(self, stream):
-        self.stream, self.opcode = stream, b""
+    def __init__(self, stream, path):
+        self.stream, self.path, self.opcode = stream, path, b""
 
     def tell(self):
         self.opcode = b""
@@ -144,8 +62,8 @@ class Skipping:
         if self.opcode in (b"B", b"\x8e", b"\x96"):
             return self.skip(size)
         if self.opcode not in (b"X", b"\x8d", b"T"):
-            raise DataError(f"an argument of {size:,} bytes, where there is none of this length")
-        return bytes(read_exactly(self.stream, size, "string"))
+            raise ValueError(f"an argument of {size:,} bytes, where there is none of this length")
+        return bytes(read_exactly(self.stream, size, self.path))
 
     def skip(self, size):
         """The place of the next `size` bytes, which must be there."""
@@ -153,7 +71,7 @@ class Skipping:
         if size <= LARGEST:
             self.stream.seek(size - 1, 1)
         if size > LARGEST or not self.stream.read(1):
-            raise DataError(f"truncated: a string of {size:,} bytes at {start:,} ends after the file")
+            raise DataError(f"{self.path}: truncated: a string of {size:,} bytes at {start:,} ends after the file")
         return Span(start, size)
 
     def readline(self):
@@ -176,7 +94,7 @@ class Reader:
 
     def pop(self):
         if not self.stack or self.stack[-1] is MARK:
-            raise DataError("a stack underflow")
+            raise ValueError("a stack underflow")
         return self.stack.pop()
 
     def pop_mark(self):
@@ -184,7 +102,7 @@ class Reader:
         while self.stack and self.stack[-1] is not MARK:
             items.append(self.stack.pop())
         if not self.stack:
-            raise DataError("a missing mark")
+            raise ValueError("a missing mark")
         self.stack.pop()
         return items[::-1]
 
@@ -197,13 +115,11 @@ class Reader:
         elif name in self.TUPLES:
             self.stack.append(tuple([self.pop() for _ in range(self.TUPLES[name])][::-1]))
         elif name == "PROTO" and argument > NEWEST:
-            raise DataError(
-                f"protocol {argument}, expected 0 to {NEWEST}; save it again with pickle.dump(..., protocol=4)"
-            )
+            raise ValueError(f"protocol {argument}, not one from 0 to {NEWEST}")
         elif name not in ("PROTO", "FRAME"):
             method = getattr(self, "do_" + name.lower(), None)
             if method is None:
-                raise DataError(f"opcode {name} is not allowed")
+                raise ValueError(f"opcode {name} is not allowed")
             method(argument)
 
     def do_mark(self, _):
@@ -232,24 +148,24 @@ class Reader:
     def top_dict(self):
         target = self.stack[-1] if self.stack else None
         if not isinstance(target, dict):
-            raise DataError("an item that is set outside a dictionary")
+            raise ValueError("an item that is set outside a dictionary")
         return target
 
     @staticmethod
     def paired(items, target):
         if len(target) + len(items) // 2 > MOST_KEYS:
-            raise DataError(f"more than {MOST_KEYS:,} keys")
+            raise ValueError(f"more than {MOST_KEYS:,} keys")
         for key, value in zip(items[::2], items[1::2], strict=True):
             if not isinstance(key, (str, int, bytes)):
-                raise DataError(f"expected keys of text, received {type(key).__name__}")
+                raise ValueError(f"expected keys of text, received {type(key).__name__}")
             target[key] = value
         return target
 
     def do_put(self, argument):
         if not self.stack or self.stack[-1] is MARK:
-            raise DataError("nothing to remember")
+            raise ValueError("nothing to remember")
         if not 0 <= argument < MOST_MEMO:
-            raise DataError("a place in the memo that no pickle has")
+            raise ValueError("a place in the memo that no pickle has")
         self.memo[argument] = self.stack[-1]
 
     do_binput = do_long_binput = do_put
@@ -259,32 +175,32 @@ class Reader:
 
     def do_get(self, argument):
         if argument not in self.memo:
-            raise DataError(f"nothing remembered under {argument}")
+            raise ValueError(f"nothing remembered under {argument}")
         self.stack.append(self.memo[argument])
 
     do_binget = do_long_binget = do_get
 
     def do_global(self, argument):
         if argument not in KNOWN:
-            raise DataError(f"global {argument.replace(' ', '.')!r} is not allowed")
+            raise ValueError(f"global {argument.replace(' ', '.')!r} is not allowed")
         self.stack.append(Global(argument))
 
     def do_stack_global(self, _):
         name, module = self.pop(), self.pop()
         if not isinstance(name, str) or not isinstance(module, str):
-            raise DataError("a global without a name")
+            raise ValueError("a global without a name")
         self.do_global(f"{module} {name}")
 
     def do_reduce(self, _):
         arguments, function = self.pop(), self.pop()
         if not isinstance(function, Global) or not isinstance(arguments, tuple):
-            raise DataError("a call of something that is no known name")
+            raise ValueError("a call of something that is no known name")
         self.stack.append(self.call(function.name, arguments))
 
     def do_build(self, _):
         state, target = self.pop(), self.stack[-1] if self.stack else None
         if not isinstance(target, (Array, DType)):
-            raise DataError("a state for something that is no array")
+            raise ValueError("a state for something that is no array")
         target.build(state)
 
     @staticmethod
@@ -308,23 +224,23 @@ class Reader:
                 array.data, array.dtype, array.shape, array.fortran = data, dtype.dtype, shape, order == "F"
                 array.axes = axes[0] if order == "K" else None
                 return array
-        raise DataError(f"call of {name.replace(' ', '.')} with arguments that no array has")
+        raise ValueError(f"call of {name.replace(' ', '.')} with arguments that no array has")
 
 
-def parse(stream):
+def parse(stream, path):
     """The object in a pickle: a dictionary or an `Array`, whose bytes are still in the stream."""
     reader = Reader()
-    source = Skipping(stream)
+    source = Skipping(stream, path)
     for count, (opcode, argument, _) in enumerate(pickletools.genops(cast(IO[bytes], source))):
         if count > MOST_OPCODES:
-            raise DataError(f"more than {MOST_OPCODES:,} opcodes")
+            raise ValueError(f"more than {MOST_OPCODES:,} opcodes")
         if opcode.name == "STOP":
             break
         reader.step(opcode.name, argument)
     if stream.read(1):
-        raise DataError("more bytes after its end")
+        raise ValueError("more bytes after its end")
     if len(reader.stack) != 1 or reader.stack[0] is MARK:
-        raise DataError("the end comes too early")
+        raise ValueError("the end comes too early")
     return reader.stack[0]
 
 
@@ -342,8 +258,8 @@ def read_views(path, wanted, views=()):
     """
     with open_content(path) as stream:
         try:
-            found = parse(stream)
-        except MemoryError:
+            found = parse(stream, path)
+        except (BicoderError, MemoryError):
             raise
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
