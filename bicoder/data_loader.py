@@ -81,19 +81,19 @@ class DataLoader:
         parts = {name: images.train} | ({} if images.test is None else {f"{name}: test images": images.test})
         for part, array in parts.items():
             check_finite(array, part)
+            parts[part] = to_images(array, part)
+        given = zip(parts.items(), (images.train_labels, images.test_labels), strict=False)
+        labels = [to_labels(found, len(array), f"{part}: labels", classes) for (part, array), found in given]
         # All are scaled in the same way, also where one of them happens to be dark.
         peak = max(map(largest, parts.values()))
-        train, *given = (to_unit_range(to_images(array, part), part, say, peak) for part, array in parts.items())
-        train_labels = to_labels(images.train_labels, len(train), f"{name}: labels", classes)
-        if not given:
-            train, test, train_labels, test_labels = split(train, train_labels, self.seed)
-        else:
-            [test] = given
-            test_labels = to_labels(images.test_labels, len(test), f"{name}: test labels", classes)
-            if test.shape[1:] != train.shape[1:]:
-                raise DataError(f"{name}: expected test images of shape {train.shape[1:]}, received {test.shape[1:]}")
-            warn_of_overlap(train, test, name, say)
-        return train, test, train_labels, test_labels, images.label_names
+        train, *test = (to_unit_range(array, part, say, peak) for part, array in parts.items())
+        if not test:
+            return *split(train, labels[0], self.seed), images.label_names
+        [test] = test
+        if test.shape[1:] != train.shape[1:]:
+            raise DataError(f"{name}: expected test images of shape {train.shape[1:]}, received {test.shape[1:]}")
+        warn_of_overlap(train, test, name, say)
+        return train, test, *labels, images.label_names
 
     @functools.cached_property
     def training_data(self):

@@ -72,7 +72,7 @@ def to_unit_range(array, name, say=print, peak=0):
         say(f"{name}: every pixel of every image is {low / divisor:g}; there is nothing to learn from them.")
     if divisor == 1:
         return np.ascontiguousarray(array, "float32")
-    return np.divide(array, np.float32(divisor), dtype="float32", casting="unsafe")
+    return np.divide(array, np.float32(divisor), dtype="float32", casting="unsafe", order="C")
 
 
 def warn_of_overlap(train, test, name, say=print):
