@@ -163,7 +163,19 @@ class ZipBytes(io.FileIO):
 def open_zip(path):
     """A `zipfile.ZipFile` for reading, and its files, in which there is nothing to object to."""
     with damage_as_data_error(path, "zip archive"), ZipBytes(path) as file, zipfile.ZipFile(file) as archive:
+        check_count(archive, file, path)
         yield archive, plain_files(archive, path)
+
+
+def check_count(archive, file, path):
+    """`DataError` unless the archive has as many files as its last bytes say; `zipfile` does not compare them."""
+    file.seek(-22 - len(archive.comment), io.SEEK_END)
+    end, count = file.read(22), len(archive.infolist())
+    if not end.startswith(b"PK\x05\x06"):
+        raise DataError(f"{path}: expected a zip archive to end after its list of files, received more bytes")
+    claimed = int.from_bytes(end[10:12], "little")
+    if claimed not in (count, 2**16 - 1):  # the latter says that the number is elsewhere
+        raise DataError(f"{path}: damaged zip archive: lists {claimed:,} files, of which {count:,} are found")
 
 
 def open_member(archive, member, path):

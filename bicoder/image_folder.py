@@ -1,6 +1,7 @@
 """A folder of PNG and JPEG files as one array."""
 
 import contextlib
+import io
 import os
 import warnings
 from pathlib import Path
@@ -42,6 +43,14 @@ def find_images(folder):
     return found
 
 
+class ImageBytes(io.FileIO):
+    """An image file that never allocates more than it holds: Pillow asks for as many bytes as a header claims."""
+
+    def read(self, size=-1, /):
+        left = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        return super().read(left if size < 0 else min(size, left))
+
+
 @contextlib.contextmanager
 def open_image(path):
     """A PNG or JPEG file as a Pillow image; whatever Pillow raises on it is a `DataError`.
@@ -49,7 +58,7 @@ def open_image(path):
     Pillow warns of images with more than 89 million pixels, which a small file can claim; here that is an error.
     """
     try:
-        file = open(path, "rb")  # noqa: SIM115 - closed below
+        file = ImageBytes(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     with file, damage_as_data_error(path, "image"), warnings.catch_warnings():
@@ -86,7 +95,9 @@ def read_image(path, size=None, mode=None):
 
 
 def describe(path):
-    """((height, width), is it grey) of an image, from its header."""
+    """((height, width), is it grey) of an image, whose checksums are compared if it has some."""
+    with open_image(path) as image:
+        image.verify()  # nothing else compares those of a PNG
     with open_image(path) as image:
         width, height = image.size
         if image.getexif().get(0x0112) in (5, 6, 7, 8):  # the orientations that lie on their side
