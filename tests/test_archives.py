@@ -169,6 +169,12 @@ def test_whatever_a_decompressor_raises_is_a_data_error(tmp_path, error):
         raise error("broken")
 
 
+def test_memory_that_is_not_there_is_no_damage(tmp_path):
+    (tmp_path / "a").write_bytes(CONTENT)
+    with pytest.raises(DataError, match="a: takes more memory than there is"), open_content(tmp_path / "a"):
+        raise MemoryError
+
+
 def test_a_compression_that_is_not_known_stays_as_it_is(tmp_path):
     whole = bz2.compress(CONTENT)
     assert content_of(tmp_path / "a.bz2", whole) == whole

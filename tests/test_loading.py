@@ -5,6 +5,9 @@ import io
 import os
 import pickle
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -337,3 +340,33 @@ def test_a_file_may_change_once_it_was_read(tmp_path, form, how):
         while array is not None:
             assert not isinstance(array, np.memmap)
             array = getattr(array, "base", None)
+
+
+# ---- Memory
+
+
+SCRIPT = """
+import resource, sys
+from bicoder.data_loader import DataLoader
+from bicoder.errors import DataError
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**29,) * 2)
+try:
+    DataLoader(sys.argv[1])
+except DataError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("size", [2**28, 2**34])
+def test_images_that_memory_does_not_hold(tmp_path, size):
+    """Bytes that fit and become floats that do not, and bytes that do not; the file has holes and takes no room."""
+    path = tmp_path / "a.npy"
+    with open(path, "wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (size // 2**12, 64, 64)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + size)
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    command = [sys.executable, "-c", SCRIPT, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=True)
+    assert done.stdout == f"{path}: takes more memory than there is; use fewer or smaller images\n"
