@@ -243,7 +243,7 @@ def tally():
         print(f"{time.perf_counter() - started:,.0f} s; the process never had more than {rss:,.0f} MiB")
 
 
-@pytest.mark.fault(29, 30, 31, 33, 34, 42, 49, 51, 52, 53, 54, 56, 59, 60)
+@pytest.mark.fault(30, 31, 42, 51, 52, 56, 60)
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_changed_file_gives_right_data_or_our_own_error(tmp_path, tally, kind):
     whole, read, is_right = FORMATS[kind]
