@@ -3,14 +3,19 @@ PYTHON ?= python3
 ARGS ?= --dset digits
 BIN = .venv/bin
 CONSTRAINTS = constraints.txt
+FUZZ ?= 25
 
-.PHONY: run test lint clean
+.PHONY: run test fuzz lint clean
 
 run: .venv/run.stamp
 	$(BIN)/python train_vae.py $(ARGS)
 
 test: .venv/test.stamp
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov=bicoder --cov-report=term-missing --cov-fail-under=90
+
+# Ten minutes of damaged files, other ones every time; FUZZ=1000 for a night.
+fuzz: .venv/test.stamp
+	BICODER_FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/test_mutations.py --quiet --capture=no --timeout=0
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check .

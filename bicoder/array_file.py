@@ -1,15 +1,39 @@
 """Arrays from files that may come from anyone: .npy, .npz and IDX. Nothing in them is ever executed."""
 
+import io
 import math
 import struct
-import zipfile
 
 import numpy as np
 
-from bicoder.archives import LARGEST, damage_as_data_error, kind, kind_of_file, open_content, read_exactly
+from bicoder.archives import (
+    LARGEST,
+    check_end,
+    damage_as_data_error,
+    kind,
+    kind_of_file,
+    no_data,
+    open_content,
+    open_member,
+    open_zip,
+    read_exactly,
+)
 from bicoder.errors import DataError
 
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+MOST_HEADER = 10_000  # bytes; that of an array of numbers has about a hundred
+# Version of the format -> bytes that hold the length of the header, and NumPy's reader of both.
+NPY_VERSIONS = {
+    (1, 0): (2, np.lib.format.read_array_header_1_0),
+    (2, 0): (4, np.lib.format.read_array_header_2_0),
+}
+ELSE = {
+    b"PK": "a zip archive inside an archive; unpack it first",
+    b"\x1f\x8b": "a gzip archive inside an archive; unpack it first",
+    b"\x89PNG": "a PNG image; give the folder that holds it",
+    b"\xff\xd8\xff": "a JPEG image; give the folder that holds it",
+    b"\x89HDF": "an HDF5 file; save its images with numpy.save",
+}
 
 
 def check_size(shape, dtype, path):
@@ -24,17 +48,20 @@ def check_size(shape, dtype, path):
 
 
 def read_npy(stream, path):
-    """One .npy array from a stream at its start; object arrays are refused."""
+    """One .npy array from a stream at its start, which must end there too; object arrays are refused."""
     with damage_as_data_error(path, ".npy header"):
-        version = np.lib.format.read_magic(stream)
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }.get(version)
-        if read_header is None:
+        head = bytes(read_exactly(stream, np.lib.format.MAGIC_LEN, path))
+        version = np.lib.format.read_magic(io.BytesIO(head))
+        if version not in NPY_VERSIONS:
             raise DataError(f"{path}: .npy format version {version} is not supported; save it again with numpy.save")
-        shape, fortran, dtype = read_header(stream)
+        width, read_header = NPY_VERSIONS[version]
+        length = bytes(read_exactly(stream, width, path))
+        size = int.from_bytes(length, "little")
+        if size > MOST_HEADER:  # NumPy would read all of it first
+            raise DataError(f"{path}: expected a .npy header of at most {MOST_HEADER:,} bytes, received {size:,}")
+        shape, fortran, dtype = read_header(io.BytesIO(length + read_exactly(stream, size, path)))
     content = read_exactly(stream, check_size(shape, dtype, path), path)
+    check_end(stream, path)
     return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
 
 
@@ -47,8 +74,7 @@ def read_idx(stream, path):
     shape = struct.unpack(f">{axes}I", read_exactly(stream, 4 * axes, path))
     dtype = np.dtype(IDX_TYPES[head[2]])
     content = read_exactly(stream, check_size(shape, dtype, path), path)
-    if stream.read(1):
-        raise DataError(f"{path}: expected {len(content):,} bytes for shape {shape}, received more")
+    check_end(stream, path)
     return np.frombuffer(content, dtype).reshape(shape)
 
 
@@ -59,23 +85,32 @@ def read_array(path):
         stream.seek(0)
         found = kind(head)
         if found == "npy":
-            array = read_npy(stream, path)
-            stream.read(1)  # a gzip checks its sum where it ends
-            return array
+            return read_npy(stream, path)
         if found == "idx":
             return read_idx(stream, path)
-    raise DataError(f"{path}: expected a .npy or IDX array, received a file that begins with {head[:8]!r}")
+    received = no_data(found) or next((text for magic, text in ELSE.items() if head.startswith(magic)), None)
+    received = received or f"a file that begins with {head[:8]!r}"
+    raise DataError(f"{path}: expected a .npy or IDX array, received {received}")
 
 
-def read_npz(path):
-    """name -> array, for every member of an .npz file."""
+def npz_names(path):
+    """The names of the arrays in an .npz file, in its own order."""
     if kind_of_file(path) != "zip":
-        raise DataError(f"{path}: expected an .npz archive, received something else")
-    arrays = {}
-    with damage_as_data_error(path, ".npz archive"), zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
+        raise DataError(f"{path}: expected an .npz archive, received a file of another kind; save it with numpy.savez")
+    with open_zip(path) as (_, members):
+        for member in members:
             if not member.filename.endswith(".npy"):
                 raise DataError(f"{path}: expected only .npy members, received {member.filename!r}")
-            with archive.open(member) as stream:
-                arrays[member.filename.removesuffix(".npy")] = read_npy(stream, f"{path}[{member.filename}]")
+        return [member.filename.removesuffix(".npy") for member in members]
+
+
+def read_npz(path, names):
+    """name -> array, for these members of an .npz file; the others are not read."""
+    arrays = {}
+    with open_zip(path) as (archive, members):
+        for member in members:
+            name = member.filename.removesuffix(".npy")
+            if name in names:
+                with open_member(archive, member, path) as stream:
+                    arrays[name] = read_npy(stream, f"{path}[{member.filename}]")
     return arrays

@@ -9,7 +9,7 @@ import numpy as np
 from bicoder.datasets import Images, find_dataset
 from bicoder.download import cached_file
 from bicoder.errors import DataError, UsageError, check_count, check_seed
-from bicoder.pixels import largest, split, to_images, to_labels, to_unit_range
+from bicoder.pixels import check_finite, largest, split, to_images, to_labels, to_unit_range, warn_of_overlap
 
 TEST_SEED = 20160101  # binarised test images are the same in every run, so that their numbers can be compared
 
@@ -59,7 +59,11 @@ class DataLoader:
         self.batch_size, self.seed = check_count("batch_size", batch_size), check_seed(seed)
         fetch = functools.partial(cached_file, data_dir=data_dir, mirror=mirror, download=download)
         self.dataset = find_dataset(dset)(dset, view, image_size, fetch, say)
-        train, test, self.training_labels, self.test_labels, self.label_names = self._arrays(self.dataset.read())
+        try:
+            arrays = self._arrays(self.dataset.read())
+        except MemoryError as error:
+            raise DataError(f"{dset}: takes more memory than there is; use fewer or smaller images") from error
+        train, test, self.training_labels, self.test_labels, self.label_names = arrays
         self.image_shape = train.shape[1:] if train.ndim == 4 else None
         if flatten or (flatten is None and self.dataset.flatten):
             train, test = (images.reshape(len(images), -1) for images in (train, test))
@@ -73,19 +77,23 @@ class DataLoader:
 
     def _arrays(self, images: Images):
         """What the data set gave, checked and transformed: training and test images, labels of both, names."""
-        name = str(self.dataset.dset)
-        # Both are scaled in the same way, also where one of them happens to be dark.
-        peak = max(largest(part) for part in (images.train, images.test) if part is not None)
-        train = to_unit_range(to_images(images.train, name), name, say, peak)
-        train_labels = to_labels(images.train_labels, len(train), f"{name}: labels")
-        if images.test is None:
-            train, test, train_labels, test_labels = split(train, train_labels, self.seed)
-        else:
-            test = to_unit_range(to_images(images.test, f"{name}: test images"), f"{name}: test images", say, peak)
-            test_labels = to_labels(images.test_labels, len(test), f"{name}: test labels")
-            if test.shape[1:] != train.shape[1:]:
-                raise DataError(f"{name}: expected test images of shape {train.shape[1:]}, received {test.shape[1:]}")
-        return train, test, train_labels, test_labels, images.label_names
+        name, classes = str(self.dataset.dset), self.dataset.classes
+        parts = {name: images.train} | ({} if images.test is None else {f"{name}: test images": images.test})
+        for part, array in parts.items():
+            check_finite(array, part)
+            parts[part] = to_images(array, part)
+        given = zip(parts.items(), (images.train_labels, images.test_labels), strict=False)
+        labels = [to_labels(found, len(array), f"{part}: labels", classes) for (part, array), found in given]
+        # All are scaled in the same way, also where one of them happens to be dark.
+        peak = max(map(largest, parts.values()))
+        train, *test = (to_unit_range(array, part, say, peak) for part, array in parts.items())
+        if not test:
+            return *split(train, labels[0], self.seed), images.label_names
+        [test] = test
+        if test.shape[1:] != train.shape[1:]:
+            raise DataError(f"{name}: expected test images of shape {train.shape[1:]}, received {test.shape[1:]}")
+        warn_of_overlap(train, test, name, say)
+        return train, test, *labels, images.label_names
 
     @functools.cached_property
     def training_data(self):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bicoder.archives import kind_of_file
-from bicoder.array_file import read_array, read_npz
+from bicoder.array_file import npz_names, read_array, read_npz
 from bicoder.component import Component
 from bicoder.errors import DataError, UsageError, suggestion
 
@@ -44,6 +44,8 @@ class Dataset(Component):
     sigma: float | str = "learned"
     # Whether examples are vectors, as the data set's own task has them, or images.
     flatten = False
+    # How many labels there are, from 0 on; None where any whole number is one.
+    classes: int | None = None
 
     def __init__(self, dset, view="m0", image_size=None, fetch=None, say=print):
         self.dset, self.view, self.image_size, self.fetch, self.say = dset, view, image_size, fetch, say
@@ -78,6 +80,7 @@ class Digits(Named):
 
     epochs = 300
     flatten = True
+    classes = 10
 
     def read(self):
         from sklearn.datasets import load_digits
@@ -91,6 +94,7 @@ class MnistBW(Named):
 
     sigma = 0.75
     flatten = True
+    classes = 10
     files = {
         "mnist_bw.npy": ("fjye8km5530t9981ulrll", "ou7nt8t88wx1z38nodjjx6lch", "5swdpnbr"),
         "mnist_bw_te.npy": ("dj8vbkfpf5ey523z6ro43", "5msedqw3dhv0s8za976qlaoir", "nmu00cvk"),
@@ -109,6 +113,7 @@ class MnistColor(Named):
     """28x28 digits in colour, 60,000 to train and 10,000 to test, in five versions (--view)."""
 
     sigma = 0.75
+    classes = 10
     files = {
         "mnist_color.pkl": ("w7hjg8ucehnjfv1re5wzm", "ya9cpgr2chxt017c4lg52yqs9", "ev984mfc"),
         "mnist_color_te.pkl": ("w08xctj7iou6lqvdkdtzh", "xntuty30shu76kazwhb440abj", "u0hd2nym"),
@@ -121,8 +126,8 @@ class MnistColor(Named):
         if self.view not in VIEWS:
             raise UsageError(f"view: expected one of {', '.join(VIEWS)}, received {self.view!r}")
         train, test, labels = self.fetch_all()
-        [train] = read_views(train, [self.view])
-        [test] = read_views(test, [self.view])
+        [train] = read_views(train, [self.view], VIEWS)
+        [test] = read_views(test, [self.view], VIEWS)
         return Images(train, test, test_labels=read_array(labels))
 
 
@@ -154,24 +159,28 @@ class Npy(Dataset):
 class Npz(Dataset):
     """An .npz file with one array of images and, where it has them, `labels`; x_train, x_test and so on are known."""
 
+    known = {
+        "train": ("x_train", "train_images", "images", "imgs", "x", "X", "data", "arr_0"),
+        "test": ("x_test", "test_images"),
+        "train_labels": ("y_train", "train_labels", "labels", "y"),
+        "test_labels": ("y_test", "test_labels"),
+    }
+
     @classmethod
     def accepts(cls, dset):
-        return Path(dset).suffix.lower() == ".npz" and Path(dset).is_file()
+        path = Path(dset)
+        return path.suffix.lower() == ".npz" and path.is_file() and kind_of_file(path) == "zip"
 
     def read(self):
-        arrays = read_npz(self.dset)
-        known = {
-            "train": ("x_train", "train_images", "images", "x", "X", "data", "arr_0"),
-            "test": ("x_test", "test_images"),
-            "train_labels": ("y_train", "train_labels", "labels", "y"),
-            "test_labels": ("y_test", "test_labels"),
-        }
-        found = {field: next((arrays[n] for n in names if n in arrays), None) for field, names in known.items()}
-        if found["train"] is None and len(arrays) == 1:
-            found["train"] = next(iter(arrays.values()))
-        if found["train"] is None:
-            raise DataError(f"{self.dset}: expected an array called images, received {', '.join(arrays) or 'nothing'}")
-        return Images(found["train"], found["test"], found["train_labels"], found["test_labels"])
+        names = npz_names(self.dset)
+        chosen = {field: next((n for n in known if n in names), None) for field, known in self.known.items()}
+        if chosen["train"] is None and len(names) == 1:
+            chosen["train"] = names[0]
+        if chosen["train"] is None:
+            listed = ", ".join(names[:20]) or "nothing"
+            raise DataError(f"{self.dset}: expected an array called images, received {listed}")
+        arrays = read_npz(self.dset, chosen.values())
+        return Images(**{field: arrays.get(name) for field, name in chosen.items()})
 
 
 class Idx(Dataset):

@@ -9,6 +9,11 @@ class BicoderError(Exception):
 
     exit_code = 1
 
+    def __str__(self):
+        """One line that a terminal shows as it stands: what a path or a file put into it is escaped."""
+        text = super().__str__()
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
 
 class UsageError(BicoderError, ValueError):
     """An argument that cannot be used: unknown name, wrong type, out of range."""

@@ -1,12 +1,17 @@
 """A folder of PNG and JPEG files as one array."""
 
+import contextlib
+import io
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
+from bicoder.archives import damage_as_data_error
+from bicoder.array_file import check_size
 from bicoder.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -15,15 +20,56 @@ LARGEST_SIDE, DEFAULT = 128, (64, 64)
 
 
 def find_images(folder):
-    """Paths of the images in a folder and its sub-folders, sorted; hidden files do not count."""
-    found = []
-    for root, folders, names in os.walk(folder):
+    """Paths of the images in a folder and its sub-folders, sorted; hidden files do not count.
+
+    A link to a folder is followed, but no folder is entered twice.
+    """
+
+    def refuse(error):
+        raise DataError(f"{error.filename}: cannot be read: {error.strerror or error}") from error
+
+    found, entered = [], set()
+    for root, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        place = os.path.realpath(root)
+        if place in entered:
+            folders.clear()
+            continue
+        entered.add(place)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         images = sorted(n for n in names if n.lower().endswith(SUFFIXES) and not n.startswith("."))
         found += [Path(root, name) for name in images]
     if not found:
         raise DataError(f"{folder}: expected PNG or JPEG images, in the folder or its sub-folders, received none")
     return found
+
+
+class ImageBytes(io.FileIO):
+    """An image file that never allocates more than it holds: Pillow asks for as many bytes as a header claims."""
+
+    def read(self, size=-1, /):
+        left = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        return super().read(left if size < 0 else min(size, left))
+
+
+@contextlib.contextmanager
+def open_image(path):
+    """A PNG or JPEG file as a Pillow image; whatever Pillow raises on it is a `DataError`.
+
+    Pillow warns of images with more than 89 million pixels, which a small file can claim; here that is an error.
+    """
+    try:
+        file = ImageBytes(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    with file, damage_as_data_error(path, "image"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            opened = Image.open(file, formats=("PNG", "JPEG"))
+        except UnidentifiedImageError as error:
+            raise DataError(f"{path}: expected a PNG or JPEG image, received something else; remove it") from error
+        with opened as image:
+            yield image
 
 
 def read_image(path, size=None, mode=None):
@@ -34,35 +80,29 @@ def read_image(path, size=None, mode=None):
         size: (height, width) to scale to, after a centred crop to that shape; None to leave it.
         mode: "L" or "RGB"; None takes the image's own: grey stays grey, transparency goes onto white.
     """
-    try:
-        with Image.open(path, formats=("PNG", "JPEG")) as opened:
-            image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I"):  # sixteen bits of grey: `convert` would cut them off, not scale them
-                image = Image.fromarray((np.asarray(image) >> 8).astype("uint8"))
-            if "A" in image.getbands() or "transparency" in image.info:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-            image = image.convert(mode or ("L" if image.mode in ("1", "L", "I", "F") else "RGB"))
-            if size is not None and image.size != size[::-1]:
-                image = ImageOps.fit(image, size[::-1], Image.Resampling.LANCZOS)
-    except UnidentifiedImageError as error:
-        raise DataError(f"{path}: expected a PNG or JPEG image, received something else") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: damaged image: {error}") from error
-    array = np.asarray(image)
+    with open_image(path) as opened:
+        image = ImageOps.exif_transpose(opened)
+        if image.mode.startswith("I"):  # sixteen bits of grey: `convert` would cut them off, not scale them
+            image = Image.fromarray((np.asarray(image) >> 8).astype("uint8"))
+        if "A" in image.getbands() or "transparency" in image.info:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        image = image.convert(mode or ("L" if image.mode in ("1", "L", "I", "F") else "RGB"))
+        if size is not None and image.size != size[::-1]:
+            image = ImageOps.fit(image, size[::-1], Image.Resampling.LANCZOS)
+        array = np.asarray(image)
     return array[:, :, None] if array.ndim == 2 else array
 
 
 def describe(path):
-    """((height, width), is it grey) of an image, from its header."""
-    try:
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
-            width, height = image.size
-            if image.getexif().get(0x0112) in (5, 6, 7, 8):  # the orientations that lie on their side
-                width, height = height, width
-            return (height, width), image.mode in ("1", "L", "I", "F", "I;16", "I;16B")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: expected a PNG or JPEG image, received something else: {error}") from error
+    """((height, width), is it grey) of an image, whose checksums are compared if it has some."""
+    with open_image(path) as image:
+        image.verify()  # nothing else compares those of a PNG
+    with open_image(path) as image:
+        width, height = image.size
+        if image.getexif().get(0x0112) in (5, 6, 7, 8):  # the orientations that lie on their side
+            width, height = height, width
+        return (height, width), image.mode in ("1", "L", "I", "F", "I;16", "I;16B")
 
 
 def common_size(sizes, size, say=print):
@@ -92,7 +132,10 @@ def read_folder(folder, size=None, say=print):
     described = [describe(p) for p in tqdm(paths, "looking at images", disable=len(paths) < 1000, leave=False)]
     size = common_size({s for s, _ in described}, size, say)
     mode = "L" if all(grey for _, grey in described) else "RGB"
-    images = np.empty((len(paths), *size, 1 if mode == "L" else 3), "uint8")
+    shape = (len(paths), *size, 1 if mode == "L" else 3)
+    check_size(shape, np.dtype("float32"), folder)  # what becomes of the bytes
+    with damage_as_data_error(folder, "images"):  # of memory
+        images = np.empty(shape, "uint8")
     for i, path in enumerate(tqdm(paths, "reading images", disable=len(paths) < 1000)):
         images[i] = read_image(path, size, mode)
     parents = [path.relative_to(folder).parts[0] if path.parent != Path(folder) else "" for path in paths]

@@ -7,6 +7,18 @@ from bicoder.errors import DataError
 ROUNDING = 1e-3  # floats that leave [0, 1] by no more than this were in it before someone resized them
 
 
+def check_finite(array, name):
+    """`DataError` unless every pixel is a finite number; the index is that of the array as it was saved."""
+    if array.dtype.kind not in "buif":
+        raise DataError(f"{name}: expected numbers, received dtype {array.dtype}")
+    if array.dtype.kind == "f" and not (finite := np.isfinite(array)).all():
+        first = tuple(int(i) for i in np.unravel_index(np.argmin(finite), finite.shape))
+        raise DataError(
+            f"{name}: expected finite pixels, received {finite.size - np.count_nonzero(finite):,} that are NaN or "
+            f"infinite, the first at index {first}; remove these images or fill the gaps"
+        )
+
+
 def to_images(array, name):
     """(N, height, width[, channels]) or (N, D), with one or three channels: an axis is added to grey images."""
     if array.ndim not in (2, 3, 4):
@@ -26,43 +38,51 @@ def to_images(array, name):
 
 
 def to_unit_range(array, name, say=print, peak=0):
-    """Pixels as float32 in [0, 1]: 8 and 16 bits are divided by their range, floats up to 255 by 255.
+    """Pixels as float32 in [0, 1]: 8 and 16 bits are divided by their range, all else up to 255 by 255.
 
     Args:
-        array: images.
+        array: images, of finite numbers.
         name: what messages call them.
         say: called with a line about what was decided.
         peak: the largest value of other images of the same set, which must be scaled in the same way; values that are
             all 0 or 1 stay as they are.
     Raises:
-        DataError: values that are not finite, below 0 or above the range.
+        DataError: values below 0 or above the range, or fractions up to 1 in a set that goes beyond 1.
     """
-    if array.dtype.kind not in "buif":
-        raise DataError(f"{name}: expected numbers, received dtype {array.dtype}")
-    if array.dtype.kind == "f":
-        finite = np.isfinite(array)
-        if not finite.all():
-            first = tuple(int(i) for i in np.argwhere(~finite)[0])
-            raise DataError(
-                f"{name}: expected finite pixels, received {int((~finite).sum())} that are NaN or infinite, the first "
-                f"at index {first}; remove these images or fill the gaps"
-            )
     low, high = array.min(), array.max()
     if array.dtype.kind == "f" and low >= -ROUNDING and high <= 1 + ROUNDING and (low < 0 or high > 1):
         array, low, high = np.clip(array, 0, 1), 0, 1
     code = array.dtype.str[1:]  # without the order of its bytes
     peak = max(high, peak)
+    if array.dtype.kind == "f" and high <= 1 + ROUNDING < peak and (array != np.round(array)).any():
+        raise DataError(
+            f"{name}: expected all images on one scale, received values up to {high:g} here and up to {peak:g} in the "
+            "others; rescale them"
+        )
     divisor = 1 if peak <= 1 + ROUNDING else 255 if code == "u1" else 65535 if code == "u2" and peak > 255 else 1
     if divisor == 1 and 1 + ROUNDING < peak <= 255:
         divisor = 255
         say(f"{name}: values up to {high:g} are taken as 0 to 255 and divided by 255.")
     if low < 0 or high / divisor > 1:
+        hint = "(x + 1) / 2 brings them there" if low >= -1 - ROUNDING and high <= 1 + ROUNDING else "rescale them"
         raise DataError(
-            f"{name}: expected pixels in [0, 1] or [0, 255], received values from {low:g} to {high:g}; rescale them"
+            f"{name}: expected pixels in [0, 1] or [0, 255], received values from {low:g} to {high:g}; {hint}"
         )
+    if low == high:
+        say(f"{name}: every pixel of every image is {low / divisor:g}; there is nothing to learn from them.")
     if divisor == 1:
         return np.ascontiguousarray(array, "float32")
-    return np.divide(array, np.float32(divisor), dtype="float32", casting="unsafe")
+    return np.divide(array, np.float32(divisor), dtype="float32", casting="unsafe", order="C")
+
+
+def warn_of_overlap(train, test, name, say=print):
+    """Say where test images are among the training images, by the hash of each, or where there are more of them."""
+    known = {hash(image.tobytes()) for image in train}
+    shared = sum(hash(image.tobytes()) in known for image in test)
+    if shared > len(test) // 100:
+        say(f"{name}: {shared:,} of {len(test):,} test images are training images too; that flatters their numbers.")
+    if len(test) > len(train):
+        say(f"{name}: more test images, {len(test):,}, than training images, {len(train):,}; are they swapped?")
 
 
 def largest(array):
@@ -70,17 +90,34 @@ def largest(array):
     return array.max() if array.size and array.dtype.kind in "buif" else 0
 
 
-def to_labels(labels, count, name):
-    """Labels as whole numbers (N,), or None where there are none."""
+def to_labels(labels, count, name, classes=None):
+    """Labels as whole numbers (N,), or None where there are none.
+
+    Args:
+        labels: (N,) or (N, 1), whole numbers of any type.
+        count: N.
+        name: what messages call them.
+        classes: how many there are, from 0 on; None where any whole number is one.
+    """
     if labels is None:
         return None
     labels = np.asarray(labels)
-    fits = labels.shape == (count,) and labels.dtype.kind in "buif" and np.isfinite(labels).all()
-    if not fits or (labels != np.round(labels)).any():
+    if labels.shape == (count, 1):
+        labels = labels[:, 0]
+    if labels.shape != (count,) or labels.dtype.kind not in "buif":
+        one_hot = labels.ndim == 2 and len(labels) == count and labels.dtype.kind in "buif"
+        hint = "; if they are one-hot, save labels.argmax(axis=1)" if one_hot else ""
         raise DataError(
-            f"{name}: expected {count} labels, whole numbers of shape ({count},), received shape {labels.shape} "
-            f"of {labels.dtype}"
+            f"{name}: expected {count:,} labels, whole numbers of shape ({count},), received shape {labels.shape} "
+            f"of {labels.dtype}{hint}"
         )
+    low, high = (-(2**53), 2**53) if classes is None else (0, classes - 1)
+    values = labels.astype("float64")
+    wrong = ~((values >= low) & (values <= high) & (values == np.round(values)))  # NaN is wrong too
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        expected = "whole numbers" if classes is None else f"whole numbers from 0 to {high}"
+        raise DataError(f"{name}: expected {expected}, received {labels[first]} at index {first}")
     return labels.astype("int64")
 
 

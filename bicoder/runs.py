@@ -25,7 +25,7 @@ def new_folder(dset, run_dir=None, overwrite=False):
         UsageError: `run_dir` holds a run already, and it may not be overwritten.
     """
     if run_dir is None:
-        name = re.sub(r"[^\w.-]+", "_", Path(dset).resolve().name) or "run"
+        name = re.sub(r"[^\w.-]+", "_", Path(dset).resolve().name)[:50] or "run"  # a file's name has 255 bytes at most
         base = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
         folder, count = base, 1
         while folder.exists():  # two runs in one second

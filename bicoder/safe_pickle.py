@@ -4,19 +4,24 @@
 interprets the few that a dictionary of arrays is made of. Four names are known, and none of them is ever imported or
 called: they only mark what an array looks like. Large byte strings are not read but remembered as a place in the file,
 so that one array of a large dictionary costs the memory of that array alone.
+
+No opcode copies or walks what others have made: each takes what it needs off the stack and puts one thing there. So
+time and memory are bounded by the size of the file and by the limits below, however things are nested or repeated.
 """
 
+import dataclasses
 import pickletools
-from typing import IO, NamedTuple, cast
-
-import numpy as np
+from typing import IO, cast
 
 from bicoder.archives import LARGEST, open_content, read_exactly
-from bicoder.array_file import check_size
-from bicoder.errors import DataError
+from bicoder.errors import BicoderError, DataError
+from bicoder.pickled_array import Array, DType, Encoded, Span, are_whole
 
-LARGE = 2**16  # bytes; a string from this size on stays in the file
-MOST_OPCODES = 10**6
+LARGE = 2**16  # bytes; a byte string from this size on stays in the file
+MOST_OPCODES = 10**5  # an array takes about sixty
+MOST_KEYS = 1000
+MOST_MEMO = 2**32  # numbers of the memo lie below; larger ones could be chosen to collide
+NEWEST = 5  # protocol
 MARK = object()
 
 # NumPy 2 and NumPy 1 call the same things by different names.
@@ -25,81 +30,23 @@ FROM_BUFFER = {"numpy._core.numeric _frombuffer", "numpy.core.numeric _frombuffe
 KNOWN = RECONSTRUCT | FROM_BUFFER | {"numpy ndarray", "numpy dtype", "_codecs encode"}
 
 
-class Global(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Global:
     """A name that the pickle would have imported."""
 
     name: str
 
 
-class Span(NamedTuple):
-    """A byte string that stays in the file."""
-
-    offset: int
-    size: int
-
-    def __len__(self):
-        return self.size
-
-
-class DType:
-    """A dtype while its pickle is read: the code first, the byte order when BUILD comes."""
-
-    def __init__(self, code):
-        if not isinstance(code, str) or len(code) > 8:
-            raise DataError("a dtype without a code")
-        self.dtype = np.dtype(code)
-
-    def build(self, state):
-        order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
-        if order not in ("<", ">", "|", "="):
-            raise DataError("a dtype with a state that none has")
-        self.dtype = self.dtype.newbyteorder(order)
-
-
-class Array:
-    """An array that is not read yet: shape, dtype, order and where its bytes are."""
-
-    def __init__(self):
-        self.data, self.dtype, self.shape, self.fortran, self.axes = None, None, (), False, None
-
-    def build(self, state):
-        if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[2], DType):
-            raise DataError("an array with a state that none has")
-        _, self.shape, dtype, self.fortran, self.data = state
-        self.dtype = dtype.dtype
-        if isinstance(self.data, str):  # Python 2 wrote bytes as text
-            self.data = self.data.encode("latin1")
-
-    def read(self, stream, path):
-        """The array itself."""
-        if not isinstance(self.data, (bytes, Span)) or not are_whole(self.shape):
-            raise DataError(f"{path}: expected an array, received one without data or without a shape")
-        if self.axes is not None and not are_whole(self.axes):
-            raise DataError(f"{path}: expected an order of the axes, received something else")
-        size = check_size(self.shape, self.dtype, path)
-        if len(self.data) != size:
-            raise DataError(f"{path}: expected {size:,} bytes for shape {self.shape}, received {len(self.data):,}")
-        content = self.data
-        if isinstance(content, Span):
-            stream.seek(content.offset)
-            content = read_exactly(stream, size, path)
-        array = np.frombuffer(content, self.dtype).reshape(self.shape, order="F" if self.fortran else "C")
-        return array if self.axes is None else array.transpose(self.axes)
-
-
-def are_whole(numbers):
-    """Whether this is a tuple of whole numbers."""
-    return isinstance(numbers, tuple) and all(isinstance(n, int) for n in numbers)
-
-
 class Skipping:
     """A stream for `pickletools.genops` that answers a request for many bytes with a `Span`, if the opcode allows.
+
+    Only text may be long besides, for protocols 0 to 2 write arrays as text.
 
     `genops` asks where it is before each opcode, and nowhere else: what it reads next is the opcode, then its argument.
     """
 
-    def __init__(self, stream):
-        self.stream, self.opcode = stream, b""
+    def __init__(self, stream, path):
+        self.stream, self.path, self.opcode = stream, path, b""
 
     def tell(self):
         self.opcode = b""
@@ -114,7 +61,9 @@ class Skipping:
             return self.stream.read(size)
         if self.opcode in (b"B", b"\x8e", b"\x96"):
             return self.skip(size)
-        return bytes(read_exactly(self.stream, size, "string"))
+        if self.opcode not in (b"X", b"\x8d", b"T"):
+            raise ValueError(f"an argument of {size:,} bytes, where there is none of this length")
+        return bytes(read_exactly(self.stream, size, self.path))
 
     def skip(self, size):
         """The place of the next `size` bytes, which must be there."""
@@ -122,11 +71,11 @@ class Skipping:
         if size <= LARGEST:
             self.stream.seek(size - 1, 1)
         if size > LARGEST or not self.stream.read(1):
-            raise DataError(f"truncated: a string of {size:,} bytes at {start:,} ends after the file")
+            raise DataError(f"{self.path}: truncated: a string of {size:,} bytes at {start:,} ends after the file")
         return Span(start, size)
 
     def readline(self):
-        return self.stream.readline()
+        return self.stream.readline(-1 if self.opcode in (b"V", b"S") else LARGE)
 
 
 class Reader:
@@ -145,7 +94,7 @@ class Reader:
 
     def pop(self):
         if not self.stack or self.stack[-1] is MARK:
-            raise DataError("a stack underflow")
+            raise ValueError("a stack underflow")
         return self.stack.pop()
 
     def pop_mark(self):
@@ -153,7 +102,7 @@ class Reader:
         while self.stack and self.stack[-1] is not MARK:
             items.append(self.stack.pop())
         if not self.stack:
-            raise DataError("a missing mark")
+            raise ValueError("a missing mark")
         self.stack.pop()
         return items[::-1]
 
@@ -165,12 +114,12 @@ class Reader:
             self.stack.append(self.CONSTANTS[name])
         elif name in self.TUPLES:
             self.stack.append(tuple([self.pop() for _ in range(self.TUPLES[name])][::-1]))
-        elif name in ("PROTO", "FRAME"):
-            return
-        else:
+        elif name == "PROTO" and argument > NEWEST:
+            raise ValueError(f"protocol {argument}, not one from 0 to {NEWEST}")
+        elif name not in ("PROTO", "FRAME"):
             method = getattr(self, "do_" + name.lower(), None)
             if method is None:
-                raise DataError(f"opcode {name} is not allowed")
+                raise ValueError(f"opcode {name} is not allowed")
             method(argument)
 
     def do_mark(self, _):
@@ -199,20 +148,24 @@ class Reader:
     def top_dict(self):
         target = self.stack[-1] if self.stack else None
         if not isinstance(target, dict):
-            raise DataError("an item that is set outside a dictionary")
+            raise ValueError("an item that is set outside a dictionary")
         return target
 
     @staticmethod
     def paired(items, target):
+        if len(target) + len(items) // 2 > MOST_KEYS:
+            raise ValueError(f"more than {MOST_KEYS:,} keys")
         for key, value in zip(items[::2], items[1::2], strict=True):
             if not isinstance(key, (str, int, bytes)):
-                raise DataError(f"expected keys of text, received {type(key).__name__}")
+                raise ValueError(f"expected keys of text, received {type(key).__name__}")
             target[key] = value
         return target
 
     def do_put(self, argument):
         if not self.stack or self.stack[-1] is MARK:
-            raise DataError("nothing to remember")
+            raise ValueError("nothing to remember")
+        if not 0 <= argument < MOST_MEMO:
+            raise ValueError("a place in the memo that no pickle has")
         self.memo[argument] = self.stack[-1]
 
     do_binput = do_long_binput = do_put
@@ -222,32 +175,32 @@ class Reader:
 
     def do_get(self, argument):
         if argument not in self.memo:
-            raise DataError(f"nothing remembered under {argument}")
+            raise ValueError(f"nothing remembered under {argument}")
         self.stack.append(self.memo[argument])
 
     do_binget = do_long_binget = do_get
 
     def do_global(self, argument):
         if argument not in KNOWN:
-            raise DataError(f"global {argument.replace(' ', '.')!r} is not allowed")
+            raise ValueError(f"global {argument.replace(' ', '.')!r} is not allowed")
         self.stack.append(Global(argument))
 
     def do_stack_global(self, _):
         name, module = self.pop(), self.pop()
         if not isinstance(name, str) or not isinstance(module, str):
-            raise DataError("a global without a name")
+            raise ValueError("a global without a name")
         self.do_global(f"{module} {name}")
 
     def do_reduce(self, _):
         arguments, function = self.pop(), self.pop()
         if not isinstance(function, Global) or not isinstance(arguments, tuple):
-            raise DataError("a call of something that is no known name")
+            raise ValueError("a call of something that is no known name")
         self.stack.append(self.call(function.name, arguments))
 
     def do_build(self, _):
         state, target = self.pop(), self.stack[-1] if self.stack else None
         if not isinstance(target, (Array, DType)):
-            raise DataError("a state for something that is no array")
+            raise ValueError("a state for something that is no array")
         target.build(state)
 
     @staticmethod
@@ -263,38 +216,41 @@ class Reader:
             and arguments[1] == "latin1"
             and isinstance(arguments[0], str)
         ):
-            return arguments[0].encode("latin1")
+            return Encoded(arguments[0])
         if name in FROM_BUFFER and len(arguments) in (4, 5) and isinstance(arguments[1], DType):
-            array = Array()
-            array.data, array.shape = arguments[0], arguments[2]
-            array.dtype, array.fortran = arguments[1].dtype, arguments[3] == "F"
-            array.axes = arguments[4] if arguments[3] == "K" and len(arguments) == 5 else None
-            return array
-        raise DataError(f"call of {name.replace(' ', '.')} with arguments that no array has")
+            data, dtype, shape, order, *axes = arguments
+            if order in ("C", "F") or (order == "K" and axes):
+                array = Array()
+                array.data, array.dtype, array.shape, array.fortran = data, dtype.dtype, shape, order == "F"
+                array.axes = axes[0] if order == "K" else None
+                return array
+        raise ValueError(f"call of {name.replace(' ', '.')} with arguments that no array has")
 
 
-def parse(stream):
+def parse(stream, path):
     """The object in a pickle: a dictionary or an `Array`, whose bytes are still in the stream."""
     reader = Reader()
-    source = Skipping(stream)
+    source = Skipping(stream, path)
     for count, (opcode, argument, _) in enumerate(pickletools.genops(cast(IO[bytes], source))):
         if count > MOST_OPCODES:
-            raise DataError(f"more than {MOST_OPCODES:,} opcodes")
+            raise ValueError(f"more than {MOST_OPCODES:,} opcodes")
         if opcode.name == "STOP":
             break
         reader.step(opcode.name, argument)
-    stream.read(1)  # a gzip checks its sum where it ends
+    if stream.read(1):
+        raise ValueError("more bytes after its end")
     if len(reader.stack) != 1 or reader.stack[0] is MARK:
-        raise DataError("the end comes too early")
+        raise ValueError("the end comes too early")
     return reader.stack[0]
 
 
-def read_views(path, wanted):
+def read_views(path, wanted, views=()):
     """The arrays under the keys `wanted` of a pickled dictionary of arrays; the others are not read.
 
     Args:
         path: a pickle of protocol 0 to 5, bare or inside a zip or a gzip.
         wanted: list of keys.
+        views: keys whose arrays, where they are there, must have the same number of images.
     Returns:
         List of arrays.
     Raises:
@@ -302,15 +258,25 @@ def read_views(path, wanted):
     """
     with open_content(path) as stream:
         try:
-            found = parse(stream)
+            found = parse(stream, path)
+        except (BicoderError, MemoryError):
+            raise
         except Exception as error:
-            raise DataError(f"{path}: expected a pickled dictionary of arrays, received {str(error)[:200]}") from error
+            reason = " ".join(str(error).split())[:200]
+            raise DataError(f"{path}: expected a pickled dictionary of arrays, received {reason}") from error
         if not isinstance(found, dict):
             raise DataError(f"{path}: expected a pickled dictionary of arrays, received {type(found).__name__}")
-        arrays = []
         for key in wanted:
             if not isinstance(found.get(key), Array):
                 keys = ", ".join(sorted(str(name)[:40] for name in found)[:20]) or "nothing"
                 raise DataError(f"{path}: expected an array under the key {key!r}, received the keys {keys}")
-            arrays.append(found[key].read(stream, path))
-    return arrays
+        counts = {key: found[key].shape[0] for key in views if has_images(found.get(key))}
+        if len(set(counts.values())) > 1:
+            listed = ", ".join(f"{key} {count:,}" for key, count in counts.items())
+            raise DataError(f"{path}: expected as many images in every view, received {listed}")
+        return [found[key].read(stream, path) for key in wanted]
+
+
+def has_images(value):
+    """Whether this is an array with a first axis."""
+    return isinstance(value, Array) and are_whole(value.shape) and len(value.shape) > 0

@@ -29,8 +29,6 @@ PACKS = {
     "gzip": gzip.compress,
     "stored": lambda content: zipped({"x/a.npy": content}, zipfile.ZIP_STORED),
     "deflated": lambda content: zipped({"x/a.npy": content}, zipfile.ZIP_DEFLATED),
-    "bzip2": lambda content: zipped({"x/a.npy": content}, zipfile.ZIP_BZIP2),
-    "lzma": lambda content: zipped({"x/a.npy": content}, zipfile.ZIP_LZMA),
 }
 
 
@@ -61,6 +59,7 @@ def content_of(path, content):
         (b"\x80\x05\x95", "other"),
         (b"\x93NUMP", "other"),
         (b"PK", "other"),
+        (b"a.npy".ljust(257, b"\0") + b"ustar\x0000", "tar"),
     ],
     ids=lambda value: value if isinstance(value, str) else "head",  # a gzip holds the time: no two workers agree on it
 )
@@ -95,6 +94,12 @@ def test_the_stream_can_be_read_twice(tmp_path):
             assert stream.read(512) == CONTENT[:512]
             stream.seek(0)
             assert stream.read() == CONTENT
+            stream.seek(5)
+            assert stream.tell() == 5
+            stream.seek(3, io.SEEK_CUR)
+            assert stream.read(4) == CONTENT[8:12]
+            stream.seek(len(CONTENT) + 9)
+            assert stream.read(1) == b""
 
 
 def test_what_macos_adds_and_folders_do_not_count(tmp_path):
@@ -110,22 +115,20 @@ def test_a_zip_must_hold_one_file(tmp_path, members, said):
         content_of(tmp_path / "a.zip", zipped(members))
 
 
-@pytest.mark.parametrize("name", ["../../evil.npy", "/evil.npy", "C:\\evil.npy", "..\\evil.npy"])
-def test_a_member_is_never_written_anywhere(tmp_path, name):
-    inner = tmp_path / "one" / "two"
-    inner.mkdir(parents=True)
-    assert content_of(inner / "a.zip", zipped({name: CONTENT})) == CONTENT
-    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["a.zip"]
-
-
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"", "an empty file"), (b"<!doctype html><html>Sign in</html>", "a web page.*dl=1")]
+    ("content", "said"),
+    [
+        (b"", "an empty file; delete it"),
+        (b"<!doctype html><html>Sign in</html>", "a web page; delete it and fetch it again .with dl=1"),
+    ],
 )
+@pytest.mark.fault(29)
 def test_no_data_at_all(tmp_path, content, said):
     with pytest.raises(DataError, match=said):
         content_of(tmp_path / "mnist_bw.npy", content)
 
 
+@pytest.mark.fault(60)
 @pytest.mark.parametrize("pack", PACKS)
 def test_a_truncated_archive_is_an_error_at_every_length(tmp_path, pack):
     whole = PACKS[pack](CONTENT)
@@ -134,6 +137,7 @@ def test_a_truncated_archive_is_an_error_at_every_length(tmp_path, pack):
             content_of(tmp_path / "a.bin", whole[:length])
 
 
+@pytest.mark.fault(60)
 @pytest.mark.parametrize("pack", PACKS)
 def test_a_flipped_byte_never_changes_the_content_unseen(tmp_path, pack):
     def content_or_none(place):
@@ -150,22 +154,6 @@ def test_a_flipped_byte_never_changes_the_content_unseen(tmp_path, pack):
     assert found.count(None) > len(whole) // 4
 
 
-def test_an_encrypted_zip(tmp_path):
-    whole = bytearray(zipped({"a.npy": CONTENT}))
-    whole[6] |= 1
-    whole[whole.index(b"PK\x01\x02") + 8] |= 1
-    with pytest.raises(DataError, match=r"damaged zip archive.*encrypted"):
-        content_of(tmp_path / "a.zip", whole)
-
-
-def test_a_member_that_claims_more_than_memory_can_hold(tmp_path):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("a.npy", CONTENT)
-        archive.filelist[0].file_size = 2**40
-    with pytest.raises(DataError, match=r"claims 1,099,511,627,776 bytes; refused"), open_content(tmp_path / "a.zip"):
-        pass
-
-
 @pytest.mark.parametrize("error", [DataError("of the reader"), KeyboardInterrupt()])
 def test_errors_that_are_no_damage_pass_through(tmp_path, error):
     (tmp_path / "a").write_bytes(CONTENT)
@@ -179,6 +167,12 @@ def test_whatever_a_decompressor_raises_is_a_data_error(tmp_path, error):
     (tmp_path / "a").write_bytes(gzip.compress(CONTENT))
     with pytest.raises(DataError, match="damaged gzip archive: broken"), open_content(tmp_path / "a"):
         raise error("broken")
+
+
+def test_memory_that_is_not_there_is_no_damage(tmp_path):
+    (tmp_path / "a").write_bytes(CONTENT)
+    with pytest.raises(DataError, match="a: takes more memory than there is"), open_content(tmp_path / "a"):
+        raise MemoryError
 
 
 def test_a_compression_that_is_not_known_stays_as_it_is(tmp_path):

@@ -1,6 +1,7 @@
 """DataLoader: what comes out of it is what a VAE can take."""
 
 import gzip
+import math
 import pickle
 import struct
 
@@ -89,6 +90,7 @@ def test_every_image_comes_exactly_once_in_every_epoch_and_in_a_new_order(tmp_pa
     assert len({tuple(epoch) for epoch in epochs}) == 4
 
 
+@pytest.mark.fault(45)
 def test_the_shuffling_is_over_the_whole_set(tmp_path):
     order = numbers_in(DataLoader(str(numbered(tmp_path)), batch_size=100).training_data)
     assert abs(np.corrcoef(order, range(len(order)))[0, 1]) < 0.15
@@ -109,6 +111,7 @@ def test_the_orders_follow_the_seed(tmp_path):
         assert mine != other
 
 
+@pytest.mark.fault(39)
 @pytest.mark.parametrize(
     ("count", "batch_size", "sizes"),
     [(1000, 128, [128] * 6 + [32]), (1000, 800, [800]), (1000, 5000, [800]), (5, 1, [1] * 4), (2, 8, [1]), (1, 8, [1])],
@@ -120,6 +123,22 @@ def test_the_last_short_batch_is_kept(tmp_path, count, batch_size, sizes):
     assert sum(len(batch) for batch in loader.test_data) == max(1, count // 5)
 
 
+@pytest.mark.fault(39)
+@pytest.mark.parametrize("count", [1, 13])
+def test_a_model_trains_on_any_number_of_images(tmp_path, rng, count):
+    """One image, fewer than a batch, and a number that is no multiple of it: every image counts once."""
+    from bicoder import VAE
+
+    np.save(tmp_path / "a.npy", rng.integers(0, 256, (count, 12), "uint8"))
+    loader = DataLoader(tmp_path / "a.npy", batch_size=8)
+    vae = VAE(seed=0, latent_dim=2)
+    vae.compile("adam")
+    history = vae.fit(loader.training_data, validation_data=loader.test_data, shuffle=False, verbose=0).history
+    assert np.isfinite([history["loss"][0], history["val_loss"][0]]).all()
+    assert vae.optimizer.iterations == math.ceil(max(1, count - max(1, round(0.2 * count))) / 8)
+    assert vae.predict(loader.test_images, verbose=0).shape == loader.test_images.shape
+
+
 @pytest.mark.parametrize("batch_size", [0, -1, 2.5, "8", None, True])
 def test_a_batch_size_that_is_none(batch_size):
     with pytest.raises(UsageError, match="batch_size: expected a positive whole number, received") as caught:
@@ -127,6 +146,7 @@ def test_a_batch_size_that_is_none(batch_size):
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.fault(35)
 def test_pixels_are_float32_whatever_the_file_has(tmp_path):
     for dtype in ("uint8", "float64", ">f4", "bool", "uint16"):
         np.save(tmp_path / "a.npy", np.ones((10, 4, 4)).astype(dtype))
@@ -168,6 +188,7 @@ def test_the_two_forms_of_mnist_color_are_what_they_claim(color_data, zipped_col
     assert (zipped_color_data / "mnist_color.pkl").read_bytes()[:2] == b"PK"
 
 
+@pytest.mark.fault(45)
 def test_sorted_digits_are_shuffled(color_data):
     loader = DataLoader("mnist_color", data_dir=color_data, download=False, batch_size=500)
     order = {image.tobytes(): i for i, image in enumerate(loader.training_images)}
@@ -180,6 +201,7 @@ def test_a_view_that_there_is_not(color_data):
         DataLoader("mnist_color", view="m5", data_dir=color_data, download=False)
 
 
+@pytest.mark.fault(44)
 def test_a_color_file_without_the_view_lists_its_keys(tmp_path, color_data, color_views):
     for name in ("mnist_color_te.pkl", "mnist_color_y_te.npy"):
         (tmp_path / name).symlink_to(color_data / name)
@@ -230,6 +252,7 @@ def test_digits_are_split_into_two_parts_without_the_network(tmp_path):
     assert not (tmp_path / "never").exists()
 
 
+@pytest.mark.fault(45)
 def test_digits_of_every_kind_are_in_both_parts():
     loader = DataLoader("digits")
     train, test = np.bincount(loader.training_labels), np.bincount(loader.test_labels)
@@ -289,6 +312,7 @@ def test_idx_with_its_own_test_images(tmp_path, rng):
     assert loader.test_labels.tolist() == list(range(3))
 
 
+@pytest.mark.fault(37)
 def test_what_was_decided_is_said_on_standard_error(tmp_path, capsys):
     np.save(tmp_path / "a.npy", np.full((10, 4, 4), 200.0))
     DataLoader(str(tmp_path / "a.npy"))
@@ -300,15 +324,17 @@ def test_what_was_decided_is_said_on_standard_error(tmp_path, capsys):
 # ---- Bad data
 
 
+@pytest.mark.fault(36)
 @pytest.mark.parametrize("place", ["images", "test_images"])
 def test_a_pixel_that_is_no_number(tmp_path, rng, place):
     arrays = {"images": rng.random((10, 4, 4)), "test_images": rng.random((10, 4, 4))}
     arrays[place][7, 2, 1] = np.nan
     np.savez(tmp_path / "a.npz", **arrays)
-    with pytest.raises(DataError, match=r"received 1 that are NaN or infinite, the first at index \(7, 2, 1, 0\)"):
+    with pytest.raises(DataError, match=r"received 1 that are NaN or infinite, the first at index \(7, 2, 1\)"):
         DataLoader(str(tmp_path / "a.npz"))
 
 
+@pytest.mark.fault(34, 37, 38, 39, 40)
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
@@ -376,6 +402,7 @@ def test_binarize_something_else():
         DataLoader("digits", binarize="maybe")
 
 
+@pytest.mark.fault(37)
 def test_training_and_test_images_are_scaled_in_the_same_way(tmp_path):
     """A test set that happens to hold no value above 1 is not taken for one that is scaled already."""
     train = np.arange(20 * 16, dtype="int64").reshape(20, 4, 4) % 256

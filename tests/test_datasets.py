@@ -154,6 +154,7 @@ def test_a_name_that_is_far_from_right():
         find_dataset("zzzzzz")
 
 
+@pytest.mark.fault(46)
 @pytest.mark.parametrize("dset", ["a/b", "./a", "images.npy", "C:\\images", "/no/such/folder", "a/" + "x" * 300])
 def test_a_path_that_is_not_there(dset, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -163,11 +164,6 @@ def test_a_path_that_is_not_there(dset, tmp_path, monkeypatch):
     assert repr(dset) in str(caught.value)
 
 
-def test_a_path_too_long_for_any_file():
-    with pytest.raises(DataError, match="cannot be read"):
-        find_dataset("x" * 5000)
-
-
 def test_a_name_wins_over_a_folder_of_that_name(tmp_path, monkeypatch):
     (tmp_path / "digits").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -175,6 +171,7 @@ def test_a_name_wins_over_a_folder_of_that_name(tmp_path, monkeypatch):
     assert find_dataset("./digits").part_name() == "folder"
 
 
+@pytest.mark.fault(31)
 @pytest.mark.parametrize(
     ("name", "content", "kind"),
     [
@@ -194,18 +191,7 @@ def test_an_array_file_is_read_whatever_it_is_called(tmp_path, name, content, ki
     np.testing.assert_array_equal(read(tmp_path / name).train, IMAGES)
 
 
-@pytest.mark.parametrize("name", ["with space é.npy", "a" * 200 + ".npy"])
-def test_names_that_are_unusual(tmp_path, name):
-    np.save(tmp_path / name, IMAGES)
-    np.testing.assert_array_equal(read(tmp_path / name).train, IMAGES)
-
-
-def test_a_symbolic_link(tmp_path):
-    np.save(tmp_path / "a.npy", IMAGES)
-    (tmp_path / "link.npy").symlink_to(tmp_path / "a.npy")
-    np.testing.assert_array_equal(read(tmp_path / "link.npy").train, IMAGES)
-
-
+@pytest.mark.fault(29, 31)
 @pytest.mark.parametrize("content", [b"", b"<!doctype html>", b"hello", pickle.dumps({"m0": IMAGES}), b"\x89PNG\r\n"])
 @pytest.mark.parametrize("name", ["a.npy", "a.pkl", "a.npz", "a-idx3-ubyte"])
 def test_a_file_that_holds_no_array(tmp_path, content, name):
@@ -260,6 +246,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.fault(35, 37, 38)
 @pytest.mark.parametrize("pack", PACKS)
 @pytest.mark.parametrize("change", CHANGES)
 def test_mnist_bw_is_the_same_however_it_was_saved(tmp_path, change, pack):
@@ -274,6 +261,7 @@ def test_mnist_bw_is_the_same_however_it_was_saved(tmp_path, change, pack):
     assert loader.image_shape == (28, 28, 1)
 
 
+@pytest.mark.fault(38)
 @pytest.mark.parametrize("shape", [(), (784,), (6, 28, 27), (6, 783), (6, 28, 28, 3)])
 @pytest.mark.parametrize("name", ["mnist_bw.npy", "mnist_bw_te.npy"])
 def test_mnist_bw_of_another_shape(tmp_path, shape, name):
@@ -283,6 +271,7 @@ def test_mnist_bw_of_another_shape(tmp_path, shape, name):
         read("mnist_bw", from_folder(tmp_path))
 
 
+@pytest.mark.fault(39)
 def test_mnist_bw_without_images(tmp_path):
     from bicoder.data_loader import DataLoader
 

@@ -1,5 +1,8 @@
 """A folder of pictures as one array."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -242,6 +245,7 @@ def damaged(kind, whole):
     }[kind]
 
 
+@pytest.mark.fault(29, 31)
 @pytest.mark.parametrize("kind", ["empty", "text", "web page", "cut in the header", "cut in the middle", "scrambled"])
 def test_a_damaged_picture_is_named(tmp_path, rng, kind):
     save(tmp_path / "1.png", color(rng, 40, 40))
@@ -252,6 +256,7 @@ def test_a_damaged_picture_is_named(tmp_path, rng, kind):
     assert str(tmp_path / "2.png") in str(caught.value)
 
 
+@pytest.mark.fault(29)
 @pytest.mark.parametrize("kind", ["empty", "text", "cut in the header", "cut in the middle"])
 def test_a_damaged_jpeg_is_named(tmp_path, rng, kind):
     save(tmp_path / "a.jpg", color(rng, 40, 40))
@@ -260,6 +265,7 @@ def test_a_damaged_jpeg_is_named(tmp_path, rng, kind):
         read_folder(tmp_path)
 
 
+@pytest.mark.fault(31)
 def test_a_picture_of_another_format_is_refused_whatever_it_is_called(tmp_path, rng):
     save(tmp_path / "a.png", grey(rng), format="BMP")
     with pytest.raises(DataError, match=r"a\.png: expected a PNG or JPEG image"):
@@ -273,13 +279,31 @@ def test_a_jpeg_called_png_is_read(tmp_path, rng):
     assert read_folder(tmp_path)[0].shape == (1, 8, 6, 1)
 
 
-def test_a_picture_that_claims_billions_of_pixels(tmp_path, rng):
+@pytest.mark.parametrize("sides", [(100_000, 100_000), (10_000, 10_000)])
+def test_a_picture_that_claims_more_pixels_than_any_camera_has(tmp_path, rng, recwarn, sides):
     save(tmp_path / "a.png", grey(rng))
     content = bytearray((tmp_path / "a.png").read_bytes())
-    content[16:24] = (100_000).to_bytes(4, "big") * 2
+    content[16:24] = struct.pack(">II", *sides)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.png"):
+    with pytest.raises(DataError, match=r"a\.png: damaged image: Image size \(10+ pixels\) exceeds"):
         read_folder(tmp_path)
+    assert not recwarn
+
+
+def test_more_pixels_in_all_than_memory_can_hold(tmp_path, rng):
+    for i in range(3):
+        save(tmp_path / f"{i}.png", grey(rng))
+    with pytest.raises(DataError, match="would take over 68,719,476,736 bytes; refused") as caught:
+        read_folder(tmp_path, (100_000, 100_000))
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_what_pillow_would_warn_of_is_not_shown(tmp_path, recwarn):
+    """A TIFF block of metadata that is cut off, as cameras write it."""
+    Image.new("L", (8, 8)).save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\x00" + bytes(20))
+    assert read_folder(tmp_path)[0].shape == (1, 8, 8, 1)
+    assert not recwarn
 
 
 def test_a_folder_called_like_a_picture_is_a_folder(tmp_path, rng):

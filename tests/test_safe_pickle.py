@@ -1,18 +1,13 @@
-"""Arrays out of pickles that may come from anyone: what is read, and that nothing is ever run."""
+"""Arrays out of pickles: what NumPy writes, and what is read of it."""
 
-import codecs
-import contextlib
+import base64
 import gzip
-import importlib
 import io
-import operator
-import os
 import pickle
 import re
-import struct
-import subprocess
 import tracemalloc
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -21,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bicoder.errors import DataError
-from bicoder.safe_pickle import LARGE, MOST_OPCODES, read_views
+from bicoder.safe_pickle import LARGE, MOST_KEYS, read_views
 
 few = settings(
     max_examples=50, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -74,6 +69,7 @@ ARRAYS = {
 }
 
 
+@pytest.mark.fault(35, 57)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("kind", ARRAYS)
 def test_arrays_come_back_equal(tmp_path, rng, kind, protocol):
@@ -92,6 +88,7 @@ def test_an_array_without_elements_comes_back_equal(tmp_path, protocol):
     assert_same(read(tmp_path, pickle.dumps({"m0": array}, protocol))[0], array)
 
 
+@pytest.mark.fault(57)
 @few
 @given(
     array=hnp.arrays(
@@ -106,6 +103,7 @@ def test_any_array_of_numbers_comes_back_equal(tmp_path, array, protocol, order)
     assert_same(read(tmp_path, pickle.dumps({"m0": turned}, protocol))[0], turned)
 
 
+@pytest.mark.fault(44)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_one_array_under_two_keys_and_other_values_beside_it(tmp_path, protocol):
     array = np.arange(5.0)
@@ -124,6 +122,7 @@ def renamed(content, package):
     return re.sub(rb"(.)numpy\._?core\.(multiarray|numeric)", rename, content, flags=re.DOTALL)
 
 
+@pytest.mark.fault(57)
 @pytest.mark.parametrize("package", [b"core", b"_core"])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("step", [1, -1])
@@ -133,6 +132,54 @@ def test_the_names_of_both_numpys(tmp_path, package, protocol, step):
     assert b"numpy." + package + b"." in content
     assert b"numpy." + (b"_core" if package == b"core" else b"core") + b"." not in content
     assert_same(read(tmp_path, content)[0], array)
+
+
+# What NumPy 1.26.4 wrote for `WRITTEN`, deflated; one for every protocol.
+BY_NUMPY_1 = [
+    (
+        "eNplkT1vgzAQhtWM7y9hKbLPfC7ZWRg6MFWKwFCElIDFx8CPb+hdIWqiIh0+2Xf3vK/t1U6hsHAatl9ubvXtMDb+bbnOXTmO5YrL2Nih"
+        "n+ZxsTMcwdvr0Nf7uTPwMoXZBbAXO9SNndD0ksCF8IoKLkJxLeeu13AxFyb4cCmvWnGiNbdLEDIjm3QIQT2vjmdonl90xEmATCkOLWWh"
+        "9EbcZ1Cc+TBGnufZu8ZviB6doJKGVlRs39t92z4Xxd/z/21fTjwhRSvqSFSRMIhQTcUXmzZo2Xj7cEoBWjFAIoKiVwMUo2VhIvMgP/O2"
+        "+8F9iGEyJQc55XFGAEYLeeK7pVeyMTvZBFIa/pFJNqODfHj+7/bE17Dx1HgHGnkJI/MCxUD/B7DRkZo="
+    ),
+    (
+        "eNpNj8tOwzAQRR0HCpgCpbzfb/AqSvkA9iVSFl51VzVOUCK1aW86WXTBp9Eu+mFgJ5XKSDNjy3fOXH+DyZ7DGNNwdF6OJjNPj4vEG5VD"
+        "ygZFMZiJfpHocT6lotQkwGUtE3lcP8OVASNs6L4ex4meiiS3B4HNGhyh0WuYPhxQlnewRdhW2CEIhV0ZODLggUtorqgxzSZmdk/2uJnJ"
+        "3rHf9X3R9TuCcKDQkoFbUT9wGIbh56+JqlgL7chqU7O3bRTLxfLH5NzkwlwdxnGUmu3HCieE06jCfOEs5TKtv3CeGlsXCpdrW1dpy+7+"
+        "z6zqnDkVl+PaMm8Ubgl3NXOK+zXzwTIfFZ5WTE54tszaZ5NVwVdeF3ixtFeFN4KMSu8Pk7V7rg=="
+    ),
+    (
+        "eNpNjslOwzAQhh2HFjAFStn3HXKqBA/AA2ApB59yqxo3yJXatH/iHHJA4kKXh6I99MHAcQpipBnbmpnP3wd9B/EChxAi4cg46w/zphwk"
+        "UbOf9XS3nSTtnLWSSA7iVCeZ1Ay0nGJxp+zC5eQTK7IlB51IpiyKiwtDxVJDVIOqOXtt3Y2fsDrCmsD6GExgw+MOp9wdobZEdnQ+NJub"
+        "ATUb3WdsTSdjbAvUPe5a2gt2fN9//TZhCycajXCqKkHDdBfzxZfJmcm5eTqEYleZH/cE9jUOQot4w6GiyjofKSNyLHDyJ3Kq6pN/MFtn"
+        "xLFAirMCdi5woXFZwlJc/cKuC9iNwG0JoyPcqXphViM26NJujvsC8yDwqOGFWfMH66Z6Jw=="
+    ),
+    (
+        "eNo9jTtPwzAURq8doMUEKO83c6YM/ACWbFjKkKkbatwgV6JpP9cZMiCx0DY/mho3Ae7wLfccnc/gAxQNGREpMFVW03kdq5kp4mn1bicj"
+        "Y0a1eDWFmpULayplBXhHiXLcfRFI+sJOwnLsrrCXoRdJJrkMluj/omNbzwuB/SH3nckTRLNe4SBDGMmgbT/jME3TF+evHUkWR3mThO7b"
+        "bZzzBCOOY4tB3vJvONFct+FT7atnGc7/qxc6XG9NIrch5m2OS4urzlzg+s+82Zq3Ge46ky9xr8Mm6XuK+67Dg8VjXsU/6GddZw=="
+    ),
+    (
+        "eNptjr0OgjAUhdsqURMXB9+BicEHcGGzCYMvYAAxkAiYWgYGExd/SLpxfFkTrS24mHiGO9z7nXPuefh4kl4nuIrGUPOiyg+1F5ci8fJq"
+        "L7NQiLCGmm5EEpfFUYoqlmihnA6EGhXbHmnByQU+jXDDGi6nnPHBFamjnK2sD4k1sWyB5t7fB4ouEQTBSht1gxOJqPGn+qXfWpunKGEw"
+        "K0V3SIfpyOank9/02d3yhOg3ocbz5Y9/eWb5xh+bZGY6tGUr7wNQl2bf"
+    ),
+    (
+        "eNpNT01Lw0AQ3dlaLbQnQfwLOeXgD+gl4MGFHPwDpUk3JGCSst099CB4sVqYW5/+W7sOiUIH5oOZN/PevE2/7kkN9oqEqQTfdqHd7tOy"
+        "dzaV0rpGmvNV5fq2CFVlHU5Ivhfjkoo/8RyjFKQ0eDrsSt74/dYKkHXzgOPnB56RmAnTEnmeP0WxIRjlURhtJgcwZfACY6pQX10SiJ8V"
+        "CYlGPf8HP/6Bd+C7C8FtePHN2rm1iFisnC37buddKL1oqa/5ptuMwxOMekdGBUZpJHf1Qe4fs5mQankrCkMR0l+pym8P"
+    ),
+]
+WRITTEN = np.arange(-3, 3, dtype=">i2").reshape(2, 3)
+
+
+@pytest.mark.fault(57)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_numpy_1_wrote(tmp_path, protocol):
+    content = zlib.decompress(base64.b64decode(BY_NUMPY_1[protocol]))
+    assert b"numpy.core." in content
+    for key, array in {"c": WRITTEN, "f": np.asfortranarray(WRITTEN), "s": WRITTEN[::-1, ::2]}.items():
+        assert_same(read(tmp_path, content, key)[0], array)
 
 
 def test_python_2_wrote_bytes_as_text(tmp_path):
@@ -162,6 +209,7 @@ def test_only_the_wanted_view_is_read(tmp_path, protocol, pack):
     assert peak < (1.2 if pack == "bare" else 2.3) * found.nbytes
 
 
+@pytest.mark.fault(31)
 @pytest.mark.parametrize("pack", PACKS)
 def test_a_file_holds_the_dictionary_whatever_it_is_called(tmp_path, pack):
     content = PACKS[pack](pickle.dumps(SMALL))
@@ -170,11 +218,40 @@ def test_a_file_holds_the_dictionary_whatever_it_is_called(tmp_path, pack):
         assert_same(read_views(tmp_path / name, ["m1"])[0], SMALL["m1"])
 
 
+@pytest.mark.fault(44)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_missing_key_lists_the_keys_that_are_there(tmp_path, protocol):
     data = SMALL | {"extra": 1, 7: 2}
     with pytest.raises(DataError, match=r"a\.pkl: expected an array under the key 'm3', .*keys 7, extra, m0, m1$"):
         read(tmp_path, pickle.dumps(data, protocol), "m0", "m3")
+
+
+@pytest.mark.fault(44)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_views_of_different_length(tmp_path, protocol):
+    data = {"m0": np.zeros((4, 2)), "m1": np.zeros((3, 2)), "mean": np.zeros(2), "count": 4, "m3": np.zeros(())}
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(data, protocol))
+    with pytest.raises(DataError, match=r"a\.pkl: expected as many images in every view, received m0 4, m1 3$"):
+        read_views(tmp_path / "a.pkl", ["m0"], ("m0", "m1", "m2", "m3", "count"))
+    assert read_views(tmp_path / "a.pkl", ["m0"], ("m0", "m2", "m3"))[0].shape == (4, 2)
+    assert read_views(tmp_path / "a.pkl", ["m1"])[0].shape == (3, 2)
+
+
+@pytest.mark.fault(44)
+def test_keys_are_listed_in_one_line_whatever_they_hold(tmp_path):
+    data = {"a\nb": 1, "\x1b[31mred": 2, "x" * 1000: 3, b"\xff": 4, 10**600: 5} | {f"k{i}": i for i in range(100)}
+    with pytest.raises(DataError, match="expected an array under the key 'm0', received the keys") as caught:
+        read(tmp_path, pickle.dumps(data))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1500
+
+
+def test_there_may_be_many_keys_but_not_any_number(tmp_path):
+    data = {f"k{i}": i for i in range(MOST_KEYS - 1)} | {"m0": SMALL["m0"]}
+    for protocol in (0, 4):
+        assert_same(read(tmp_path, pickle.dumps(data, protocol))[0], SMALL["m0"])
+        with pytest.raises(DataError, match="more than 1,000 keys"):
+            read(tmp_path, pickle.dumps(data | {"one more": 1}, protocol))
 
 
 def test_a_key_without_an_array_and_an_empty_dictionary(tmp_path):
@@ -190,6 +267,7 @@ def test_what_is_no_dictionary(tmp_path, data):
         read(tmp_path, pickle.dumps(data))
 
 
+@pytest.mark.fault(44)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("data", [[1], {"m0": [1]}, {"m0": {1}}, {("m", 0): 1}, {None: 1}, {1.5: 1}])
 def test_what_no_dictionary_of_arrays_holds(tmp_path, data, protocol):
@@ -197,371 +275,8 @@ def test_what_no_dictionary_of_arrays_holds(tmp_path, data, protocol):
         read(tmp_path, pickle.dumps(data, protocol))
 
 
+@pytest.mark.fault(29, 31)
 @pytest.mark.parametrize("content", [b"", b"<!doctype html>", b"\x93NUMPY", b"hello world", b"PK\x03\x04", b"\x1f\x8b"])
 def test_what_is_no_pickle(tmp_path, content):
     with pytest.raises(DataError, match=r"a\.pkl"):
         read(tmp_path, content)
-
-
-# ---- Attacks. None of these pickles is ever unpickled: `ran` must not exist afterwards.
-
-
-class Call:
-    """Pickles as a call of `function` with `arguments`."""
-
-    def __init__(self, function, *arguments):
-        self.function, self.arguments = function, arguments
-
-    def __reduce__(self):
-        return self.function, self.arguments
-
-
-CALLS = {
-    "os.system": lambda marker: Call(os.system, f"touch {marker}"),
-    "eval": lambda marker: Call(eval, f"open({marker!r}, 'w')"),
-    "exec": lambda marker: Call(exec, f"open({marker!r}, 'w')"),
-    "open": lambda marker: Call(open, marker, "w"),
-    "Popen": lambda marker: Call(subprocess.Popen, ("touch", marker)),
-    "import_module": lambda marker: Call(importlib.import_module, "this"),
-    "getattr": lambda marker: Call(getattr, Call(importlib.import_module, "os"), "system"),
-    "operator.attrgetter": lambda marker: Call(operator.attrgetter, "system"),
-    "numpy.load": lambda marker: Call(np.load, marker),
-    "_codecs.encode idna": lambda marker: Call(codecs.encode, "x" * 1000, "idna"),
-    "_codecs.encode zlib": lambda marker: Call(codecs.encode, b"x", "zlib"),
-    "_codecs.encode utf-8": lambda marker: Call(codecs.encode, "x", "utf-8"),
-    "_codecs.decode": lambda marker: Call(codecs.decode, b"x", "zlib"),
-}
-
-
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("attack", CALLS)
-def test_a_call_of_anything_else_is_refused_and_not_made(tmp_path, attack, protocol):
-    marker = tmp_path / "ran"
-    content = pickle.dumps(SMALL | {"m2": CALLS[attack](str(marker))}, protocol)
-    with pytest.raises(DataError, match=r"'[\w.]+' is not allowed|arguments that no array has"):
-        read(tmp_path, content)
-    assert not marker.exists()
-
-
-def text(value):
-    """The opcode of a short text or of short bytes."""
-    raw = value.encode() if isinstance(value, str) else value
-    return (b"\x8c" if isinstance(value, str) else b"C") + bytes([len(raw)]) + raw
-
-
-def under_m0(opcodes):
-    """A pickle of protocol 4 of a dictionary with what `opcodes` make under m0."""
-    return b"\x80\x04}" + text("m0") + opcodes + b"s."
-
-
-def array_of(data=b"C\x08" + bytes(8), shape=b"K\x02\x85", code="f4", state=b"t", arguments=b"K\x00\x85C\x01b"):
-    """The opcodes of an array, of which any part can be replaced."""
-    made = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n" + arguments + b"tR"
-    dtype = (
-        b"cnumpy\ndtype\n"
-        + text(code)
-        + b"\x89\x88\x87R(K\x03"
-        + text("<")
-        + b"NNN"
-        + b"J\xff\xff\xff\xff" * 2
-        + b"K\x00tb"
-    )
-    return made + b"(K\x01" + shape + dtype + b"\x89" + data + state + b"b"
-
-
-def named(module, name):
-    """STACK_GLOBAL, whose names are text that can come from anywhere."""
-    return text(module) + text(name) + b"\x93"
-
-
-TOUCH = text("touch ran") + b"\x85R"
-MAKE = text("open('ran', 'w')") + b"\x85R"
-NAMES = {
-    "os.system": b"cos\nsystem\n" + TOUCH,
-    "posix.system": named("posix", "system") + TOUCH,
-    "os.system out of the memo": text("os") + b"\x940" + text("system") + b"\x940h\x00h\x01\x93" + TOUCH,
-    "builtins.eval": named("builtins", "eval") + MAKE,
-    "__builtin__.eval": b"c__builtin__\neval\n" + MAKE,
-    "numpy.f2py": b"cnumpy.f2py.crackfortran\ngetlincoef\n" + text("open('ran', 'w')") + b"}\x86R",
-    "numpy.testing": b"cnumpy.testing._private.utils\nrunstring\n" + text("open('ran', 'w')") + b"}\x86R",
-    "numpy.core._internal": named("numpy._core._internal", "_ctypes") + TOUCH,
-    "attrgetter, called": b"coperator\nattrgetter\n" + text("system") + b"\x85Rcos\nsystem\n\x85R",
-    "module with \\r": b"cnumpy.core.multiarray\r\n_reconstruct\n(tR",
-    "name with \\r": b"cnumpy.core.multiarray\n_reconstruct\r\n(tR",
-    "STACK_GLOBAL with \\r": named("numpy.core.multiarray\r", "_reconstruct"),
-    "STACK_GLOBAL with \\n": named("numpy", "ndarray\n"),
-    "STACK_GLOBAL with \\0": named("numpy", "ndarray\0"),
-    "dotted name": named("numpy", "f2py.os.system") + TOUCH,
-    "dotted name below a known one": named("numpy", "ndarray.__class__"),
-    "module that is only a part": named("core.multiarray", "_reconstruct"),
-    "space in the name": named("", "numpy ndarray"),
-    "no module": named("", "eval") + MAKE,
-}
-
-
-@pytest.mark.parametrize("attack", NAMES)
-def test_a_name_that_is_not_known_is_refused(tmp_path, monkeypatch, attack):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match="is not allowed"):
-        read(tmp_path, under_m0(NAMES[attack]))
-    assert not (tmp_path / "ran").exists()
-
-
-OPCODES = {
-    "INST": b"(" + text("touch ran") + b"ios\nsystem\n",
-    "OBJ": b"(cnumpy\nndarray\no",
-    "NEWOBJ": b"cnumpy\nndarray\n)\x81",
-    "NEWOBJ_EX": b"cnumpy\nndarray\n)}\x92",
-    "PERSID": b"Pos.system\n",
-    "BINPERSID": text("os.system") + b"Q",
-    "EXT1": b"\x82\x01",
-    "NEXT_BUFFER": b"\x97",
-    "DUP": b"N2",
-    "LONG4": b"\x8b\x01\x00\x00\x00\x01",
-}
-
-
-@pytest.mark.parametrize("name", OPCODES)
-def test_an_opcode_that_no_array_needs_is_refused(tmp_path, monkeypatch, name):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=f"opcode {name} is not allowed"):
-        read(tmp_path, under_m0(OPCODES[name]))
-    assert not (tmp_path / "ran").exists()
-
-
-def test_the_parts_that_the_attacks_are_built_of_are_right(tmp_path):
-    assert_same(read(tmp_path, under_m0(array_of()))[0], np.zeros(2, "<f4"))
-    content = under_m0(named("numpy.core.multiarray", "_reconstruct") + array_of().partition(b"_reconstruct\n")[2])
-    assert_same(read(tmp_path, content)[0], np.zeros(2, "<f4"))
-
-
-MALFORMED = {
-    "REDUCE on text": text("os.system") + b")R",
-    "REDUCE on a tuple": b"))R",
-    "REDUCE without a tuple": b"cnumpy\ndtype\nNR",
-    "REDUCE on what is not called": b"cnumpy\nndarray\n)R",
-    "dtype without a code": b"cnumpy\ndtype\n)R",
-    "dtype of None": b"cnumpy\ndtype\nN\x85R",
-    "dtype of a long text": b"cnumpy\ndtype\n" + text("f4," * 20) + b"\x85R",
-    "dtype of nonsense": array_of(code="q9"),
-    "dtype that Python parses": array_of(code="1 1f"),
-    "dtype that Python parses, open": array_of(code="(1,f4"),
-    "object dtype": array_of(code="O8"),
-    "text dtype": array_of(code="U2"),
-    "structured dtype": array_of(code="f4,f4", data=b"C\x10" + bytes(16)),
-    "dtype without bytes": array_of(code="V0"),
-    "BUILD on a dictionary": b"}}b",
-    "BUILD on text": text("x") + b"}b",
-    "BUILD on None": b"NNb",
-    "BUILD on a global": b"cnumpy\nndarray\n}b",
-    "BUILD on a tuple": b")}b",
-    "dtype with the state None": b"cnumpy\ndtype\n" + text("f4") + b"\x85RNb",
-    "dtype with a wrong byte order": b"cnumpy\ndtype\n" + text("f4") + b"\x85RK\x03" + text("!") + b"\x86b",
-    "array with the state None": array_of().rpartition(b"b")[0] + b"0Nb",
-    "array with the state of four": array_of(data=b""),
-    "array with text as its shape": array_of(shape=text("ab")),
-    "array with text in its shape": array_of(shape=text("ab") + b"\x85"),
-    "array with an array as its data": array_of(data=array_of()),
-    "array with None as its data": array_of(data=b"N"),
-    "array without a state": b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85C\x01btR",
-    "array of another class": array_of().replace(b"cnumpy\nndarray\n", b"cnumpy\ndtype\n"),
-    "more bytes than its shape": array_of(data=b"C\x09" + bytes(9)),
-    "fewer bytes than its shape": array_of(data=b"C\x07" + bytes(7)),
-    "negative dimension": array_of(shape=b"J\xff\xff\xff\xff\x85"),
-    "dimension that is True": array_of(shape=b"\x88\x85", data=b"C\x04" + bytes(4)),
-    "too many dimensions": array_of(shape=b"(" + b"K\x01" * 100 + b"t", data=b"C\x04" + bytes(4)),
-    "no element and a dimension too large": array_of(shape=b"K\x00\x8a\x09" + b"\xff" * 8 + b"\x00\x86", data=b"C\x00"),
-    "missing MARK for TUPLE": b"K\x01t",
-    "missing MARK for SETITEMS": b"u",
-    "MARK where a value belongs": b"(",
-    "stack underflow": b"\x87\x87\x87",
-    "REDUCE on nothing": b"RRRR",
-    "BUILD on nothing": b"bbbb",
-    "GET of something never stored": b"g7\n",
-    "BINGET of something never stored": b"h\x07",
-    "LONG_BINGET of something never stored": b"j\x07\x00\x00\x00",
-    "odd number of items": b"}(K\x01u",
-    "item set on text": text("x") + b"K\x01K\x02s",
-    "STACK_GLOBAL of numbers": b"K\x01K\x02\x93",
-    "nothing to memoize": b"(\x94",
-    "key that is None": b"NN",
-    "unknown opcode": b"\xff",
-    "integer of too many digits": b"I" + b"9" * 5000 + b"\n",
-    "_frombuffer with a wrong order of axes": (
-        named("numpy._core.numeric", "_frombuffer") + b"(C\x08" + bytes(8) + b"cnumpy\ndtype\n" + text("f4")
-        + b"\x85RK\x01K\x02\x86" + text("K") + b"K\x00K\x00\x86tR"
-    ),
-    "_frombuffer with text as its axes": (
-        named("numpy._core.numeric", "_frombuffer") + b"(C\x08" + bytes(8) + b"cnumpy\ndtype\n" + text("f4")
-        + b"\x85RK\x01K\x02\x86" + text("K") + text("x") + b"tR"
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("fault", MALFORMED)
-def test_a_malformed_pickle_is_a_data_error(tmp_path, fault):
-    with pytest.raises(DataError, match=r"a\.pkl"):
-        read(tmp_path, under_m0(MALFORMED[fault]))
-
-
-GOOD = text("m0") + array_of()
-REASONS = {
-    "a stack underflow": b"\x80\x04\x87.",
-    "an item that is set outside a dictionary": b"\x80\x04" + GOOD + b"s.",
-    "a missing mark": b"\x80\x04}" + GOOD + b"u.",
-    "the end comes too early": b"\x80\x04}" + GOOD + b"sN.",
-    "argument 2 is shorter": b"\x80\x04}(" + GOOD + text("x") + b"u.",
-    "nothing remembered under 7": b"\x80\x04}" + GOOD + b"sh\x07.",
-    "more than 1,000,000 opcodes": b"\x80\x04}" + GOOD + b"s" + b"q\x00" * MOST_OPCODES + b".",
-}
-
-
-@pytest.mark.parametrize("reason", REASONS)
-def test_a_good_array_does_not_make_up_for_a_fault_elsewhere(tmp_path, reason):
-    with pytest.raises(DataError, match=f"received .*{reason}"):
-        read(tmp_path, REASONS[reason])
-
-
-def test_a_mark_is_no_value(tmp_path):
-    with pytest.raises(DataError, match="a stack underflow"):
-        read(tmp_path, under_m0(b"("))
-
-
-def test_bytes_that_stay_in_the_file_must_be_as_many_as_the_shape_says(tmp_path):
-    for size in (8 * LARGE - 4, 8 * LARGE + 4):
-        data = b"B" + struct.pack("<I", size) + bytes(size)
-        content = under_m0(array_of(data=data, shape=b"J" + struct.pack("<i", 2 * LARGE) + b"\x85"))
-        with pytest.raises(DataError, match=f"expected 524,288 bytes .*received {size:,}"):
-            read(tmp_path, content)
-
-
-@pytest.mark.parametrize(
-    "content", [b"\x80\x04.", b"\x80\x04(.", b"\x80\x04}}.", b".", b"}", b"\x80\x04}" + text("m0")]
-)
-def test_an_end_that_comes_too_early_or_never(tmp_path, content):
-    with pytest.raises(DataError, match=r"a\.pkl"):
-        read(tmp_path, content)
-
-
-def test_bytes_after_the_end_do_not_matter(tmp_path):
-    assert_same(read(tmp_path, pickle.dumps(SMALL) + b"cos\nsystem\n")[0], SMALL["m0"])
-
-
-HUGE = {
-    "shape of 10^13": array_of(shape=b"\x8a\x06" + (10**13).to_bytes(6, "little") + b"\x85"),
-    "shape of 10^13 without data": array_of(shape=b"\x8a\x06" + (10**13).to_bytes(6, "little") + b"\x85", data=b"C\0"),
-    "_reconstruct with 10^13": array_of(
-        arguments=b"\x8a\x06" + (10**13).to_bytes(6, "little") + b"\x85C\x01b", data=b"C\x09" + bytes(9)
-    ),
-    "BINBYTES8": b"\x8e" + struct.pack("<Q", 2**62) + b"x",
-    "BYTEARRAY8": b"\x96" + struct.pack("<Q", 2**62) + b"x",
-    "BINUNICODE8": b"\x8d" + struct.pack("<Q", 2**62) + b"x",
-    "BINBYTES8 of the largest size": b"\x8e" + b"\xff" * 8 + b"x",
-    "BINBYTES": b"B" + struct.pack("<I", 2**32 - 1) + b"x",
-    "BINUNICODE": b"X" + struct.pack("<I", 2**32 - 1) + b"x",
-    "LONG4": b"\x8b" + struct.pack("<i", 2**31 - 1) + b"x",
-}
-
-
-@pytest.mark.parametrize("pack", PACKS)
-@pytest.mark.parametrize("claim", HUGE)
-def test_what_is_claimed_is_not_allocated(tmp_path, claim, pack):
-    content = PACKS[pack](under_m0(HUGE[claim]))
-    tracemalloc.start()
-    with pytest.raises(DataError, match=r"a\.pkl"):
-        read(tmp_path, content)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 2**21
-
-
-def doublings(count):
-    """The opcodes of a tuple of two tuples of two tuples and so on: 2**count elements if it is ever walked."""
-    return b")" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(count))
-
-
-BOMBS = {
-    "state of a dtype": b"cnumpy\ndtype\n" + text("f4") + b"\x85R" + doublings(80) + b"b",
-    "code of a dtype": b"cnumpy\ndtype\n" + doublings(80) + b"\x85R",
-    "state of an array": array_of().rpartition(b"(K\x01K\x02\x85")[0] + doublings(80) + b"b",
-    "shape of an array": array_of(shape=doublings(80)),
-    "key": b"}" + doublings(80) + b"Ns",
-}
-
-
-@pytest.mark.timeout(20)
-@pytest.mark.parametrize("bomb", BOMBS)
-def test_what_doubles_at_every_step_is_never_walked(tmp_path, bomb):
-    with pytest.raises(DataError, match=r"a\.pkl") as caught:
-        read(tmp_path, under_m0(BOMBS[bomb]))
-    assert len(str(caught.value)) < 1000
-
-
-@pytest.mark.parametrize(
-    "content", [b")" + b"\x85" * (MOST_OPCODES // 8), b"(" * (MOST_OPCODES // 2), b"}" * (MOST_OPCODES // 2)]
-)
-def test_what_is_nested_deeply(tmp_path, content):
-    with pytest.raises(DataError, match=r"a\.pkl"):
-        read(tmp_path, under_m0(content))
-
-
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_pickle_inside_bytes_stays_bytes(tmp_path, protocol):
-    marker = tmp_path / "ran"
-    inner = pickle.dumps(Call(os.system, f"touch {marker}"))
-    data = SMALL | {"nested": inner, "m3": np.frombuffer(inner, "uint8")}
-    assert read(tmp_path, pickle.dumps(data, protocol), "m3")[0].tobytes() == inner
-    with pytest.raises(DataError, match="an array under the key 'nested'"):
-        read(tmp_path, pickle.dumps(data, protocol), "nested")
-    assert not marker.exists()
-
-
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_object_arrays_are_refused(tmp_path, protocol):
-    marker = tmp_path / "ran"
-    data = {"m0": np.array([Call(os.system, f"touch {marker}")], dtype=object)}
-    with pytest.raises(DataError, match="expected a pickled dictionary of arrays"):
-        read(tmp_path, pickle.dumps(data, protocol))
-    assert not marker.exists()
-
-
-# ---- Damage
-
-
-@pytest.mark.parametrize("pack", ["bare", "zip"])
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_truncated_at_every_byte(tmp_path, protocol, pack):
-    whole = pickle.dumps(SMALL, protocol)
-    for length in range(len(whole)):
-        with pytest.raises(DataError, match=r"a\.pkl"):
-            read(tmp_path, PACKS[pack](whole[:length]))
-
-
-@pytest.mark.parametrize("protocol", [3, 4, 5])
-def test_truncated_within_an_array_that_is_not_read(tmp_path, rng, protocol):
-    whole = pickle.dumps({"m0": np.arange(3), "m1": rng.random(LARGE)}, protocol)
-    for length in (len(whole) // 2, len(whole) - 1, len(whole) - 200):
-        with pytest.raises(DataError, match=r"a\.pkl"):
-            read(tmp_path, whole[:length])
-
-
-@pytest.mark.parametrize("pack", ["zip", "gzip"])
-def test_an_archive_with_a_wrong_checksum(tmp_path, rng, pack):
-    content = bytearray(PACKS[pack](pickle.dumps({"m0": rng.random(LARGE)})))
-    if pack == "gzip":
-        content[-8] ^= 1
-    else:
-        content[14] ^= 1
-        content[content.rindex(b"PK\x01\x02") + 16] ^= 1
-    with pytest.raises(DataError, match=r"a\.pkl"):
-        read(tmp_path, content)
-
-
-@few
-@given(data=st.data(), protocol=st.sampled_from(PROTOCOLS))
-def test_a_changed_byte_gives_an_array_or_a_data_error(tmp_path, data, protocol):
-    content = bytearray(pickle.dumps(SMALL, protocol))
-    for _ in range(data.draw(st.integers(1, 6))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    with contextlib.suppress(DataError):
-        assert all(isinstance(found, np.ndarray) for found in read(tmp_path, content, "m0", "m1"))
