@@ -197,6 +197,7 @@ def test_a_run_can_be_read_again(tmp_path, capsys):
     assert vae.generate(2).shape == (2, 64)
 
 
+@pytest.mark.fault(77)
 def test_same_seed_same_numbers(tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         quick("--run_dir", tmp_path / name, "--generate_from_prior", "--epochs", "2", "--seed", seed)

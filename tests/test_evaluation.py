@@ -204,6 +204,7 @@ def sick(decoder=None, **changes):
     return vae
 
 
+@pytest.mark.fault(76)
 def test_the_doctor_sees_a_collapse(rng):
     [sentence] = evaluate(sick(scale=0.0), rng.random((40, PIXELS), "float32"), num_samples=50)["doctor"]
     assert "Posterior collapse: 0 of 8 units" in sentence
