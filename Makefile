@@ -5,7 +5,7 @@ BIN = .venv/bin
 CONSTRAINTS = constraints.txt
 FUZZ ?= 25
 
-.PHONY: run test fuzz lint clean
+.PHONY: run test fuzz soak lint clean
 
 run: .venv/run.stamp
 	$(BIN)/python train_vae.py $(ARGS)
@@ -16,6 +16,11 @@ test: .venv/test.stamp
 # Ten minutes of damaged files, other ones every time; FUZZ=1000 for a night.
 fuzz: .venv/test.stamp
 	BICODER_FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/test_mutations.py --quiet --capture=no --timeout=0
+
+# Fifty kills at random moments, and memory over long trainings; BICODER_COLOR_DIR=DIR adds the whole mnist_color.
+soak: .venv/test.stamp
+	BICODER_KILLS=50 $(BIN)/python -m pytest tests/test_resume.py -k random --timeout=0 --capture=no
+	$(BIN)/python -m pytest tests/soak.py --capture=no
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check .
