@@ -26,7 +26,8 @@ class Memory(keras.callbacks.Callback):
 loader = DataLoader(sys.argv[1], data_dir=sys.argv[3] or None)
 vae = VAE(seed=0)
 vae.compile("adam")
-vae.fit(loader.training_data, validation_data=loader.test_data, epochs=int(sys.argv[2]), verbose=0, callbacks=[Memory()])
+data = {"x": loader.training_data, "validation_data": loader.test_data}
+vae.fit(**data, epochs=int(sys.argv[2]), verbose=0, callbacks=[Memory()])
 print("peak", round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10))
 """
 
