@@ -3,6 +3,7 @@
 import io
 import math
 import struct
+import warnings
 
 import numpy as np
 
@@ -59,7 +60,10 @@ def read_npy(stream, path):
         size = int.from_bytes(length, "little")
         if size > MOST_HEADER:  # NumPy would read all of it first
             raise DataError(f"{path}: expected a .npy header of at most {MOST_HEADER:,} bytes, received {size:,}")
-        shape, fortran, dtype = read_header(io.BytesIO(length + read_exactly(stream, size, path)))
+        header = io.BytesIO(length + read_exactly(stream, size, path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns of headers that Python 2 wrote
+            shape, fortran, dtype = read_header(header)
     content = read_exactly(stream, check_size(shape, dtype, path), path)
     check_end(stream, path)
     return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")

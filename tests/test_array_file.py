@@ -263,6 +263,12 @@ def test_no_file_and_a_folder(tmp_path):
             read_array(path)
 
 
+def test_a_header_that_python_2_wrote(tmp_path, recwarn):
+    content = npy_with(HEADER.format(descr="<f4", shape="(2L, 3L)"), np.arange(6, dtype="<f4").tobytes())
+    np.testing.assert_array_equal(read_bytes(tmp_path, content), np.arange(6).reshape(2, 3))
+    assert not recwarn
+
+
 # ---- IDX
 
 

@@ -1,6 +1,7 @@
 """A folder of pictures as one array."""
 
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -277,6 +278,30 @@ def test_a_picture_of_another_format_is_refused_whatever_it_is_called(tmp_path, 
 def test_a_jpeg_called_png_is_read(tmp_path, rng):
     save(tmp_path / "a.png", grey(rng), format="JPEG")
     assert read_folder(tmp_path)[0].shape == (1, 8, 6, 1)
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_png_with_a_wrong_checksum(tmp_path, rng, place):
+    """Its pixels can still be unpacked, and may be wrong."""
+    save(tmp_path / "a.png", color(rng))
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[content.index(b"IEND") - 8 + place] ^= 1  # of the pixels before
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.png: damaged image: broken PNG file"):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", [b"tEXt", b"eXIf", b"iCCP", b"zzZz"])
+def test_a_block_of_a_png_that_claims_a_gigabyte(tmp_path, rng, name):
+    save(tmp_path / "a.png", color(rng))
+    content = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(content[:33] + struct.pack(">I", 2**30) + name + content[33:])
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"a\.png: damaged image"):
+        read_folder(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
 
 
 @pytest.mark.parametrize("sides", [(100_000, 100_000), (10_000, 10_000)])

@@ -187,10 +187,10 @@ FORMATS = {
     ),
     "png": (
         picture("png"),
-        lambda path: read_folder(path.parent)[0],
+        lambda path: read_folder(path.parent, say=str)[0],
         lambda found, _: assert_same(found, IMAGES.reshape(1, 4, 5, 3)),
     ),
-    "jpeg": (picture("jpeg"), lambda path: read_folder(path.parent), one_picture),
+    "jpeg": (picture("jpeg"), lambda path: read_folder(path.parent, say=str), one_picture),
     "config.json": (json.dumps(CONFIG, indent=2).encode(), lambda path: read_config(path.parent), parsed),
 }
 NAMES = {"png": "a.png", "jpeg": "a.jpg", "config.json": "config.json"}  # all else goes by its bytes
