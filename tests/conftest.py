@@ -4,6 +4,7 @@ import functools
 import http.server
 import os
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -14,6 +15,9 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# A shell starts what runs in its background with Ctrl-C ignored; the programs under test would inherit that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

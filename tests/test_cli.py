@@ -278,6 +278,7 @@ def test_options_reach_the_model(tmp_path):
     assert model["decoder"]["likelihood"] == {"name": "laplace", "sigma": 0.2}
 
 
+@pytest.mark.fault(86)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupt(number, code, tmp_path):
     command = [sys.executable, "-u", ROOT / "train_vae.py", "--epochs", "100000", "--run_dir", "never"]
@@ -289,6 +290,7 @@ def test_interrupt(number, code, tmp_path):
     _, said = process.communicate(timeout=60)
     assert process.returncode == code
     assert ("interrupted" in said) == (code == 130)
+    assert [path.name for path in (tmp_path / "never" / "checkpoints").iterdir()], "a checkpoint is there"
     assert "Traceback" not in said
 
 

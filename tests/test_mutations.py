@@ -34,9 +34,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bicoder.array_file import npz_names, read_array, read_npz
+from bicoder.config_file import read_config
 from bicoder.errors import BicoderError, DataError, ModelError
 from bicoder.image_folder import read_folder
-from bicoder.runs import read_config
 from bicoder.safe_pickle import read_views
 
 FUZZ = int(os.environ.get("BICODER_FUZZ", "1"))

@@ -28,7 +28,7 @@ def kill(tmp_path, kills, name, *more):
     return done.stdout.splitlines()
 
 
-@pytest.mark.fault(61, 21)
+@pytest.mark.fault(61)
 def test_killed_at_random_moments(tmp_path):
     kills = int(os.environ.get("BICODER_KILLS", "3"))
     lines = kill(tmp_path, kills, "SIGKILL", "--weights", "best")
@@ -37,11 +37,10 @@ def test_killed_at_random_moments(tmp_path):
     assert "same" in lines
 
 
-@pytest.mark.fault(86, 22)
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
-def test_a_signal_saves_first(tmp_path, name, code):
-    lines = kill(tmp_path, 1, name)
-    stopped = [line for line in lines if line.startswith((f"ended {code}", f"ended -{code - 128}"))]
+@pytest.mark.fault(86)
+def test_a_signal_saves_first(tmp_path):
+    lines = kill(tmp_path, 1, "SIGTERM")
+    stopped = [line for line in lines if line.startswith(("ended 143", "ended -15"))]
     assert len(stopped) == 1
     assert "different" not in lines
     assert "same" in lines
