@@ -94,7 +94,7 @@ class Batches:
     def _draw_group(self, images, key, first):
         """`draw` for some batches, (n, batch, ...), of which the first has the number `first`."""
         if len(images) == 1:  # often the short one, which has its own shape
-            return self.draw(images[0], key, first)[None]
+            return self.draw(images[0], key, tf.constant(first, "int64"))[None]
         return self._draw_many(images, key, tf.range(first, first + len(images), dtype="int64"))
 
     @tf.function(reduce_retracing=True)  # three times as fast as without

@@ -71,7 +71,9 @@ class DataLoader:
         try:
             arrays = self._arrays(self._read())
         except MemoryError as error:
-            raise DataError(f"{dset}: takes more memory than there is; use --stream, fewer or smaller images") from error
+            raise DataError(
+                f"{dset}: takes more memory than there is; use --stream, fewer or smaller images"
+            ) from error
         train, test, self.training_labels, self.test_labels, self.label_names = arrays
         self.image_shape = train.shape[1:] if train.ndim == 4 else None
         if flatten or (flatten is None and self.dataset.flatten):

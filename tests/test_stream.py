@@ -299,7 +299,9 @@ def test_killed_while_converting(tmp_path, cache, rng):
 def test_several_at_once(tmp_path, cache, rng):
     """Threads of one process and another process: all have the images, and one file is left."""
     np.save(tmp_path / "x.npy", rng.random((2000, 30), "float32"))
-    other = python(f"{LOAD}stream=True); print(float(x.training_images[:].sum()))", tmp_path / "x.npy", cache, stdout=-1)
+    other = python(
+        f"{LOAD}stream=True); print(float(x.training_images[:].sum()))", tmp_path / "x.npy", cache, stdout=-1
+    )
     sums, load = [], lambda: DataLoader(tmp_path / "x.npy", data_dir=cache, stream=True).training_images[:].sum()
     threads = [threading.Thread(target=lambda: sums.append(float(load()))) for _ in range(3)]
     for thread in threads:
@@ -316,7 +318,9 @@ def test_a_disk_without_room_says_how_much_is_needed(tmp_path, cache, rng, monke
     full = type("Usage", (), {"free": 1000})
     monkeypatch.setattr("bicoder.image_store.shutil.disk_usage", lambda path: full)
     needed = f"{50 * 7 * 4 + 2**20:,}"
-    with pytest.raises(DataError, match=rf"{cache}/converted: expected {needed} free bytes .* received 1,000; --data_dir"):
+    with pytest.raises(
+        DataError, match=rf"{cache}/converted: expected {needed} free bytes .* received 1,000; --data_dir"
+    ):
         DataLoader(tmp_path / "x.npy", data_dir=cache, stream=True)
     color(cache, rng, archive=True)  # whose copy saves time only
     loader = DataLoader("mnist_color", data_dir=cache, download=False)
