@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class Span:
         """The bytes; all of them were there when the place was found, so their memory is taken at once."""
         stream.seek(self.offset)
         content = np.empty(self.size, "u1")
-        left = memoryview(content)
+        left = content.data
         while left:
             count = stream.readinto(left)
             if not count:
@@ -79,7 +80,7 @@ class Array:
             self.data = Encoded(self.data)
 
     def check(self, path):
-        """Bytes of the array; `DataError` unless it has so many, and a shape."""
+        """`DataError` unless it has a shape, and as many bytes as that takes."""
         if not isinstance(self.data, (bytes, Span, Encoded)) or not are_whole(self.shape):
             raise DataError(f"{path}: expected an array, received one without data or without a shape")
         if self.axes is not None and not are_whole(self.axes):
@@ -87,11 +88,11 @@ class Array:
         size = check_size(self.shape, self.dtype, path)
         if len(self.data) != size:
             raise DataError(f"{path}: expected {size:,} bytes for shape {self.shape}, received {len(self.data):,}")
-        return size
 
     def read(self, stream, path):
         """The array itself."""
-        size, content = self.check(path), self.data
+        self.check(path)
+        content: Any = self.data
         if isinstance(content, Span):
             content = content.read(stream, path)
         elif isinstance(content, Encoded):

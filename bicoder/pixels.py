@@ -41,7 +41,8 @@ class Surveyor:
             raise DataError(f"{name}: expected numbers, received dtype {dtype}")
         self.dtype, self.name = dtype, name
         self.low, self.high, self.whole = math.inf, -math.inf, True
-        self.seen, self.wrong, self.first = 0, 0, ()
+        self.seen, self.wrong = 0, 0
+        self.first: tuple[int, ...] = ()
 
     def add(self, portion):
         """The next rows; NaN and infinity show in the smallest and the largest value."""

@@ -1,9 +1,11 @@
 """Where arrays come from that are read only when it must be."""
 
 import hashlib
-import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
+
+from bicoder.errors import DataError
 
 
 class Source(NamedTuple):
@@ -19,8 +21,12 @@ def identity(paths, base=None):
     """What says that files are the ones they were: place, number, and a hash of all names, sizes and times."""
     digest, size = hashlib.sha256(), 0
     for path in paths:
-        found = os.stat(path)
-        name = os.path.relpath(path, base) if base else os.path.basename(path)
+        path = Path(path)
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+        name = path.relative_to(base) if base else path.name
         digest.update(f"{name}\0{found.st_size}\0{found.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
         size += found.st_size
     return {"files": len(paths), "bytes": size, "sha256": digest.hexdigest()}
@@ -36,5 +42,5 @@ def of_files(open_it, name, paths, how="", base=None):
         how: what is made of them.
         base: folder that holds all of them.
     """
-    place = f"{os.path.abspath(base or paths[0])} {how}"
+    place = f"{Path(base or paths[0]).absolute()} {how}"
     return Source(open_it, str(name), place, lambda: identity(paths, base))

@@ -1,6 +1,7 @@
 """Images that stay in a file, as an array that reads what it is asked for."""
 
 import hashlib
+import io
 import math
 import os
 import threading
@@ -35,7 +36,7 @@ class StoredImages:
         self.path, self.offset, self.stored, self.shape, self.scaling = path, offset, np.dtype(dtype), shape, scaling
         # Which row of the file each image is; None where all are, in their order.
         self.rows = None
-        self.file = open(path, "rb", buffering=0)  # noqa: SIM115: open as long as the images are there
+        self.file = io.FileIO(path)  # open as long as the images are there
         self.lock = threading.Lock()
         self.opened = self.state()
 
