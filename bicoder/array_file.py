@@ -20,6 +20,7 @@ from bicoder.archives import (
     read_exactly,
 )
 from bicoder.errors import DataError
+from bicoder.portions import in_file
 
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 MOST_HEADER = 10_000  # bytes; that of an array of numbers has about a hundred
@@ -48,14 +49,14 @@ def check_size(shape, dtype, path):
     return math.prod(shape) * dtype.itemsize
 
 
-def read_npy(stream, path):
-    """One .npy array from a stream at its start, which must end there too; object arrays are refused."""
+def read_header(stream, path):
+    """(shape, whether it is in Fortran's order, dtype) of one .npy array, from a stream at its start."""
     with damage_as_data_error(path, ".npy header"):
         head = bytes(read_exactly(stream, np.lib.format.MAGIC_LEN, path))
         version = np.lib.format.read_magic(io.BytesIO(head))
         if version not in NPY_VERSIONS:
             raise DataError(f"{path}: .npy format version {version} is not supported; save it again with numpy.save")
-        width, read_header = NPY_VERSIONS[version]
+        width, parse = NPY_VERSIONS[version]
         length = bytes(read_exactly(stream, width, path))
         size = int.from_bytes(length, "little")
         if size > MOST_HEADER:  # NumPy would read all of it first
@@ -63,7 +64,12 @@ def read_npy(stream, path):
         header = io.BytesIO(length + read_exactly(stream, size, path))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it warns of headers that Python 2 wrote
-            shape, fortran, dtype = read_header(header)
+            return parse(header)
+
+
+def read_npy(stream, path):
+    """One .npy array from a stream at its start, which must end there too; object arrays are refused."""
+    shape, fortran, dtype = read_header(stream, path)
     content = read_exactly(stream, check_size(shape, dtype, path), path)
     check_end(stream, path)
     return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
@@ -95,6 +101,19 @@ def read_array(path):
     received = no_data(found) or next((text for magic, text in ELSE.items() if head.startswith(magic)), None)
     received = received or f"a file that begins with {head[:8]!r}"
     raise DataError(f"{path}: expected a .npy or IDX array, received {received}")
+
+
+def open_array(path):
+    """`read_array` as `Portions` where its rows lie one after the other, in a .npy file, bare or in an archive."""
+    with open_content(path) as stream:
+        head = stream.read(512)
+        stream.seek(0)
+        if kind(head) == "npy":
+            shape, fortran, dtype = read_header(stream, path)
+            check_size(shape, dtype, path)
+            if shape and not fortran:
+                return in_file(path, stream.tell(), shape, dtype, to_end=True)
+    return read_array(path)
 
 
 def npz_names(path):

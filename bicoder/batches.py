@@ -1,6 +1,7 @@
 """Batches of images in a new order every epoch; all that is drawn follows from the seed, the epoch and the batch."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
 
@@ -9,7 +10,7 @@ class Batches:
     """What `DataLoader.training_data` and `VAE.fit` draw their batches from.
 
     Args:
-        images: (N, ...), an array.
+        images: (N, ...), an array or `StoredImages`.
         batch_size: images in a batch; the last one of an epoch may be shorter.
         seed: int, or the two numbers of a `keras.random.SeedGenerator`.
         shuffle: False to keep the order of the images.
@@ -20,7 +21,8 @@ class Batches:
     """
 
     def __init__(self, images, batch_size, seed, shuffle=True, binarize=False):
-        self.images, self.batch_size = tf.convert_to_tensor(images), batch_size
+        # As they are: a tensor of them would be a second copy.
+        self.images, self.batch_size = images, batch_size
         self.count = math.ceil(len(images) / batch_size)
         self.seed = [seed, 0] if isinstance(seed, int) else seed
         self.shuffle, self.binarize = shuffle, binarize
@@ -54,7 +56,7 @@ class Batches:
     def batch(self, order, key, number):
         """Batch `number` of an epoch, (batch, ...)."""
         start = number * self.batch_size
-        images = tf.gather(self.images, order[start : start + self.batch_size])
+        images = gathered(self.images, order[start : start + self.batch_size])
         return self.draw(images, key, number) if self.binarize else images
 
     def draw(self, images, key, number):
@@ -65,19 +67,35 @@ class Batches:
     def many(self, steps):
         """The batches of one epoch, `steps` at a time: lists of tensors (n, batch, ...), one for each batch size."""
         order, key, skip = self.begin()
-        full = len(self.images) // self.batch_size
-        for start in range(int(skip), self.count, steps):
-            end = min(start + steps, full)
-            groups = [self._group(order, key, start, end)] if end > start else []
-            if start + steps >= self.count > full:
-                groups.append(self.batch(order, key, full)[None])
-            yield groups
+        order = order.numpy()
+        with ThreadPoolExecutor(1) as thread:
+            starts = range(int(skip), self.count, steps)
+            gathering = (thread.submit(self._groups, order, start, steps) for start in starts)
+            coming = next(gathering, None)
+            while coming:
+                groups = coming.result()
+                coming = next(gathering, None)  # the next ones are gathered while these are learnt from
+                yield [self._draw_group(images, key, first) if self.binarize else images for first, images in groups]
 
-    def _group(self, order, key, start, end):
-        """The full batches `start` to `end`, (end - start, batch, ...)."""
-        numbers = order[start * self.batch_size : end * self.batch_size]
-        images = tf.gather(self.images, tf.reshape(numbers, (end - start, self.batch_size)))
-        return self._draw_many(images, key, tf.range(start, end, dtype="int64")) if self.binarize else images
+    def _groups(self, order, start, steps):
+        """`steps` batches from `start` on: pairs of the number of the first one and a tensor (n, batch, ...).
+
+        The full ones come together, and the one that is shorter by itself.
+        """
+        full = len(order) // self.batch_size
+        end, groups = min(start + steps, full), []
+        if end > start:
+            images = self.images[order[start * self.batch_size : end * self.batch_size]]
+            groups.append((start, images.reshape(end - start, self.batch_size, *images.shape[1:])))
+        if start + steps >= self.count > full:
+            groups.append((full, self.images[order[full * self.batch_size :]][None]))
+        return [(first, tf.convert_to_tensor(images)) for first, images in groups]
+
+    def _draw_group(self, images, key, first):
+        """`draw` for some batches, (n, batch, ...), of which the first has the number `first`."""
+        if len(images) == 1:  # often the short one, which has its own shape
+            return self.draw(images[0], key, tf.constant(first, "int64"))[None]
+        return self._draw_many(images, key, tf.range(first, first + len(images), dtype="int64"))
 
     @tf.function(reduce_retracing=True)  # three times as fast as without
     def _draw_many(self, images, key, numbers):
@@ -86,3 +104,9 @@ class Batches:
             lambda pair: self.draw(pair[0], key, pair[1]), (images, numbers), fn_output_signature="float32"
         )
         return tf.ensure_shape(drawn, images.shape)
+
+
+def gathered(images, numbers):
+    """The images of these numbers, as a tensor (n, ...), inside a `tf.data.Dataset`."""
+    found = tf.numpy_function(lambda n: images[n], [numbers], tf.float32, stateful=False)
+    return tf.ensure_shape(found, (None, *images.shape[1:]))

@@ -133,6 +133,12 @@ def add_data_arguments(group):
         choices=("static", "dynamic"),
         help="draw pixels as 0 or 1 with their grey value as probability, once or anew each time (default: leave them)",
     )
+    group.add_argument(
+        "--stream",
+        action="store_true",
+        help="read the images from disk while training, for a folder, a .npy file or mnist_color that does not fit "
+        "into memory; they are converted once, into --data_dir (default: all in memory)",
+    )
     group.add_argument("--no_download", action="store_true", help="use only files that are there (default: fetch)")
 
 

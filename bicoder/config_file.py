@@ -160,7 +160,7 @@ SHAPE = sizes(1, 4)
 
 # The arguments of the command that wrote the run; a test holds them to those of the command line.
 ARGUMENTS = {
-    **dict.fromkeys(("debug", "no_download", "overwrite"), flag),
+    **dict.fromkeys(("debug", "no_download", "overwrite", "stream"), flag),
     **dict.fromkeys(("visualize_latent", "generate_from_prior", "generate_from_posterior"), flag),
     **dict.fromkeys(("network", "likelihood", "posterior", "prior", "objective"), part()),
     **dict.fromkeys(("batch_size", "num_images", "latent_points"), whole(1)),

@@ -9,7 +9,11 @@ import numpy as np
 from bicoder.datasets import Images, find_dataset
 from bicoder.download import cached_file
 from bicoder.errors import DataError, UsageError, check_count, check_seed
-from bicoder.pixels import check_finite, largest, split, to_images, to_labels, to_unit_range, warn_of_overlap
+from bicoder.image_store import Stored, StoreError, store
+from bicoder.pixels import scaled, scaling, split, survey, to_images, to_labels, warn_of_overlap
+from bicoder.portions import Portions, portions
+from bicoder.sources import Source
+from bicoder.stored_images import StoredImages
 
 TEST_SEED = 20160101  # binarised test images are the same in every run, so that their numbers can be compared
 
@@ -30,8 +34,11 @@ class DataLoader:
         binarize: None; "static", every pixel drawn once as 0 or 1 with its grey value as probability; "dynamic", drawn
             anew each time. Test images are drawn once, always the same.
         download: False to use only what is there already.
+        stream: True to keep the images of a folder, a .npy file or `mnist_color` out of memory: they are converted
+            once, into a file in `data_dir`, and read from there.
     Attributes:
-        training_images, test_images: arrays (N, ...).
+        training_images, test_images: arrays (N, ...); with `stream`, `StoredImages`, which read what they are asked
+            for.
         training_labels, test_labels: whole numbers (N,), or None.
         label_names: tuple of text, may be empty.
         image_shape: (height, width, channels), for pictures; None where the examples are vectors of no known shape.
@@ -51,6 +58,7 @@ class DataLoader:
         flatten=None,
         binarize=None,
         download=True,
+        stream=False,
     ):
         if not isinstance(dset, (str, os.PathLike)):
             raise UsageError(f"dset: expected a name or a path, received {type(dset).__name__}")
@@ -59,10 +67,13 @@ class DataLoader:
         self.batch_size, self.seed = check_count("batch_size", batch_size), check_seed(seed)
         fetch = functools.partial(cached_file, data_dir=data_dir, mirror=mirror, download=download)
         self.dataset = find_dataset(dset)(dset, view, image_size, fetch, say)
+        self.stream, self.data_dir = bool(stream), data_dir
         try:
-            arrays = self._arrays(self.dataset.read())
+            arrays = self._arrays(self._read())
         except MemoryError as error:
-            raise DataError(f"{dset}: takes more memory than there is; use fewer or smaller images") from error
+            raise DataError(
+                f"{dset}: takes more memory than there is; use --stream, fewer or smaller images"
+            ) from error
         train, test, self.training_labels, self.test_labels, self.label_names = arrays
         self.image_shape = train.shape[1:] if train.ndim == 4 else None
         if flatten or (flatten is None and self.dataset.flatten):
@@ -71,29 +82,78 @@ class DataLoader:
             raise UsageError(f"binarize: expected static or dynamic, received {binarize!r}")
         self.binarize = binarize
         if binarize:
-            test = draw_binary(test, TEST_SEED)
-        self.training_images = draw_binary(train, seed) if binarize == "static" else train
+            test = self._drawn(test, TEST_SEED)
+        self.training_images = self._drawn(train, seed) if binarize == "static" else train
         self.test_images = test
+
+    def _read(self):
+        """The data set's `Images`: arrays, or `Stored` ones where they stay in files or are sooner read from there."""
+        if not self.stream and not self.dataset.is_slow():
+            return self.dataset.read()
+        images = self.dataset.sources()
+        if self.stream and not isinstance(images.train, Source):
+            say(f"{self.dataset.dset}: is kept in memory; --stream is for folders, .npy files and mnist_color")
+        try:
+            found = {name: self._stored(array) for name, array in images._asdict().items()}
+        except StoreError as error:
+            say(f"Going on without a converted copy: {error}")
+            return self.dataset.read()
+        return Images(**found)
+
+    def _stored(self, array):
+        """A `Source` as `Stored`; everything else as it is."""
+        if not isinstance(array, Source):
+            return array
+        try:
+            return store(array, self.data_dir)
+        except StoreError as error:
+            if self.stream:
+                raise DataError(str(error)) from error
+            raise
 
     def _arrays(self, images: Images):
         """What the data set gave, checked and transformed: training and test images, labels of both, names."""
         name, classes = str(self.dataset.dset), self.dataset.classes
         parts = {name: images.train} | ({} if images.test is None else {f"{name}: test images": images.test})
+        surveys = {}
         for part, array in parts.items():
-            check_finite(array, part)
-            parts[part] = to_images(array, part)
+            surveys[part] = array.survey if isinstance(array, Stored) else survey(array, part)
+            if not isinstance(array, Stored):
+                parts[part] = to_images(array, part)
         given = zip(parts.items(), (images.train_labels, images.test_labels), strict=False)
-        labels = [to_labels(found, len(array), f"{part}: labels", classes) for (part, array), found in given]
+        labels = [to_labels(found, array.shape[0], f"{part}: labels", classes) for (part, array), found in given]
         # All are scaled in the same way, also where one of them happens to be dark.
-        peak = max(map(largest, parts.values()))
-        train, *test = (to_unit_range(array, part, say, peak) for part, array in parts.items())
+        peak = max(found.high for found in surveys.values())
+        train, *test = (self._pixels(array, scaling(surveys[part], part, say, peak)) for part, array in parts.items())
         if not test:
-            return *split(train, labels[0], self.seed), images.label_names
+            orders = split(len(train), self.seed)
+            held_out = [train.select(order) if isinstance(train, StoredImages) else train[order] for order in orders]
+            return *held_out, *(None if labels[0] is None else labels[0][order] for order in orders), images.label_names
         [test] = test
         if test.shape[1:] != train.shape[1:]:
             raise DataError(f"{name}: expected test images of shape {train.shape[1:]}, received {test.shape[1:]}")
         warn_of_overlap(train, test, name, say)
         return train, test, *labels, images.label_names
+
+    def _pixels(self, array, how):
+        """An array as float32 in [0, 1]; a `Stored` one stays where it is, if that was asked for."""
+        if not isinstance(array, Stored):
+            return scaled(array, how)
+        return array.images(how) if self.stream else array.images(how)[:]
+
+    def _drawn(self, images, seed):
+        """`draw_binary`; of images in a file into another file."""
+        if not isinstance(images, StoredImages):
+            return draw_binary(images, seed)
+
+        def draw(_):
+            rng = np.random.default_rng(seed)
+            return ((rng.random(part.shape, "float32") < part).astype("uint8") for part in portions(images))
+
+        place = f"{images.path} drawn with {seed}"
+        source = Source(lambda: Portions(images.shape, "uint8", draw), images.path.name, place, images.identity)
+        found = self._stored(source)
+        return found.images(scaling(found.survey, place, say)).reshape(len(images), *images.shape[1:])
 
     @functools.cached_property
     def training_data(self):
@@ -112,13 +172,20 @@ class DataLoader:
         """A `tf.data.Dataset` of batches of test images, in their own order."""
         import tensorflow as tf
 
-        return tf.data.Dataset.from_tensor_slices(self.test_images).batch(self.batch_size).prefetch(tf.data.AUTOTUNE)
+        from bicoder.batches import gathered
+
+        # Slices of their numbers: slices of the images would be a second copy of all of them.
+        numbers = tf.data.Dataset.from_tensor_slices(np.arange(len(self.test_images))).batch(self.batch_size)
+        return numbers.map(lambda n: gathered(self.test_images, n)).prefetch(tf.data.AUTOTUNE)
 
 
 def draw_binary(images, seed):
     """Every pixel 1 with its grey value as probability, else 0 (Salakhutdinov & Murray 2008)."""
-    rng = np.random.default_rng(seed)
-    return (rng.random(images.shape, "float32") < images).astype("float32")
+    rng, drawn, start = np.random.default_rng(seed), np.empty(images.shape, "float32"), 0
+    for part in portions(images):
+        drawn[start : start + len(part)] = rng.random(part.shape, "float32") < part
+        start += len(part)
+    return drawn
 
 
 def say(line):

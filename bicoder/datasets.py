@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bicoder.archives import kind_of_file
-from bicoder.array_file import npz_names, read_array, read_npz
+from bicoder.array_file import npz_names, open_array, read_array, read_npz
 from bicoder.component import Component
 from bicoder.errors import DataError, UsageError, suggestion
+from bicoder.safe_pickle import read_views
+from bicoder.sources import of_files
 
 VIEWS = ("m0", "m1", "m2", "m3", "m4")
 # dl=1 asks for the file; dl=0, which people share, can answer with a web page.
@@ -58,6 +60,14 @@ class Dataset(Component):
     @abc.abstractmethod
     def read(self):
         """The images, as `Images`."""
+
+    def sources(self):
+        """The same, with a `Source` in place of each array that can be read in portions."""
+        return self.read()
+
+    def is_slow(self):
+        """Whether reading takes much longer than reading a converted copy."""
+        return False
 
 
 class Named(Dataset):
@@ -121,14 +131,24 @@ class MnistColor(Named):
     }
 
     def read(self):
-        from bicoder.safe_pickle import read_views
+        return self.images(lambda path: read_views(path, [self.view], VIEWS)[0])
 
+    def sources(self):
+        def source(path):
+            return of_files(lambda: read_views(path, [self.view], VIEWS, True)[0], path, [path], self.view)
+
+        return self.images(source)
+
+    def images(self, of):
+        """`Images` of the files, each array what the function `of` makes of its path."""
         if self.view not in VIEWS:
             raise UsageError(f"view: expected one of {', '.join(VIEWS)}, received {self.view!r}")
         train, test, labels = self.fetch_all()
-        [train] = read_views(train, [self.view], VIEWS)
-        [test] = read_views(test, [self.view], VIEWS)
-        return Images(train, test, test_labels=read_array(labels))
+        return Images(of(train), of(test), test_labels=read_array(labels))
+
+    def is_slow(self):
+        """A bare pickle is not: its view is found by skipping the others, and is as fast to read as a copy of it."""
+        return any(kind_of_file(path) in ("zip", "gzip") for path in self.fetch_all()[:2])
 
 
 class Folder(Dataset):
@@ -144,6 +164,15 @@ class Folder(Dataset):
         images, labels, names = read_folder(Path(self.dset), self.image_size, self.say)
         return Images(images, train_labels=labels, label_names=names)
 
+    def sources(self):
+        from bicoder.image_folder import find_images, labels_of, open_images
+
+        folder, size = Path(self.dset), self.image_size
+        paths = find_images(folder)
+        labels, names = labels_of(folder, paths)
+        source = of_files(lambda: open_images(folder, paths, size, self.say), folder, paths, str(size), folder)
+        return Images(source, train_labels=labels, label_names=names)
+
 
 class Npy(Dataset):
     """A .npy array (N, height, width), (N, height, width, channels) or (N, D)."""
@@ -154,6 +183,9 @@ class Npy(Dataset):
 
     def read(self):
         return Images(read_array(self.dset))
+
+    def sources(self):
+        return Images(of_files(lambda: open_array(self.dset), self.dset, [self.dset]))
 
 
 class Npz(Dataset):

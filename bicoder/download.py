@@ -160,15 +160,15 @@ def put_in_place(part, path, received):
 
 
 @contextlib.contextmanager
-def one_at_a_time(path):
-    """A lock, so that of several processes one fetches the file and the others wait for it.
+def one_at_a_time(path, does="fetches"):
+    """A lock, so that of several processes one makes the file and the others wait for it; `does` is what it does.
 
     Nothing but traffic depends on it: each process writes a file of its own and renames it when it is whole. So where
     a file system has no locks, they are done without.
     """
     lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
     with contextlib.suppress(OSError, NotImplementedError):  # a folder that cannot be written shows with the first byte
-        acquire(lock, path)
+        acquire(lock, path, does)
     try:
         yield
     finally:
@@ -178,7 +178,7 @@ def one_at_a_time(path):
             lock.release()
 
 
-def acquire(lock, path):
+def acquire(lock, path, does):
     """Take a lock; a lock whose process is gone, or writes nothing any more, is taken over."""
     file, sizes = Path(lock.lock_file), sizes_of_parts(path)
     left = file.exists()
@@ -188,7 +188,7 @@ def acquire(lock, path):
             print(f"Taking over {file}: the process that made it is gone", file=sys.stderr)
         return
     except filelock.Timeout:
-        print(f"Waiting for another process that fetches {path.name}", file=sys.stderr)
+        print(f"Waiting for another process that {does} {path.name}", file=sys.stderr)
     while True:
         try:
             lock.acquire(timeout=LOCK_TIMEOUT)

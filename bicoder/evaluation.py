@@ -15,6 +15,7 @@ from bicoder.doctor import diagnose
 from bicoder.errors import MOST_SAMPLES, DataError, NumericError, check_count, counted
 from bicoder.latent_space import label_accuracy, posterior_means
 from bicoder.posteriors import InverseAutoregressive
+from bicoder.stored_images import StoredImages
 from bicoder.vae import samples_at_once
 
 BLOCK = 100  # images at a time
@@ -65,7 +66,7 @@ def evaluate(vae, data, num_samples=1000, seed=0, progress=False):
     means = posterior_means(vae, images)
     numbers["latent_dim"] = means.shape[1]
     numbers["active_units"] = int((means.var(axis=0) > ACTIVE).sum())
-    numbers |= marginal(vae, images[np.random.default_rng(seed).permutation(len(images))], noise)
+    numbers |= marginal(vae, images, np.random.default_rng(seed).permutation(len(images)), noise)
     numbers["mean_squared_error"] = mean_squared_error(vae, images)
     for name, classifier in (("knn_accuracy", "10-NN"), ("logistic_accuracy", "logistic")):
         numbers[name] = None if labels is None else label_accuracy(means, labels, classifier)
@@ -86,7 +87,7 @@ def take(data):
         if not batches:
             raise DataError("data: expected at least one batch of images, received none")
         data = np.concatenate(batches)
-    images = np.asarray(data, "float32")
+    images = data if isinstance(data, StoredImages) else np.asarray(data, "float32")
     if images.ndim < 2 or not len(images):
         raise DataError(f"data: expected images (N, ...), received shape {images.shape}")
     if labels is not None and len(labels) != len(images):
@@ -163,9 +164,10 @@ def log_mean_exp(x, axis):
     return np.squeeze(largest, axis) + np.log(np.maximum(np.exp(x - largest).mean(axis=axis), 1e-300))
 
 
-def blocks(images):
-    """The images, `BLOCK` at a time."""
-    return (images[start : start + BLOCK] for start in range(0, len(images), BLOCK))
+def blocks(images, order=None):
+    """The images, `BLOCK` at a time, in another order where there is one."""
+    starts = range(0, len(images), BLOCK)
+    return (images[slice(i, i + BLOCK) if order is None else order[i : i + BLOCK]] for i in starts)
 
 
 def rates(vae, images, numbers):
@@ -181,12 +183,12 @@ def rates(vae, images, numbers):
     return {"rate": rate, "elbo": -numbers["distortion"] - rate, "kl_per_dimension": per_dimension}
 
 
-def marginal(vae, images, noise):
-    """I(x; z) and KL[q(z) || p(z)], from codes of the first images, with q(z) the mixture over all of them.
+def marginal(vae, images, order, noise):
+    """I(x; z) and KL[q(z) || p(z)], from codes of the first images in an order, with q(z) the mixture over all of them.
 
     I = E[log q(z|x) - log q(z)], KL = E[log q(z) - log p(z)], whose sum is the rate (Hoffman & Johnson 2016).
     """
-    posteriors = [vae.encode(x) for x in blocks(images)]
+    posteriors = [vae.encode(x) for x in blocks(images, order)]
     if isinstance(posteriors[0], InverseAutoregressive):  # the density of another image's code takes too long
         return {"mutual_information": None, "marginal_kl": None}
     wanted = -(-min(MOST_CODES, len(images)) // BLOCK)

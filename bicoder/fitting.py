@@ -15,14 +15,15 @@ import tensorflow as tf
 
 from bicoder.batches import Batches
 from bicoder.random_numbers import compiled_by_xla
+from bicoder.stored_images import StoredImages
 
 STEPS = 64  # at most, in one program
-NUMBERS = 2**24  # at most, in the tensor of its batches: 64 MB
+NUMBERS = 2**22  # at most, in the tensor of its batches: 16 MB, of which up to four are in memory
 
 
 def is_array(x):
     """Whether `x` holds all examples, rather than giving batches of them."""
-    return isinstance(x, np.ndarray) or tf.is_tensor(x)
+    return isinstance(x, (np.ndarray, StoredImages)) or tf.is_tensor(x)
 
 
 def split(x, fraction, validation_data):
@@ -35,7 +36,7 @@ def split(x, fraction, validation_data):
 
 def batches(vae, x, batch_size, shuffle, epoch):
     """A data set of batches of the array x; its order follows from the state of the model's noise."""
-    x = np.asarray(x, "float32") if isinstance(x, np.ndarray) else tf.cast(x, "float32")
+    x = x if isinstance(x, StoredImages) else np.asarray(x, "float32")
     drawn = Batches(x, batch_size, [int(number) for number in np.array(vae.noise.state)], shuffle)
     drawn.epoch.assign(epoch)
     return drawn.dataset()

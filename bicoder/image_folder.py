@@ -13,6 +13,7 @@ from tqdm import tqdm
 from bicoder.archives import damage_as_data_error
 from bicoder.array_file import check_size
 from bicoder.errors import DataError
+from bicoder.portions import Portions
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 # Images of different sizes, or larger than this, are scaled to DEFAULT pixels where no size is asked for.
@@ -129,17 +130,39 @@ def read_folder(folder, size=None, say=print):
         images uint8 (N, height, width, channels), labels int (N,) or None, names of the labels.
     """
     paths = find_images(folder)
-    described = [describe(p) for p in tqdm(paths, "looking at images", disable=len(paths) < 1000, leave=False)]
-    size = common_size({s for s, _ in described}, size, say)
-    mode = "L" if all(grey for _, grey in described) else "RGB"
+    pictures = open_images(folder, paths, size, say)
+    with damage_as_data_error(folder, "images"):  # of memory
+        images = np.empty(pictures.shape, "uint8")
+    # One image at a time, so that the bar moves.
+    for i, image in enumerate(tqdm(pictures.read(1), "reading images", len(paths), disable=len(paths) < 1000)):
+        images[i] = image[0]
+    return images, *labels_of(folder, paths)
+
+
+def open_images(folder, paths, size=None, say=print):
+    """The images of a folder as `Portions`, uint8; see `read_folder`."""
+    sizes, greys = set(), set()
+    for path in tqdm(paths, "looking at images", disable=len(paths) < 1000, leave=False):
+        own, grey = describe(path)
+        sizes.add(own)
+        greys.add(grey)
+    size, mode = common_size(sizes, size, say), "L" if greys == {True} else "RGB"
     shape = (len(paths), *size, 1 if mode == "L" else 3)
     check_size(shape, np.dtype("float32"), folder)  # what becomes of the bytes
-    with damage_as_data_error(folder, "images"):  # of memory
-        images = np.empty(shape, "uint8")
-    for i, path in enumerate(tqdm(paths, "reading images", disable=len(paths) < 1000)):
-        images[i] = read_image(path, size, mode)
-    parents = [path.relative_to(folder).parts[0] if path.parent != Path(folder) else "" for path in paths]
-    if "" in parents or len(set(parents)) < 2:
-        return images, None, ()
-    names = sorted(set(parents))
-    return images, np.array([names.index(parent) for parent in parents]), tuple(names)
+
+    def read(rows):
+        for start in range(0, len(paths), rows):
+            yield np.stack([read_image(path, size, mode) for path in paths[start : start + rows]])
+
+    return Portions(shape, "uint8", read)
+
+
+def labels_of(folder, paths):
+    """Labels int (N,) or None, and their names, of images in a folder."""
+    parents = (path.relative_to(folder).parts[0] if path.parent != Path(folder) else "" for path in paths)
+    numbers: dict[str, int] = {}
+    found = np.array([numbers.setdefault(parent, len(numbers)) for parent in parents])
+    if "" in numbers or len(numbers) < 2:
+        return None, ()
+    names = sorted(numbers)
+    return np.argsort(np.argsort(list(numbers)))[found], tuple(names)

@@ -10,6 +10,7 @@ from keras import ops
 from bicoder.component import Component
 from bicoder.distributions import Bernoulli, ContinuousBernoulli, DiscretizedLogistic, Gaussian, Laplace
 from bicoder.errors import DataError, UsageError, check_count, counted
+from bicoder.portions import portions
 
 
 class Likelihood(Component, keras.layers.Layer):
@@ -39,19 +40,32 @@ class Likelihood(Component, keras.layers.Layer):
 
     def check(self, x, name="data"):
         """Raise `DataError` where the array `x` has values of density zero under this likelihood."""
-        outside = (x < self.low) | (x > self.high)
         expected = f"values in [{self.low:g}, {self.high:g}]"
+        if self.levels:
+            expected = "only 0 and 1" if self.levels == 2 else f"{self.levels} grey values, k/{self.levels - 1}"
+        elif self.low == -math.inf and self.high == math.inf:
+            return
+        count, first, value, start = 0, None, None, 0
+        for part in portions(x):
+            outside = self.outside(part)
+            if first is None and outside.any():
+                row, *rest = (int(i[0]) for i in outside.nonzero())
+                first, value = (start + row, *rest), part[(row, *rest)]
+            count, start = count + int(outside.sum()), start + len(part)
+        if count:
+            raise DataError(
+                f"{name}: the {self.part_name()} likelihood expects {expected}, received "
+                f"{counted(count, 'other value')}, the first is {value:g} at index {first}; choose another "
+                "--likelihood or transform the data"
+            )
+
+    def outside(self, x):
+        """Where the array `x` has density zero."""
+        outside = (x < self.low) | (x > self.high)
         if self.levels:
             steps = x * np.float32(self.levels - 1)
             outside |= np.abs(steps - np.round(steps)) > 1e-2
-            expected = "only 0 and 1" if self.levels == 2 else f"{self.levels} grey values, k/{self.levels - 1}"
-        if outside.any():
-            first = tuple(int(i[0]) for i in outside.nonzero())
-            others = counted(int(outside.sum()), "other value")
-            raise DataError(
-                f"{name}: the {self.part_name()} likelihood expects {expected}, received {others}, the first is "
-                f"{x[first]:g} at index {first}; choose another --likelihood or transform the data"
-            )
+        return outside
 
 
 def check_sigma(sigma):

@@ -2,12 +2,13 @@
 
 import dataclasses
 import re
+from typing import Any
 
 import numpy as np
 
-from bicoder.archives import read_exactly
 from bicoder.array_file import check_size
 from bicoder.errors import DataError
+from bicoder.portions import in_file
 
 NUMBER = re.compile(r"[<>=|]?([?]|b1|[iu][1248]|f(2|4|8|16))")
 
@@ -21,6 +22,18 @@ class Span:
 
     def __len__(self):
         return self.size
+
+    def read(self, stream, path):
+        """The bytes; all of them were there when the place was found, so their memory is taken at once."""
+        stream.seek(self.offset)
+        content = np.empty(self.size, "u1")
+        left = content.data
+        while left:
+            count = stream.readinto(left)
+            if not count:
+                raise DataError(f"{path}: truncated: expected {len(left):,} bytes more, received nothing")
+            left = left[count:]
+        return content
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +79,8 @@ class Array:
         if isinstance(self.data, str):  # Python 2 wrote bytes as text
             self.data = Encoded(self.data)
 
-    def read(self, stream, path):
-        """The array itself."""
+    def check(self, path):
+        """`DataError` unless it has a shape, and as many bytes as that takes."""
         if not isinstance(self.data, (bytes, Span, Encoded)) or not are_whole(self.shape):
             raise DataError(f"{path}: expected an array, received one without data or without a shape")
         if self.axes is not None and not are_whole(self.axes):
@@ -75,14 +88,24 @@ class Array:
         size = check_size(self.shape, self.dtype, path)
         if len(self.data) != size:
             raise DataError(f"{path}: expected {size:,} bytes for shape {self.shape}, received {len(self.data):,}")
-        content = self.data
+
+    def read(self, stream, path):
+        """The array itself."""
+        self.check(path)
+        content: Any = self.data
         if isinstance(content, Span):
-            stream.seek(content.offset)
-            content = read_exactly(stream, size, path)
+            content = content.read(stream, path)
         elif isinstance(content, Encoded):
             content = content.text.encode("latin1")
         array = np.frombuffer(content, self.dtype).reshape(self.shape, order="F" if self.fortran else "C")
         return array if self.axes is None else array.transpose(self.axes)
+
+    def open(self, stream, path):
+        """The array as `Portions` where its rows lie in the file one after the other, else itself."""
+        self.check(path)
+        if isinstance(self.data, Span) and self.shape and not self.fortran and self.axes is None:
+            return in_file(path, self.data.offset, self.shape, self.dtype)
+        return self.read(stream, path)
 
 
 def are_whole(numbers):

@@ -1,22 +1,82 @@
 """Checks and transforms from what a file held to float32 pixels in [0, 1]."""
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 
 from bicoder.errors import DataError
+from bicoder.portions import portions
 
 ROUNDING = 1e-3  # floats that leave [0, 1] by no more than this were in it before someone resized them
 
 
-def check_finite(array, name):
-    """`DataError` unless every pixel is a finite number; the index is that of the array as it was saved."""
-    if array.dtype.kind not in "buif":
-        raise DataError(f"{name}: expected numbers, received dtype {array.dtype}")
-    if array.dtype.kind == "f" and not (finite := np.isfinite(array)).all():
-        first = tuple(int(i) for i in np.unravel_index(np.argmin(finite), finite.shape))
-        raise DataError(
-            f"{name}: expected finite pixels, received {finite.size - np.count_nonzero(finite):,} that are NaN or "
-            f"infinite, the first at index {first}; remove these images or fill the gaps"
-        )
+class Survey(NamedTuple):
+    """What is known about all pixels of an array once each has been looked at."""
+
+    kind: str  # of their dtype
+    code: str  # of their dtype, without the order of its bytes
+    low: float
+    high: float
+    whole: bool  # whether all are whole numbers
+
+
+class Scaling(NamedTuple):
+    """How pixels become float32 in [0, 1]: divided, and where they are the leftovers of rounding clipped."""
+
+    divisor: int
+    clip: bool
+
+
+class Surveyor:
+    """Makes the `Survey` of an array out of its portions, which come one after the other.
+
+    Args:
+        dtype: of the array; `DataError` where it holds no numbers.
+        name: what messages call it.
+    """
+
+    def __init__(self, dtype, name):
+        if dtype.kind not in "buif":
+            raise DataError(f"{name}: expected numbers, received dtype {dtype}")
+        self.dtype, self.name = dtype, name
+        self.low, self.high, self.whole = math.inf, -math.inf, True
+        self.seen, self.wrong = 0, 0
+        self.first: tuple[int, ...] = ()
+
+    def add(self, portion):
+        """The next rows; NaN and infinity show in the smallest and the largest value."""
+        low, high = portion.min().item(), portion.max().item()
+        if self.dtype.kind == "f":
+            if not (math.isfinite(low) and math.isfinite(high)):
+                self.count_wrong(np.isfinite(portion))
+            self.whole = self.whole and bool((portion == np.round(portion)).all())
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        self.seen += len(portion)
+
+    def count_wrong(self, finite):
+        if not self.wrong:
+            row, *rest = np.unravel_index(np.argmin(finite), finite.shape)
+            self.first = (self.seen + int(row), *map(int, rest))
+        self.wrong += finite.size - np.count_nonzero(finite)
+
+    def survey(self):
+        """What was found; `DataError` unless every pixel is a finite number."""
+        if self.wrong:
+            raise DataError(
+                f"{self.name}: expected finite pixels, received {self.wrong:,} that are NaN or infinite, the first at "
+                f"index {self.first}; remove these images or fill the gaps"
+            )
+        return Survey(self.dtype.kind, self.dtype.str[1:], self.low, self.high, self.whole)
+
+
+def survey(array, name):
+    """The `Survey` of an array, or of `Portions`; the index in its error is that of the array as it was saved."""
+    surveyor = Surveyor(array.dtype, name)
+    if 0 not in array.shape and len(array.shape):
+        for portion in portions(array):
+            surveyor.add(portion)
+    return surveyor.survey()
 
 
 def to_images(array, name):
@@ -37,11 +97,11 @@ def to_images(array, name):
     return array
 
 
-def to_unit_range(array, name, say=print, peak=0):
-    """Pixels as float32 in [0, 1]: 8 and 16 bits are divided by their range, all else up to 255 by 255.
+def scaling(found, name, say=print, peak=0):
+    """How pixels become float32 in [0, 1]: 8 and 16 bits are divided by their range, all else up to 255 by 255.
 
     Args:
-        array: images, of finite numbers.
+        found: the `Survey` of the images.
         name: what messages call them.
         say: called with a line about what was decided.
         peak: the largest value of other images of the same set, which must be scaled in the same way; values that are
@@ -49,17 +109,18 @@ def to_unit_range(array, name, say=print, peak=0):
     Raises:
         DataError: values below 0 or above the range, or fractions up to 1 in a set that goes beyond 1.
     """
-    low, high = array.min(), array.max()
-    if array.dtype.kind == "f" and low >= -ROUNDING and high <= 1 + ROUNDING and (low < 0 or high > 1):
-        array, low, high = np.clip(array, 0, 1), 0, 1
-    code = array.dtype.str[1:]  # without the order of its bytes
+    low, high, clip = found.low, found.high, False
+    if found.kind == "f" and low >= -ROUNDING and high <= 1 + ROUNDING and (low < 0 or high > 1):
+        clip, low, high = True, 0, 1
     peak = max(high, peak)
-    if array.dtype.kind == "f" and high <= 1 + ROUNDING < peak and (array != np.round(array)).any():
+    if found.kind == "f" and high <= 1 + ROUNDING < peak and not (found.whole and not clip):
         raise DataError(
             f"{name}: expected all images on one scale, received values up to {high:g} here and up to {peak:g} in the "
             "others; rescale them"
         )
-    divisor = 1 if peak <= 1 + ROUNDING else 255 if code == "u1" else 65535 if code == "u2" and peak > 255 else 1
+    divisor = 1
+    if peak > 1 + ROUNDING:
+        divisor = 255 if found.code == "u1" else 65535 if found.code == "u2" and peak > 255 else 1
     if divisor == 1 and 1 + ROUNDING < peak <= 255:
         divisor = 255
         say(f"{name}: values up to {high:g} are taken as 0 to 255 and divided by 255.")
@@ -70,24 +131,44 @@ def to_unit_range(array, name, say=print, peak=0):
         )
     if low == high:
         say(f"{name}: every pixel of every image is {low / divisor:g}; there is nothing to learn from them.")
-    if divisor == 1:
+    return Scaling(divisor, clip)
+
+
+def scaled(array, how):
+    """Pixels as float32 in [0, 1], by a `Scaling`; the same array where it is that already."""
+    if how.clip:
+        array = np.clip(array, 0, 1)
+    if how.divisor == 1:
         return np.ascontiguousarray(array, "float32")
-    return np.divide(array, np.float32(divisor), dtype="float32", casting="unsafe", order="C")
+    return np.divide(array, np.float32(how.divisor), dtype="float32", casting="unsafe", order="C")
 
 
 def warn_of_overlap(train, test, name, say=print):
     """Say where test images are among the training images, by the hash of each, or where there are more of them."""
-    known = {hash(image.tobytes()) for image in train}
-    shared = sum(hash(image.tobytes()) in known for image in test)
+    # Most images differ in their middle row already, which is sooner hashed than all of them.
+    for part in (middle, whole):
+        known = set(hashes(train, part))
+        shared = sum(found in known for found in hashes(test, part))
+        if shared <= len(test) // 100:
+            break
     if shared > len(test) // 100:
         say(f"{name}: {shared:,} of {len(test):,} test images are training images too; that flatters their numbers.")
     if len(test) > len(train):
         say(f"{name}: more test images, {len(test):,}, than training images, {len(train):,}; are they swapped?")
 
 
-def largest(array):
-    """The largest value of an array of numbers; 0 where there is none."""
-    return array.max() if array.size and array.dtype.kind in "buif" else 0
+def middle(image):
+    """The row in the middle of an image, or all of a vector."""
+    return image[len(image) // 2] if image.ndim > 1 else image
+
+
+def whole(image):
+    return image
+
+
+def hashes(images, part):
+    """The hash of a part of every image."""
+    return (hash(part(image).tobytes()) for portion in portions(images) for image in portion)
 
 
 def to_labels(labels, count, name, classes=None):
@@ -121,11 +202,9 @@ def to_labels(labels, count, name, classes=None):
     return labels.astype("int64")
 
 
-def split(images, labels, seed, fraction=0.2):
-    """Hold out a random fifth, at least one image: (train, test, train_labels, test_labels)."""
-    order = np.random.default_rng(seed).permutation(len(images))
-    held_out = max(1, round(fraction * len(images)))
-    if len(images) == 1:  # nothing to hold out: the one image is both
-        return images, images, labels, labels
-    test, train = order[:held_out], order[held_out:]
-    return images[train], images[test], *((None, None) if labels is None else (labels[train], labels[test]))
+def split(count, seed, fraction=0.2):
+    """Which of `count` images are to train on, and which are held out, a random fifth, at least one: two arrays."""
+    order = np.random.default_rng(seed).permutation(count)
+    held_out = max(1, round(fraction * count))
+    # Of a single image there is nothing to hold out: it is both.
+    return (order, order) if count == 1 else (order[held_out:], order[:held_out])

@@ -40,7 +40,7 @@ def evaluate_run(args):
             "the program writes it; in Python, bicoder.evaluate(bicoder.load(folder), images) needs none"
         )
     refuse_existing((folder / EVALUATION, folder / KL), args.overwrite)
-    arguments = argparse.Namespace(**config["arguments"])
+    arguments = argparse.Namespace(**{"stream": False} | config["arguments"])  # older runs had no such argument
     arguments.data_dir = args.data_dir or arguments.data_dir
     loader = load_data(arguments)
     import_keras()

@@ -244,13 +244,14 @@ def parse(stream, path):
     return reader.stack[0]
 
 
-def read_views(path, wanted, views=()):
+def read_views(path, wanted, views=(), in_portions=False):
     """The arrays under the keys `wanted` of a pickled dictionary of arrays; the others are not read.
 
     Args:
         path: a pickle of protocol 0 to 5, bare or inside a zip or a gzip.
         wanted: list of keys.
         views: keys whose arrays, where they are there, must have the same number of images.
+        in_portions: True for `Portions` of arrays that can be read so, instead of the arrays.
     Returns:
         List of arrays.
     Raises:
@@ -274,7 +275,7 @@ def read_views(path, wanted, views=()):
         if len(set(counts.values())) > 1:
             listed = ", ".join(f"{key} {count:,}" for key, count in counts.items())
             raise DataError(f"{path}: expected as many images in every view, received {listed}")
-        return [found[key].read(stream, path) for key in wanted]
+        return [(found[key].open if in_portions else found[key].read)(stream, path) for key in wanted]
 
 
 def has_images(value):

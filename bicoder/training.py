@@ -12,10 +12,20 @@ from pathlib import Path
 from bicoder import checkpoints, runs
 from bicoder.config_file import read_config
 from bicoder.errors import ModelError, UsageError, counted
+from bicoder.portions import portions
 
 # Arguments that say nothing about a run, and those that may be others when it goes on.
 NOT_KEPT = ("given", "resume")
-MAY_CHANGE = {"resume", "debug", "data_dir", "mirror", "no_download", "visualize_latent", "generate_from_prior"}
+MAY_CHANGE = {
+    "resume",
+    "debug",
+    "data_dir",
+    "mirror",
+    "no_download",
+    "stream",
+    "visualize_latent",
+    "generate_from_prior",
+}
 MAY_CHANGE |= {"generate_from_posterior", "num_images", "latent_points", "checkpoint_epochs"}
 
 
@@ -44,7 +54,7 @@ def train(args):
         training = fit(args, vae, loader, folder)
         runs.save_weights(folder, vae)
         written = draw(args, vae, loader, training.history(), folder)
-        numbers = vae.evaluate(loader.test_images, batch_size=args.batch_size, verbose=0, return_dict=True)
+        numbers = vae.evaluate(loader.test_data, verbose=0, return_dict=True)
     report(args, vae, numbers, training.seconds(), time.perf_counter() - started)
     files = [folder / name for name in (runs.CONFIG, runs.METRICS, runs.WEIGHTS, checkpoints.FOLDER)] + written
     print("\n".join(str(path) for path in files if path.exists()))
@@ -142,6 +152,7 @@ def load_data(args):
         flatten=None if args.network["name"] in ("auto", "mlp") else False,
         binarize=args.binarize,
         download=not args.no_download,
+        stream=args.stream,
     )
 
 
@@ -208,7 +219,8 @@ def fingerprint(*arrays):
     """SHA-256 of the numbers of some arrays."""
     digest = hashlib.sha256()
     for array in arrays:
-        digest.update(memoryview(array).cast("B"))
+        for part in portions(array):
+            digest.update(memoryview(part).cast("B"))
     return digest.hexdigest()
 
 

@@ -369,4 +369,4 @@ def test_images_that_memory_does_not_hold(tmp_path, size):
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
     command = [sys.executable, "-c", SCRIPT, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=True)
-    assert done.stdout == f"{path}: takes more memory than there is; use fewer or smaller images\n"
+    assert done.stdout == f"{path}: takes more memory than there is; use --stream, fewer or smaller images\n"

@@ -1,0 +1,46 @@
+"""Where arrays come from that are read only when it must be."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from bicoder.errors import DataError
+
+
+class Source(NamedTuple):
+    """Where an array comes from that is only read where it has not been converted yet."""
+
+    open: Callable  # function -> the array, or `Portions`
+    name: str  # what messages call it
+    place: str  # what it is made of and how: text that stays the same when the content changes
+    identity: Callable  # function -> what is another when the content has changed
+
+
+def identity(paths, base=None):
+    """What says that files are the ones they were: place, number, and a hash of all names, sizes and times."""
+    digest, size = hashlib.sha256(), 0
+    for path in paths:
+        path = Path(path)
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+        name = path.relative_to(base) if base else path.name
+        digest.update(f"{name}\0{found.st_size}\0{found.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+        size += found.st_size
+    return {"files": len(paths), "bytes": size, "sha256": digest.hexdigest()}
+
+
+def of_files(open_it, name, paths, how="", base=None):
+    """The `Source` of an array that files hold.
+
+    Args:
+        open_it: see `Source`.
+        name: see `Source`; a path.
+        paths: of the files.
+        how: what is made of them.
+        base: folder that holds all of them.
+    """
+    place = f"{Path(base or paths[0]).absolute()} {how}"
+    return Source(open_it, str(name), place, lambda: identity(paths, base))
