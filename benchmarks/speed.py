@@ -13,6 +13,7 @@ import contextlib
 import datetime
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import statistics
@@ -24,153 +25,36 @@ from pathlib import Path
 
 import numpy as np
 import speed_page
+from inputs import Inputs
+from processes import HERE, ROOT, started, time_commands
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
 RESULTS = HERE / "results" / "speed.json"
-MLP = [(784, 400), (400, 40), (20, 400), (400, 784)]
-CONV = [(3, 3, 3, 32), (3, 3, 32, 64), (3, 3, 64, 128), (2048, 100), (50, 2048)]
-CONV += [(3, 3, 64, 128), (3, 3, 32, 64), (3, 3, 3, 32)]  # a transpose: (height, width, out, in)
 FAST = ["ours", "torch", "torch_compile", "jax"]
 EVERY = [*FAST, "pythae", "keras", "straightforward"]
-OTHERS = {"torch", "torch_compile", "jax", "pythae", "torch_nll"}  # sides that need the other environment
 PARTS = ["ours", "without_keras", "without_noise", "without_adam", "batches_only"]
 
-# Rows of epochs that are timed in turn. `count` are images of an epoch; a side may have its own, to which it is scaled.
+# Rows of epochs that are timed in turn. `count` are images of an epoch; a side may have a part of
+# them, and is scaled. Sides must agree on the loss before they train, and within `tolerance` on that of the last epoch;
+# where a row has a tolerance of its own, its sides do not all train.
 EPOCHS = {
     "mlp": {"sides": [*EVERY, "numpy_products", "tensorflow_products"]},
     "batch32": {"sides": FAST, "batch": 32, "count": 20_000},
     "batch512": {"sides": FAST, "batch": 512},
     "batch2048": {"sides": FAST, "batch": 2048},
     "cores2": {"sides": FAST, "cores": 2},
-    "conv": {"sides": [*EVERY, "tensorflow_products"], "network": "conv", "count": 12_800, "counts": {"jax": 384}},
-    "growth": {"sides": ["ours", "ours_half"], "counts": {"ours_half": 30_000}},
-    "profile": {"sides": PARTS},
-    "conv_profile": {"sides": PARTS, "network": "conv", "count": 12_800},
-    "nll": {"sides": ["ours_nll", "torch_nll"], "count": 500, "batch": 100, "rounds": 3},
-    "tsne": {"sides": ["ours_tsne", "plain_tsne"], "count": 3000, "rounds": 3},
+    "conv": {"sides": [*EVERY, "tensorflow_products"], "network": "conv", "count": 12_800, "parts": {"jax": 0.03}},
+    "growth": {"sides": ["ours", "ours_half"], "parts": {"ours_half": 0.5}},
+    "profile": {"sides": PARTS, "tolerance": math.inf},
+    "conv_profile": {"sides": PARTS, "network": "conv", "count": 12_800, "tolerance": math.inf},
+    "nll": {"sides": ["ours_nll", "torch_nll"], "count": 500, "batch": 100, "rounds": 3, "tolerance": 0.002},
+    "tsne": {"sides": ["ours_tsne", "plain_tsne"], "count": 3000, "rounds": 3, "tolerance": math.inf},
 }
-LOSSES = ("mlp", "batch32", "batch512", "batch2048", "cores2", "conv")  # rows whose sides all train
-
-
-class Side:
-    """A side of the comparison, in a process of its own, which sleeps while others are timed."""
-
-    def __init__(self, name, others, environment=None):
-        self.name, self.log = name, tempfile.TemporaryFile("w+")
-        python, script = (others, "rivals.py") if name in OTHERS else (sys.executable, "tensorflow_sides.py")
-        self.process = subprocess.Popen(
-            [python, HERE / script, name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            text=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT)} | (environment or {}),
-        )
-
-    def tell(self, **request):
-        """Ask for something, without waiting for the answer."""
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(json.dumps(request) + "\n")
-            self.process.stdin.flush()
-
-    def hear(self):
-        """The answer to what was asked; `SystemExit` with what the process printed where it failed."""
-        line = self.process.stdout.readline()
-        answer = json.loads(line) if line else {"error": f"ended with {self.process.wait()}"}
-        if "error" in answer:
-            self.log.seek(0)
-            raise SystemExit(f"{self.name}: {answer['error']}\n{self.log.read()[-3000:]}")
-        return answer
-
-    def ask(self, **request):
-        self.tell(**request)
-        return self.hear()
-
-    def end(self):
-        """Close its standard input, at which it ends."""
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.close()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process.stdout.close()
-        self.log.close()
-
-
-@contextlib.contextmanager
-def cores(count):
-    """Processes that are started inside have only so many cores."""
-    before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
-    if count and before:
-        os.sched_setaffinity(0, sorted(before)[:count])
-    try:
-        yield
-    finally:
-        if count and before:
-            os.sched_setaffinity(0, before)
-
-
-@contextlib.contextmanager
-def started(names, args, environment=None, count=None):
-    """The sides of these names, which are ended at the end."""
-    sides = []
-    try:
-        with cores(count):
-            for name in names:
-                sides.append(Side(name, args.others, environment))
-        yield sides
-    finally:
-        for side in sides:
-            side.end()
-
-
-class Inputs:
-    """Files that all sides read: images, weights, and a batch with its noise.
-
-    Args:
-        folder: where they are written.
-        args: of the program.
-    """
-
-    def __init__(self, folder, args):
-        self.folder, self.args = folder, args
-
-    def get(self, network):
-        """Paths of the images, the weights and the batch of a network."""
-        paths = [self.folder / f"{network}-{name}" for name in ("images.npy", "weights.npz", "batch.npz")]
-        if not paths[0].exists():
-            rng = np.random.default_rng(0)
-            images = getattr(self, network)(rng)
-            np.save(paths[0], images)
-            weights = []
-            for shape in MLP if network == "mlp" else CONV:
-                limit = np.sqrt(6.0 / (np.prod(shape[:-2]) * (shape[-1] + shape[-2])))
-                weights.append(rng.uniform(-limit, limit, shape).astype("float32"))
-                transpose = len(shape) == 4 and len(weights) > 10
-                weights.append(rng.uniform(-0.1, 0.1, shape[-2 if transpose else -1]).astype("float32"))
-            np.savez(paths[1], **{f"w{i}": w for i, w in enumerate(weights)})
-            eps = rng.standard_normal((128, 20 if network == "mlp" else 50), "float32")
-            np.savez(paths[2], x=images[:128], eps=eps)
-        return map(str, paths)
-
-    def mlp(self, rng):
-        """MNIST."""
-        from bicoder import DataLoader
-
-        return DataLoader("mnist_bw", data_dir=self.args.data_dir).training_images
-
-    def conv(self, rng):
-        """MNIST in colour before a coloured noise, of the shape of mnist_color."""
-        grey = self.mlp(rng)[: self.args.conv_images].reshape(-1, 28, 28, 1)
-        colour, ground = rng.random((2, len(grey), 1, 1, 3), "float32")
-        return grey * colour + (1.0 - grey) * ground * rng.random((*grey.shape[:3], 3), "float32")
 
 
 def check_losses(losses, tolerance, what):
     """`SystemExit` where sides do not agree."""
+    if not losses:
+        return
     middle = statistics.median(losses.values())
     wrong = {name: loss for name, loss in losses.items() if not abs(loss - middle) <= tolerance * abs(middle)}
     if wrong:
@@ -179,41 +63,48 @@ def check_losses(losses, tolerance, what):
 
 def time_epochs(name, row, inputs, args):
     """Seconds of the epochs of all sides of a row, in turn."""
-    network, rounds = row.get("network", "mlp"), args.rounds or row.get("rounds", 5)
-    images, weights, batch = inputs.get(network)
+    images, weights, batch = inputs.get(row.get("network", "mlp"))
     available = len(np.load(images, mmap_mode="r"))
     count = min(row.get("count", available), args.images or available, available)
-    counts = {side: min(row.get("counts", {}).get(side, count), count) for side in row["sides"]}
-    if name == "growth":
-        counts["ours_half"] = count // 2
-    seconds, losses, memory = {side: [] for side in counts}, {}, {}
-    with started(counts, args, count=row.get("cores")) as sides:
-        request = {"network": network, "images": images, "weights": weights, "batch": row.get("batch", 128)}
+    counts = {side: max(1, int(count * row.get("parts", {}).get(side, 1.0))) for side in row["sides"]}
+    request = {"network": row.get("network", "mlp"), "images": images, "weights": weights}
+    with started(counts, args, cores=row.get("cores")) as sides:
         for side in sides:
-            side.tell(do="prepare", count=counts[side.name], **request)
+            side.tell(do="prepare", count=counts[side.name], batch=row.get("batch", 128), **request)
         for side in sides:
             side.hear()
-        if name in LOSSES:
-            trained = [side for side in sides if not side.name.endswith("_products")]
-            first = {side.name: side.ask(do="loss", batch=batch)["loss"] for side in trained}
-            check_losses(first, 1e-4, f"{name}: loss of the same weights, images and noise")
-            print(f"  all {len(first)} sides find a loss of {min(first.values()):.4f} to {max(first.values()):.4f}")
-        for repetition in range(rounds + 1):  # the first one is to get warm, and compiles
-            for side in sides[repetition % len(sides) :] + sides[: repetition % len(sides)]:
-                answer = side.ask(do="epoch")
-                memory[side.name] = answer["memory"]
-                if repetition:
-                    seconds[side.name].append(answer["seconds"])
-                if "loss" in answer and counts[side.name] == count:
-                    losses[side.name] = answer["loss"]
-    if name in LOSSES:
-        check_losses(losses, 0.03, f"{name}: loss of the last epoch")
-    if name == "nll":
-        check_losses(losses, 0.002, "nll: estimate of both sides")
-    if name != "growth":
-        seconds = {side: [s * count / counts[side] for s in values] for side, values in seconds.items()}
-    details = {"images": count, "batch": row.get("batch", 128), "losses": losses, "memory": memory}
-    return details | {"seconds": seconds, "shortened": {s: n for s, n in counts.items() if n < count}}
+        if "tolerance" not in row:
+            check_first_losses(name, sides, batch)
+        answers = in_turn(sides, args.rounds or row.get("rounds", 5))
+    last = {side: a[-1]["loss"] for side, a in answers.items() if "loss" in a[-1] and counts[side] == count}
+    check_losses(last, row.get("tolerance", 0.03), f"{name}: loss of the last epoch")
+    return {
+        "images": count,
+        "shortened": {side: n for side, n in counts.items() if n < count},
+        "losses": last,
+        "memory": {side: a[-1]["memory"] for side, a in answers.items()},
+        "seconds": {side: [a["seconds"] * count / counts[side] for a in taken] for side, taken in answers.items()},
+    }
+
+
+def in_turn(sides, rounds):
+    """What the sides answer to epochs in turn; the first of each is to get warm, compiles, and is left out."""
+    answers = {side.name: [] for side in sides}
+    for i in range(rounds + 1):
+        start = i % len(sides)  # another one begins every time
+        for side in sides[start:] + sides[:start]:
+            answers[side.name].append(side.ask(do="epoch"))
+    return {name: taken[1:] for name, taken in answers.items()}
+
+
+def check_first_losses(name, sides, batch):
+    """All that train must find the same loss for the same weights, images and noise."""
+    losses = {side.name: side.ask(do="loss", batch=batch)["loss"] for side in sides if side.trains}
+    check_losses(losses, 1e-4, f"{name}: loss of the same weights, images and noise")
+    print(
+        f"  {len(losses)} sides find the same loss, {min(losses.values()):.4f} to {max(losses.values()):.4f}",
+        flush=True,
+    )
 
 
 def time_first_epoch(inputs, args):
@@ -232,30 +123,11 @@ def time_first_epoch(inputs, args):
     return {"seconds": seconds, "images": count}
 
 
-def time_commands(commands, rounds):
-    """Seconds of whole processes, in turn."""
-    seconds = {name: [] for name in commands}
-    for _ in range(rounds):
-        for name, command in commands.items():
-            begun = time.perf_counter()
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-            seconds[name].append(time.perf_counter() - begun)
-            if done.returncode:
-                raise SystemExit(f"{name}: {' '.join(map(str, command))}: exit code {done.returncode}\n{done.stderr}")
-    return {"seconds": seconds}
-
-
 def time_programs(inputs, args):
     """`train_vae.py` and the straightforward program, from the start to the picture."""
     from bicoder import DataLoader
-    from bicoder.download import cached_file
 
-    DataLoader("mnist_bw", data_dir=args.data_dir)
-    from bicoder.datasets import find_dataset
-
-    [path, *_] = find_dataset("mnist_bw")(
-        "mnist_bw", "m0", None, lambda *a, **k: cached_file(*a, data_dir=args.data_dir, download=False, **k), print
-    ).fetch_all()
+    path, *_ = DataLoader("mnist_bw", data_dir=args.data_dir).dataset.fetch_all()
     with tempfile.TemporaryDirectory() as folder:
         ours = [sys.executable, "train_vae.py", "--dset", "mnist_bw", "--epochs", str(args.epochs), "--no_download"]
         ours += ["--generate_from_prior", "--run_dir", f"{folder}/run", "--overwrite"]
@@ -369,7 +241,12 @@ def measure(args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default=",".join(ROWS), help=f"some of {','.join(ROWS)} (default: all)")
-    parser.add_argument("--others", default=str(ROOT / ".venv-bench/bin/python"), help="the other environment's Python")
+    parser.add_argument(
+        "--others",
+        metavar="PYTHON",
+        default=str(ROOT / ".venv-bench/bin/python"),
+        help="the other environment's Python",
+    )
     parser.add_argument("--data_dir", help="the folder of MNIST (default: where the program keeps it)")
     parser.add_argument("--color_dir", help="the folder of mnist_color (default: its rows are left out)")
     parser.add_argument("--rounds", type=int, help="how often each side is timed (default: 5, or 3 for slow rows)")
