@@ -4,8 +4,9 @@ ARGS ?= --dset digits
 BIN = .venv/bin
 CONSTRAINTS = constraints.txt
 FUZZ ?= 25
+BENCH ?=
 
-.PHONY: run test fuzz soak lint clean
+.PHONY: run test fuzz soak bench lint clean
 
 run: .venv/run.stamp
 	$(BIN)/python train_vae.py $(ARGS)
@@ -21,6 +22,11 @@ fuzz: .venv/test.stamp
 soak: .venv/test.stamp
 	BICODER_KILLS=50 $(BIN)/python -m pytest tests/test_resume.py -k random --timeout=0 --capture=no
 	$(BIN)/python -m pytest tests/soak.py --capture=no
+
+# A quarter of an hour on a quiet machine; BENCH="--rows mlp,conv --data_dir DIR" for a part of it.
+bench: .venv/run.stamp .venv-bench/pip.stamp
+	$(BIN)/python benchmarks/speed.py $(BENCH)
+	$(BIN)/python benchmarks/speed.py --table
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check .
@@ -39,5 +45,11 @@ lint: .venv/test.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e ".[test]"
 	touch $@
 
+# What the benchmark compares with; PyTorch's index of CPU builds, in $PIP_EXTRA_INDEX_URL, saves gigabytes.
+.venv-bench/pip.stamp: benchmarks/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	touch $@
+
 clean:
-	rm -rf .venv build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
