@@ -65,7 +65,7 @@ def damage_as_data_error(path, what):
     except BicoderError:
         raise
     except MemoryError as error:
-        raise DataError(f"{path}: takes more memory than there is; use fewer or smaller images") from error
+        raise DataError(f"{path}: takes more memory than there is; use --stream, fewer or smaller images") from error
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(f"{path}: damaged {what}: {reason}; fetch or save it again") from error
