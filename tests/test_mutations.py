@@ -266,9 +266,10 @@ def test_a_changed_file_gives_right_data_or_our_own_error(tmp_path, tally, kind)
             found = read(path)
         except BicoderError as refused:
             found = refused
-        seconds, peak = time.process_time() - started, tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        gc.enable()
+        finally:
+            seconds, peak = time.process_time() - started, tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            gc.enable()
         row["slowest"], row["peak"] = max(row["slowest"], seconds), max(row["peak"], peak)
         assert seconds < SECONDS
         assert peak < MEMORY
