@@ -55,6 +55,13 @@ def choose_steps(vae, x, batch_size):
             vae.steps_per_execution, vae.train_function = steps, None
 
 
+def stand_in(vae, x):
+    """What Keras iterates over: batch numbers where `ManySteps` gathers the batches itself, which makes no pipeline."""
+    if vae._batches is None or vae.run_eagerly:
+        return x
+    return tf.data.Dataset.range(vae._batches.count)
+
+
 def uses_xla(vae):
     """Whether XLA compiles the steps of a model: what `compile` was told, else where that makes them faster."""
     if vae._xla != "auto":

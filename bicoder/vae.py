@@ -181,6 +181,7 @@ class VAE(keras.Model):
                 x, batch_size, validation_split = fitting.batches(self, x, batch_size or 32, shuffle, start), None, 0.0
             shuffle = shuffle and not hasattr(x, "element_spec")  # a data set comes in the order that it has
             fitting.choose_steps(self, x, batch_size)
+            x = fitting.stand_in(self, x)
         data = {"validation_split": validation_split, "validation_data": validation_data, "shuffle": shuffle}
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **data, **kwargs)
 
