@@ -255,8 +255,9 @@ def sides():
         "- TensorFlow: a `tf.function` called for every batch of the same pipeline.",
         "- products alone: forward, and the gradients of weights and inputs, on batches that are never changed.",
         "",
-        "The memory of importance sampling is that of the whole process, TensorFlow with it. Whole programs run once, on an",
-        "empty run folder; compilation is measured in fresh processes with an empty cache of `torch.compile`.",
+        "The memory of importance sampling is that of the whole process, TensorFlow with it. Whole programs run once; ours",
+        "looks at the test images after every epoch too, and writes a whole run folder. Compilation is measured in fresh",
+        "processes with an empty cache of `torch.compile`.",
         "",
     ]
 
