@@ -234,8 +234,8 @@ def products_share(results, row):
 def reasons(results):
     """What the shares leave over."""
     return [
-        "What is left is what stands between the products: biases, ReLU, the loss and its gradient, each of which goes once",
-        "through the activations of the batch, and the reading and writing of weights and their gradients.",
+        "What is left was not measured apart: biases, ReLU, the loss and its gradient, each of which goes once through the",
+        "activations of the batch, gradient descent itself, and the metrics.",
     ]
 
 
