@@ -234,8 +234,8 @@ def products_share(results, row):
 def reasons(results):
     """What the shares leave over."""
     return [
-        "What is left is what stands between the products: biases, ReLU, the loss and its gradient, each of which goes once",
-        "through the activations of the batch, and the reading and writing of weights and their gradients.",
+        "What is left was not measured apart: biases, ReLU, the loss and its gradient, each of which goes once through the",
+        "activations of the batch, gradient descent itself, and the metrics.",
     ]
 
 
@@ -255,8 +255,9 @@ def sides():
         "- TensorFlow: a `tf.function` called for every batch of the same pipeline.",
         "- products alone: forward, and the gradients of weights and inputs, on batches that are never changed.",
         "",
-        "The memory of importance sampling is that of the whole process, TensorFlow with it. Whole programs run once, on an",
-        "empty run folder; compilation is measured in fresh processes with an empty cache of `torch.compile`.",
+        "The memory of importance sampling is that of the whole process, TensorFlow with it. Whole programs run once; ours",
+        "looks at the test images after every epoch too, and writes a whole run folder. Compilation is measured in fresh",
+        "processes with an empty cache of `torch.compile`.",
         "",
     ]
 
