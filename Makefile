@@ -12,7 +12,7 @@ run: .venv/run.stamp
 	$(BIN)/python train_vae.py $(ARGS)
 
 test: .venv/test.stamp
-	$(BIN)/python -m pytest -n 2 --dist worksteal --cov=bicoder --cov-report=term-missing --cov-fail-under=90
+	$(BIN)/python -m pytest -n auto --dist worksteal --cov=bicoder --cov-report=term-missing --cov-fail-under=90
 
 # Ten minutes of damaged files, other ones every time; FUZZ=1000 for a night.
 fuzz: .venv/test.stamp

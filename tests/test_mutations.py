@@ -40,6 +40,8 @@ from bicoder.errors import BicoderError, DataError, ModelError
 from bicoder.image_folder import read_folder
 from bicoder.safe_pickle import read_views
 
+pytestmark = pytest.mark.no_cover  # what they run is tested elsewhere, and tracing it takes most of the time
+
 FUZZ = int(os.environ.get("BICODER_FUZZ", "1"))
 FILES = 520  # of each format
 SECONDS, MEMORY = 2.0, 2**23  # that one file may take
