@@ -147,7 +147,7 @@ class MnistColor(Named):
         return Images(of(train), of(test), test_labels=read_array(labels))
 
     def is_slow(self):
-        """A bare pickle is not: its view is found by skipping the others, and is as fast to read as a copy of it."""
+        """A bare pickle is not: its view is found by skipping the others, so a copy is no less to read."""
         return any(kind_of_file(path) in ("zip", "gzip") for path in self.fetch_all()[:2])
 
 
