@@ -3,6 +3,7 @@
 import math
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -85,11 +86,11 @@ class Batches:
         full = len(order) // self.batch_size
         end, groups = min(start + steps, full), []
         if end > start:
-            images = self.images[order[start * self.batch_size : end * self.batch_size]]
-            groups.append((start, images.reshape(end - start, self.batch_size, *images.shape[1:])))
+            numbers = order[start * self.batch_size : end * self.batch_size]
+            groups.append((start, numbers.reshape(end - start, self.batch_size)))
         if start + steps >= self.count > full:
-            groups.append((full, self.images[order[full * self.batch_size :]][None]))
-        return [(first, tf.convert_to_tensor(images)) for first, images in groups]
+            groups.append((full, order[None, full * self.batch_size :]))
+        return [(first, as_tensor(self.images, numbers)) for first, numbers in groups]
 
     def _draw_group(self, images, key, first):
         """`draw` for some batches, (n, batch, ...), of which the first has the number `first`."""
@@ -104,6 +105,21 @@ class Batches:
             lambda pair: self.draw(pair[0], key, pair[1]), (images, numbers), fn_output_signature="float32"
         )
         return tf.ensure_shape(drawn, images.shape)
+
+
+def as_tensor(images, numbers):
+    """The images of these numbers, (n, batch), as a tensor (n, batch, ...), copied once.
+
+    TensorFlow takes a NumPy array as it is where it begins at a multiple of 64 bytes; else it copies it once more.
+    """
+    shape = (*numbers.shape, *images.shape[1:])
+    if not isinstance(images, np.ndarray):
+        return tf.convert_to_tensor(images[numbers.ravel()].reshape(shape))
+    memory = np.empty(math.prod(shape) + 16, "float32")
+    first = -memory.ctypes.data % 64 // 4
+    taken = memory[first : first + math.prod(shape)].reshape(shape)
+    np.take(images, numbers, axis=0, out=taken, mode="clip")  # "raise" would make a copy, too
+    return tf.experimental.dlpack.from_dlpack(taken.__dlpack__())
 
 
 def gathered(images, numbers):
