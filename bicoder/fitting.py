@@ -8,6 +8,7 @@ time of an MLP; on a CPU it has no fast convolutions, so a model that holds some
 
 import itertools
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -108,7 +109,16 @@ class ManySteps:
         vae.prepare(x[0])
         if not vae.optimizer.built:
             vae.optimizer.build(vae.trainable_variables)
-        return compile_steps(vae.train_step, vae.get_metrics_result, self.steps, uses_xla(vae))
+        return compile_steps(vae.train_step, vae.get_metrics_result, self.steps, uses_xla(vae), self.shapes())
+
+    def shapes(self):
+        """The shapes (steps, batch, ...) that come in every epoch, where that is known: full and short ones."""
+        source = self.vae._batches
+        if source is None:
+            return []
+        full, rest = divmod(len(source.images), source.batch_size)
+        sizes = [(self.steps if full > 1 else 1, source.batch_size)] if full else []
+        return [(*size, *source.images.shape[1:]) for size in (*sizes, *([(1, rest)] if rest else []))]
 
 
 def take(iterator, steps):
@@ -143,7 +153,7 @@ def fill(array, steps):
     return None if array is None else tf.pad(array, [[0, steps - array.shape[0]]] + [[0, 0]] * (len(array.shape) - 1))
 
 
-def compile_steps(step, logs, steps, xla):
+def compile_steps(step, logs, steps, xla, shapes=()):
     """A function that takes the batches of up to `steps` steps, a structure of tensors (n, batch, ...), and learns.
 
     Args:
@@ -151,6 +161,7 @@ def compile_steps(step, logs, steps, xla):
         logs: function without arguments that gives the metrics, a dict of scalars.
         steps: how many steps the program is compiled for.
         xla: whether XLA compiles it.
+        shapes: of batches for which it is compiled at once, where there are several.
     Returns:
         A function of the batches: the metrics after each step, a dict of arrays (n,).
     """
@@ -167,6 +178,8 @@ def compile_steps(step, logs, steps, xla):
         return {name: array.stack() for name, array in history.items()}
 
     compiled = tf.function(program, jit_compile=xla, autograph=False)
+    if xla and len(shapes) > 1:
+        compile_for(compiled, shapes)
 
     def run(batches):
         count = shapes_of(batches)[0][0]
@@ -175,3 +188,12 @@ def compile_steps(step, logs, steps, xla):
         return {name: values.numpy()[:count] for name, values in compiled(batches, tf.constant(count)).items()}
 
     return run
+
+
+def compile_for(compiled, shapes):
+    """Have XLA compile the program for some shapes at the same time, which takes little longer than for one."""
+    nothing = [(tf.zeros(shape), tf.constant(0)) for shape in shapes]
+    for batches, count in nothing:  # traced here, since what Keras keeps for a thread is known in this one
+        compiled.get_concrete_function(batches, count)
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(lambda arguments: compiled(*arguments), nothing))

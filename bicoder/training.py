@@ -1,6 +1,8 @@
 """What `train_vae` does with its arguments. TensorFlow is imported when the data has been read and found good."""
 
 import argparse
+import contextlib
+import gc
 import hashlib
 import math
 import os
@@ -119,7 +121,7 @@ def check_data(folder, data):
 def import_keras():
     """Keras, without what TensorFlow says about itself while it starts; that is shown where the import fails."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as said, kept_for_good():
         stderr = os.dup(2)
         os.dup2(said.fileno(), 2)
         try:
@@ -135,6 +137,23 @@ def import_keras():
             os.dup2(stderr, 2)
             os.close(stderr)
     return keras
+
+
+@contextlib.contextmanager
+def kept_for_good():
+    """What is imported inside stays: the garbage collector does not look for what is none in it.
+
+    It would again and again, while TensorFlow is imported and once more at the end, for a second each.
+    """
+    if "keras" in sys.modules:  # somebody else's program, whose garbage may be in memory
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def load_data(args):

@@ -51,6 +51,20 @@ def test_help_imports_nothing_large(arguments):
     assert done.stdout.splitlines()[-1] == "imported", done.stderr
 
 
+def test_what_is_imported_is_not_collected():
+    """The collector is on again afterwards, and leaves a program alone that has imported Keras by itself."""
+    code = """if True:
+        import gc, sys
+        from bicoder.training import import_keras
+        import_keras()
+        print(gc.isenabled(), gc.get_freeze_count() > 100_000)
+        gc.unfreeze()
+        import_keras()
+        print(gc.isenabled(), gc.get_freeze_count())"""
+    done = run([sys.executable, "-c", code])
+    assert done.stdout.splitlines() == ["True True", "True 0"], done.stderr
+
+
 def fake(folder, name, version):
     """The metadata of another version of an installed package."""
     place = folder / f"{name.replace('-', '_')}-{version}.dist-info"
