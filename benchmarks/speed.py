@@ -44,6 +44,9 @@ EPOCHS = {
     "cores2": {"sides": FAST, "cores": 2},
     "conv": {"sides": [*EVERY, "tensorflow_products"], "network": "conv", "count": 9600, "parts": {"jax": 0.04}},
     "growth": {"sides": ["ours", "ours_half"], "parts": {"ours_half": 0.5}},
+    "stream": {"sides": ["ours", "ours_stream"]},
+    "conv_stream": {"sides": ["ours", "ours_stream"], "network": "conv", "count": 9600},
+    "bfloat16": {"sides": ["ours", "bfloat16"], "tolerance": 0.01},
     "profile": {"sides": PARTS, "tolerance": math.inf},
     "conv_profile": {"sides": PARTS, "network": "conv", "count": 9600, "rounds": 3, "tolerance": math.inf},
     "nll": {"sides": ["ours_nll", "torch_nll"], "count": 200, "batch": 100, "rounds": 3, "tolerance": 0.002},
@@ -133,7 +136,8 @@ def time_programs(inputs, args):
         ours += ["--generate_from_prior", "--run_dir", f"{folder}/run", "--overwrite"]
         ours += ["--data_dir", args.data_dir] if args.data_dir else []
         other = [sys.executable, HERE / "straightforward.py", path, str(args.epochs), f"{folder}/prior.png"]
-        return time_commands({"ours": ours, "straightforward": other}, 1) | {"epochs": args.epochs}
+        imports = [sys.executable, "-c", "import tensorflow, keras"]
+        return time_commands({"ours": ours, "straightforward": other, "imports": imports}, 1) | {"epochs": args.epochs}
 
 
 def time_start(inputs, args):

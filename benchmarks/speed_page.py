@@ -1,6 +1,9 @@
 """docs/performance.md and its picture, from what `speed.py` measured."""
 
+import json
 import statistics
+import textwrap
+from pathlib import Path
 from typing import NamedTuple
 
 from bicoder.errors import counted
@@ -17,10 +20,13 @@ NAMES = {
     "numpy_products": "products alone, NumPy",
     "tensorflow_products": "products alone, TensorFlow (oneDNN)",
     "ours_half": "bicoder, half of the images, twice",
+    "ours_stream": "bicoder, images in a file",
+    "bfloat16": "bicoder, `mixed_bfloat16`",
     "ours_nll": "bicoder, `evaluate`",
     "torch_nll": "PyTorch, a plain loop",
     "ours_tsne": "bicoder, `tsne`",
     "plain_tsne": "scikit-learn, `TSNE`",
+    "imports": "`import tensorflow, keras`",
     "import": "`import bicoder`",
     "help": "`train_vae.py --help`",
     "first": "mnist_color, start to first batch, from the disk",
@@ -32,6 +38,7 @@ NAMES = {
     "batches_only": "bicoder, gathering the batches alone",
 }
 RIVALS = ("torch", "torch_compile", "jax", "pythae", "keras", "straightforward")
+SAME_BOUND = Path(__file__).resolve().parent / "results" / "same_bound.json"
 VIEW = 60_000 * 28 * 28 * 3 * 4  # bytes of one view of mnist_color
 
 
@@ -60,6 +67,8 @@ COMPARISONS = [
     Comparison("nll", "Likelihood by 5000 importance samples", "ours_nll", ("torch_nll",), 0.8),
     Comparison("tsne", "t-SNE", "ours_tsne", ("plain_tsne",), 1.05),
     Comparison("growth", "Twice the images, against twice the time", "ours", ("ours_half",), 1.05),
+    Comparison("stream", "Epoch of the MLP with images in a file, against memory", "ours_stream", ("ours",), 1.3),
+    Comparison("conv_stream", "the same of the convolutions", "ours_stream", ("ours",), 1.3),
     Comparison("color", "mnist_color, start to first batch, against reading the file", "first", ("reading",), 1.5),
 ]
 # row, what it is, goal in seconds
@@ -73,7 +82,9 @@ LIMITS = [
 def write(results, docs):
     """The page and its picture into the folder `docs`."""
     picture = draw(results, docs / "images" / "performance.png")
-    lines = introduction(results) + table(results) + list(picture) + profile(results) + sides() + seconds_table(results)
+    lines = introduction(results) + table(results) + list(picture) + profile(results)
+    lines += [line for paragraph in more(results) for line in (*textwrap.wrap(paragraph, 120), "")]
+    lines += sides() + seconds_table(results)
     (docs / "performance.md").write_text("\n".join(lines) + "\n")
 
 
@@ -213,6 +224,38 @@ def profile(results):
     lines.append(f"| matrix products and convolutions alone | {' | '.join(products)} |")
     lines += ["", *reasons(results), ""]
     return lines
+
+
+def more(results):
+    """What else was found: the whole program, half precision, and whether the training comes to the same."""
+    if "program" in results:
+        found, epochs = medians(results["program"]), results["program"]["epochs"]
+        line = f"Of the {found['ours']:.1f} s of the whole program, {found['imports']:.1f} s go into importing TensorFlow and Keras"
+        if "mlp" in results:
+            seconds = medians(results["mlp"])
+            line += (
+                f", and its {epochs} epochs at the rate above are {epochs * seconds['ours']:.1f} s, of which the products"
+                f" alone take {epochs * min(seconds['numpy_products'], seconds['tensorflow_products']):.1f} s"
+            )
+        yield line + "."
+    if "bfloat16" in results:
+        found, losses = medians(results["bfloat16"]), results["bfloat16"]["losses"]
+        yield (
+            f'With `keras.config.set_dtype_policy("mixed_bfloat16")` an epoch of the MLP takes '
+            f"{found['bfloat16'] / found['ours']:.2f} times as long, and the loss ends at {losses['bfloat16']:.2f} for "
+            f"{losses['ours']:.2f}: so it stays off."
+        )
+    if SAME_BOUND.exists():
+        result = json.loads(SAME_BOUND.read_text())
+        fast, plain = (
+            f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}" for values in result["bounds"].values()
+        )
+        count = len(result["bounds"]["VAE"])
+        yield (
+            f"The way in which `VAE.fit` runs does not change what comes out: -ELBO of the test images of mnist_bw after "
+            f"{result['epochs']} epochs, {count} seeds, is {fast}, and {plain} in Keras' own loop without XLA "
+            f"(`python benchmarks/same_bound.py`, {result['date']})."
+        )
 
 
 def share(results, row, part):

@@ -1,6 +1,7 @@
 """What runs on TensorFlow: `VAE.fit`, the same with parts left out, Keras used plainly, and matrix products alone."""
 
 import os
+import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -13,6 +14,8 @@ from straightforward import make_loss, make_networks, make_step, pipeline
 from bicoder import VAE, distributions, evaluate, fitting
 from bicoder.batches import Batches
 from bicoder.latent_space import tsne
+from bicoder.pixels import Scaling
+from bicoder.stored_images import StoredImages
 
 
 def set_weights(variables, weights):
@@ -81,6 +84,25 @@ class BatchesOnly(Ours):
         for groups in self.batches.many(fitting.STEPS):
             for group in groups:
                 group[-1, -1].numpy()
+
+
+class Streamed(Ours):
+    """The same, from images that stay in a file."""
+
+    def __init__(self, network, images, weights, batch):
+        self.file = tempfile.NamedTemporaryFile()  # noqa: SIM115
+        images.tofile(self.file)
+        super().__init__(network, images, weights, batch)
+        self.batches = Batches(StoredImages(self.file.name, 0, "<f4", images.shape, Scaling(1, False)), batch, 0)
+        self.data = self.batches.dataset()
+
+
+class Bfloat16(Ours):
+    """The same, with networks that compute in half of the bits."""
+
+    def __init__(self, *args):
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        super().__init__(*args)
 
 
 class KerasFit:
@@ -241,6 +263,8 @@ SIDES = {
     "without_noise": WithoutNoise,
     "without_adam": WithoutAdam,
     "batches_only": BatchesOnly,
+    "ours_stream": Streamed,
+    "bfloat16": Bfloat16,
     "keras": KerasFit,
     "straightforward": Straightforward,
     "numpy_products": NumpyProducts,
