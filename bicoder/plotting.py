@@ -141,7 +141,8 @@ def scatter(points, path, title, labels=None, label_names=()):
         for i, (label, name) in enumerate(names.items()):
             mine, style = points[labels == label], {"s": size, "alpha": 0.7, "linewidths": 0}
             marker = MARKERS[i // len(COLOURS) % len(MARKERS)]
-            axes.scatter(*mine.T, color=COLOURS[i % len(COLOURS)], marker=marker, label=name, **style)
+            # Matplotlib leaves out what begins with an underscore: a space before it.
+            axes.scatter(*mine.T, color=COLOURS[i % len(COLOURS)], marker=marker, label=f" {name}", **style)
         if len(names) <= 30:
             legend = axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
             for handle in legend.legend_handles:

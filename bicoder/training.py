@@ -83,9 +83,13 @@ def fit(args, vae, loader, folder):
         "callbacks": [training, FiniteLoss(training), Interruption(training)],
         "verbose": 1 if sys.stdout.isatty() else 2,
     }
-    if batch:  # what is left of an epoch that was interrupted
-        vae.fit(data, initial_epoch=epoch, epochs=epoch + 1, steps_per_epoch=data.batches.count - batch, **keywords)
-    vae.fit(data, initial_epoch=training.state["epoch"], epochs=args.epochs, **keywords)
+    try:
+        if batch:  # what is left of an epoch that was interrupted
+            vae.fit(data, initial_epoch=epoch, epochs=epoch + 1, steps_per_epoch=data.batches.count - batch, **keywords)
+        vae.fit(data, initial_epoch=training.state["epoch"], epochs=args.epochs, **keywords)
+    except BrokenPipeError:  # nobody reads what it prints: it ends, but what it learnt is not lost
+        training.save()
+        raise
     if training.unsaved:
         training.save()
     training.use_best()

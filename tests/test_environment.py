@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bicoder import checkpoints
+
 ROOT = Path(__file__).parent.parent
 TRAIN = [sys.executable, str(ROOT / "train_vae.py")]
 BICODER = [sys.executable, "-c", "import sys; from bicoder.cli import bicoder; sys.exit(bicoder())"]
@@ -139,8 +141,8 @@ def test_nobody_reads_the_output(arguments):
 
 @pytest.mark.fault(83)
 def test_nobody_reads_the_output_of_a_training(tmp_path):
-    """`train_vae | head -2`: it ends after the next line, without a word, and in less than its many epochs."""
-    command = [*TRAIN, "--epochs", "100000", "--run_dir", "run"]
+    """`train_vae | head -2`: it saves and ends after the next line, without a word, in less than its many epochs."""
+    command = [*TRAIN, "--epochs", "100000", "--run_dir", "run", "--checkpoint_epochs", "100000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as training:
         lines = [training.stdout.readline() for _ in range(2)]
         training.stdout.close()
@@ -148,6 +150,7 @@ def test_nobody_reads_the_output_of_a_training(tmp_path):
         code = training.wait(60)
     assert "digits: 1,438 training and 359 test images" in lines[0]
     assert (code, said) == (141, "")
+    assert checkpoints.numbers(tmp_path / "run") == [1]
 
 
 @pytest.mark.fault(83)

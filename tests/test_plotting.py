@@ -84,6 +84,14 @@ def test_scatter_shows_every_class_in_a_style_of_its_own(classes, tmp_path, rng)
             assert (abs(found - np.array(colour)).max(axis=2) <= 2).any(), colour
 
 
+def test_the_legend_has_every_label(tmp_path, rng, monkeypatch):
+    """Matplotlib would leave out what begins with an underscore, as the name of a folder may."""
+    monkeypatch.setattr(plotting, "save", lambda figure, path: figure)
+    labels = np.arange(150) % 3
+    figure = plotting.scatter(rng.normal(size=(150, 2)), tmp_path / "x.png", "", labels, ("_a", "b", "__c"))
+    assert [text.get_text().strip() for text in figure.axes[0].get_legend().get_texts()] == ["_a", "b", "__c"]
+
+
 def test_scatter_without_labels_has_one_colour(tmp_path, rng):
     found = pixels(plotting.scatter(rng.normal(size=(50, 2)), tmp_path / "scatter.png", "title"))
     assert (found.max(axis=2) - found.min(axis=2) > 40).any()
