@@ -82,9 +82,9 @@ class DataLoader:
             raise UsageError(f"binarize: expected static or dynamic, received {binarize!r}")
         self.binarize = binarize
         if binarize:
-            test = self._drawn(test, TEST_SEED)
+            test = self._drawn(test if self.stream else np.asarray(test), TEST_SEED)
         self.training_images = self._drawn(train, seed) if binarize == "static" else train
-        self.test_images = test
+        self._test = test
 
     def _read(self):
         """The data set's `Images`: arrays, or `Stored` ones where they stay in files or are sooner read from there."""
@@ -125,6 +125,8 @@ class DataLoader:
         # All are scaled in the same way, also where one of them happens to be dark.
         peak = max(found.high for found in surveys.values())
         train, *test = (self._pixels(array, scaling(surveys[part], part, say, peak)) for part, array in parts.items())
+        if not self.stream:
+            train = np.asarray(train)
         if not test:
             orders = split(len(train), self.seed)
             held_out = [train.select(order) if isinstance(train, StoredImages) else train[order] for order in orders]
@@ -136,10 +138,8 @@ class DataLoader:
         return train, test, *labels, images.label_names
 
     def _pixels(self, array, how):
-        """An array as float32 in [0, 1]; a `Stored` one stays where it is, if that was asked for."""
-        if not isinstance(array, Stored):
-            return scaled(array, how)
-        return array.images(how) if self.stream else array.images(how)[:]
+        """An array as float32 in [0, 1]; a `Stored` one stays where it is."""
+        return array.images(how) if isinstance(array, Stored) else scaled(array, how)
 
     def _drawn(self, images, seed):
         """`draw_binary`; of images in a file into another file."""
@@ -154,6 +154,11 @@ class DataLoader:
         source = Source(lambda: Portions(images.shape, "uint8", draw), images.path.name, place, images.identity)
         found = self._stored(source)
         return found.images(scaling(found.survey, place, say)).reshape(len(images), *images.shape[1:])
+
+    @functools.cached_property
+    def test_images(self):
+        """Test images (N, ...), which some data sets read when they are asked for: who only trains needs no memory."""
+        return self._test if self.stream else np.asarray(self._test)
 
     @functools.cached_property
     def training_data(self):

@@ -131,20 +131,29 @@ class MnistColor(Named):
     }
 
     def read(self):
-        return self.images(lambda path: read_views(path, [self.view], VIEWS)[0])
+        """The test images stay in the file, if it is a bare pickle, until somebody asks for them."""
+        from bicoder.image_store import in_place
+
+        def read(path):
+            return read_views(path, [self.view], VIEWS)[0]
+
+        def read_later(path):
+            return in_place(read_views(path, [self.view], VIEWS, True)[0], path) or read(path)
+
+        return self.images(read, read_later)
 
     def sources(self):
         def source(path):
             return of_files(lambda: read_views(path, [self.view], VIEWS, True)[0], path, [path], self.view)
 
-        return self.images(source)
+        return self.images(source, source)
 
-    def images(self, of):
-        """`Images` of the files, each array what the function `of` makes of its path."""
+    def images(self, train_of, test_of):
+        """`Images` of the files, each array what its function makes of its path."""
         if self.view not in VIEWS:
             raise UsageError(f"view: expected one of {', '.join(VIEWS)}, received {self.view!r}")
         train, test, labels = self.fetch_all()
-        return Images(of(train), of(test), test_labels=read_array(labels))
+        return Images(train_of(train), test_of(test), test_labels=read_array(labels))
 
     def is_slow(self):
         """A bare pickle is not: its view is found by skipping the others, so a copy is no less to read."""

@@ -19,7 +19,8 @@ from bicoder.random_numbers import compiled_by_xla
 from bicoder.stored_images import StoredImages
 
 STEPS = 64  # at most, in one program
-NUMBERS = 2**22  # at most, in the tensor of its batches: 16 MB, of which up to four are in memory
+NUMBERS = 2**23  # at most, in the tensor of its batches: 32 MB, of which up to four are in memory
+SLOWER = 8  # times fewer where XLA does not compile: steps that take long need not be many in a program
 
 
 def is_array(x):
@@ -45,13 +46,16 @@ def batches(vae, x, batch_size, shuffle, epoch):
 
 def choose_steps(vae, x, batch_size):
     """Settle how many steps one program takes where `compile` left it open, and where `fit` gets its batches from."""
-    vae.__dict__["_batches"] = getattr(x, "batches", None)
+    source = vae.__dict__["_batches"] = getattr(x, "batches", None)
+    if source and not vae.built:
+        vae.build((None, *source.images.shape[1:]))
     if vae._steps == "auto":
-        steps = STEPS
+        steps, batch = STEPS, source.batch_size if source else batch_size or 128
+        numbers = NUMBERS if uses_xla(vae) else NUMBERS // SLOWER
         if hasattr(x, "element_spec"):
             shapes = [spec.shape for spec in tf.nest.flatten(x.element_spec) if hasattr(spec, "shape")]
-            known = [[batch_size or 128 if size is None else size for size in shape] for shape in shapes if shape.rank]
-            steps = max(1, min([STEPS, *(NUMBERS // math.prod(shape) for shape in known)]))
+            known = [[batch if size is None else size for size in shape] for shape in shapes if shape.rank]
+            steps = max(1, min([STEPS, *(numbers // math.prod(shape) for shape in known)]))
         if steps != vae.steps_per_execution:
             vae.steps_per_execution, vae.train_function = steps, None
 

@@ -23,7 +23,8 @@ from bicoder.errors import DataError
 from bicoder.file_record import record_path
 from bicoder.part_file import new_part, remove_stale_parts
 from bicoder.pixels import Survey, Surveyor, to_images
-from bicoder.portions import portions
+from bicoder.pixels import survey as survey_of
+from bicoder.portions import Portions, portions
 from bicoder.stored_images import StoredImages
 
 FORMAT = 1  # of what is converted into what; another one is made again
@@ -44,6 +45,13 @@ class Stored:
     def images(self, scaling):
         """The pixels as `StoredImages`."""
         return StoredImages(self.path, self.offset, self.dtype, self.shape, scaling)
+
+
+def in_place(array, path):
+    """`Portions` of images in colour that lie in the file at `path` as they are, as `Stored`; None for all else."""
+    if not isinstance(array, Portions) or array.offset is None or len(array.shape) != 4 or array.shape[-1] != 3:
+        return None
+    return Stored(path, array.offset, array.dtype, array.shape, survey_of(array, path))
 
 
 def store(source, data_dir=None):

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from bicoder.archives import check_end, open_content, read_exactly
+from bicoder.archives import check_end, kind_of_file, open_content, read_exactly
 
 BYTES = 2**22  # of a portion; it stays in the processor's cache while it is looked at from several sides
 
@@ -16,10 +16,11 @@ class Portions:
         shape: (N, ...).
         dtype: of its numbers.
         read: function (rows) -> iterator of arrays (n, ...), in their order, of at most so many rows.
+        offset: where its bytes begin, if all of them lie in a file as they are; else None.
     """
 
-    def __init__(self, shape, dtype, read):
-        self.shape, self.dtype, self.read = tuple(shape), np.dtype(dtype), read
+    def __init__(self, shape, dtype, read, offset=None):
+        self.shape, self.dtype, self.read, self.offset = tuple(shape), np.dtype(dtype), read, offset
 
 
 def rows_of(array):
@@ -57,4 +58,4 @@ def in_file(path, offset, shape, dtype, to_end=False):
             if to_end:
                 check_end(stream, path)
 
-    return Portions(shape, dtype, read)
+    return Portions(shape, dtype, read, None if kind_of_file(path) in ("zip", "gzip") else offset)

@@ -3,6 +3,7 @@
 import gzip
 import math
 import pickle
+import shutil
 import struct
 
 import numpy as np
@@ -181,6 +182,21 @@ def test_the_views_differ_and_m0_is_the_one_by_default(color_data, color_views):
     loader = DataLoader("mnist_color", data_dir=color_data, download=False)
     np.testing.assert_array_equal(loader.training_images, color_views[0]["m0"])
     assert len({color_views[0][view].tobytes() for view in VIEWS}) == 5
+
+
+def test_test_images_are_read_when_they_are_asked_for(color_data, color_views, tmp_path):
+    """Who only trains needs no memory for them; and they are those that were checked, or none."""
+    for path in color_data.iterdir():
+        shutil.copy(path, tmp_path)
+    loader = DataLoader("mnist_color", data_dir=tmp_path, download=False)
+    next(iter(loader.training_data))
+    assert "test_images" not in vars(loader)
+    assert isinstance(loader.test_images, np.ndarray)
+    np.testing.assert_array_equal(loader.test_images, color_views[1]["m0"])
+    loader = DataLoader("mnist_color", data_dir=tmp_path, download=False)
+    (tmp_path / "mnist_color_te.pkl").write_bytes(b"other")
+    with pytest.raises(DataError, match=r"has changed|has been cut short"):
+        _ = loader.test_images
 
 
 def test_the_two_forms_of_mnist_color_are_what_they_claim(color_data, zipped_color_data):

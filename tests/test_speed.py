@@ -10,11 +10,13 @@ import time
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from bicoder import VAE
-from bicoder.fitting import uses_xla
+from bicoder.batches import Batches
+from bicoder.fitting import choose_steps, uses_xla
 
 PLAIN = runpy.run_path(str(Path(__file__).parent.parent / "benchmarks" / "straightforward.py"))
 
@@ -64,3 +66,13 @@ def test_xla_compiles_on_a_cpu_what_has_no_convolutions(shape, expected):
     vae.build((None, *shape))
     vae.compile()
     assert uses_xla(vae) is expected
+
+
+@pytest.mark.parametrize(("shape", "batch", "expected"), [((784,), 32, 64), ((784,), 2048, 5), ((28, 28, 3), 128, 3)])
+def test_how_many_steps_are_one_program(shape, batch, expected):
+    """As many as are faster together, but for the memory of their images."""
+    vae = VAE()
+    vae.compile()
+    images = np.broadcast_to(np.float32(0), (10_000, *shape))
+    choose_steps(vae, Batches(images, batch, 0).dataset(), None)
+    assert vae.steps_per_execution == expected
