@@ -50,7 +50,7 @@ EPOCHS = {
     "profile": {"sides": PARTS, "tolerance": math.inf},
     "conv_profile": {"sides": PARTS, "network": "conv", "count": 9600, "rounds": 3, "tolerance": math.inf},
     "nll": {"sides": ["ours_nll", "torch_nll"], "count": 200, "batch": 100, "rounds": 3, "tolerance": 0.002},
-    "tsne": {"sides": ["ours_tsne", "plain_tsne"], "count": 10_000, "rounds": 1, "tolerance": math.inf},
+    "tsne": {"sides": ["ours_tsne", "plain_tsne"], "count": 10_000, "rounds": 2, "tolerance": math.inf},
 }
 
 
