@@ -159,6 +159,9 @@ def table(results):
     if shortened := results.get("conv", {}).get("shortened"):
         names = ", ".join(f"{NAMES[name]} by {count} images" for name, count in shortened.items())
         notes += [f"The convolutions learn from {results['conv']['images']:,} images of 28x28x3; {names}, scaled.", ""]
+    notes += [
+        line for result in results.values() if "note" in result for line in (*textwrap.wrap(result["note"], 120), "")
+    ]
     return lines + notes
 
 
