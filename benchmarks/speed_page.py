@@ -303,7 +303,7 @@ def sides():
         "",
         "The memory of importance sampling is that of the whole process, TensorFlow with it. Whole programs run once; ours",
         "looks at the test images after every epoch too, and writes a whole run folder. Compilation is measured in fresh",
-        "processes with an empty cache of `torch.compile`.",
+        "processes with an empty cache of `torch.compile`. Nothing was measured on a GPU.",
         "",
     ]
 
