@@ -32,12 +32,11 @@ RECORD = f".{NAME}.json"
 pytestmark = pytest.mark.usefixtures("no_download_settings")
 
 
-def comes(server, folder, content=CONTENT):
-    """A file is fetched whole from a server, and nothing else is left but its record."""
+def fetched(server, folder):
+    """What the file holds that is fetched from a server; nothing else is left but its record."""
     path = cached_file(NAME, f"{server.url}/{NAME}", folder)
     assert contents(folder).keys() == {NAME, RECORD}
-    assert path.read_bytes() == content
-    return path
+    return path.read_bytes()
 
 
 # ---- Addresses and connections
@@ -75,7 +74,7 @@ def test_what_is_not_there_is_not_asked_for_again(tmp_path, serve, tool, fails, 
 @pytest.mark.parametrize("status", [500, 503])
 def test_a_server_in_trouble_is_asked_again(tmp_path, serve, tool, capsys, status):
     server = serve(tmp_path, plays(answer(status), answer(status), answer(body=CONTENT)))
-    comes(server, tmp_path / "cache")
+    assert fetched(server, tmp_path / "cache") == CONTENT
     assert len(server.requests) == 3
     said = capsys.readouterr().err
     assert f"answered {status}" in said
@@ -96,7 +95,7 @@ def test_a_server_that_asks_to_wait_is_waited_for(tmp_path, serve, tool, capsys,
     wait = 1 if form == "seconds" else email.utils.formatdate(time.time() + 2, usegmt=True)
     server = serve(tmp_path, plays(answer(429, Retry_After=wait), answer(body=CONTENT)))
     start = time.monotonic()
-    comes(server, tmp_path / "cache")
+    assert fetched(server, tmp_path / "cache") == CONTENT
     assert time.monotonic() - start >= 0.9
     assert re.search(
         r"answered 429 Too Many Requests; trying again in [\d.]+ s, as the server asks", capsys.readouterr().err
@@ -114,14 +113,14 @@ def test_a_server_that_asks_to_wait_for_an_hour_is_not_waited_for(tmp_path, serv
 @pytest.mark.fault(5)
 def test_a_wait_that_is_no_time_is_ours(tmp_path, serve, tool):
     server = serve(tmp_path, plays(answer(429, Retry_After="soon"), answer(429), answer(body=CONTENT)))
-    comes(server, tmp_path / "cache")
+    assert fetched(server, tmp_path / "cache") == CONTENT
     assert len(server.requests) == 3
 
 
 @pytest.mark.fault(6)
 def test_a_connection_that_breaks_is_tried_again_from_the_beginning(tmp_path, serve, tool, capsys):
     server = serve(tmp_path, plays(reset(CONTENT, 150_003), answer(body=CONTENT)))
-    comes(server, tmp_path / "cache")
+    assert fetched(server, tmp_path / "cache") == CONTENT
     assert len(server.requests) == 2
     assert re.search(r"received [\d,]+ of 300,006 bytes: the connection broke", capsys.readouterr().err)
 
@@ -156,12 +155,14 @@ def test_fewer_bytes_than_announced(tmp_path, serve, tool, fails, at):
 
 
 def test_more_bytes_than_announced_are_not_read(tmp_path, serve, tool):
-    comes(serve(tmp_path, plays(answer(body=CONTENT, Content_Length=1000))), tmp_path / "cache", CONTENT[:1000])
+    assert (
+        fetched(serve(tmp_path, plays(answer(body=CONTENT, Content_Length=1000))), tmp_path / "cache") == CONTENT[:1000]
+    )
 
 
 @pytest.mark.fault(9)
 def test_chunks_need_no_length(tmp_path, serve, tool):
-    comes(serve(tmp_path, plays(chunks(CONTENT))), tmp_path / "cache")
+    assert fetched(serve(tmp_path, plays(chunks(CONTENT))), tmp_path / "cache") == CONTENT
 
 
 @pytest.mark.fault(9)
@@ -209,7 +210,7 @@ def test_redirects_without_end_are_refused(tmp_path, serve, tool, fails):
 def test_a_redirect_is_followed(tmp_path, serve, tool, status):
     there = serve(tmp_path, plays(answer(302, b"this way", Location="b?c=d&e=%2Ff"), answer(body=CONTENT)))
     here = serve(tmp_path, plays(answer(status, Location=f"{there.url}/a/")))
-    comes(here, tmp_path / "cache")
+    assert fetched(here, tmp_path / "cache") == CONTENT
     assert there.requests == ["/a/", "/a/b?c=d&e=%2Ff"]
 
 
@@ -256,7 +257,7 @@ def test_a_password_is_not_shown(tmp_path, serve, tool, fails):
 def test_nothing_is_resumed_so_nothing_is_appended(tmp_path, serve, tool):
     """However often it breaks off, each request is for the whole file, and the file is one whole answer."""
     server = serve(tmp_path, plays(reset(CONTENT, 150_003), cut(CONTENT, 200_000), answer(body=CONTENT)))
-    comes(server, tmp_path / "cache")
+    assert fetched(server, tmp_path / "cache") == CONTENT
     assert len(server.headers) == 3
     assert not any("Range" in headers or "If-Range" in headers for headers in server.headers)
 
@@ -265,7 +266,7 @@ def test_nothing_is_resumed_so_nothing_is_appended(tmp_path, serve, tool):
 def test_a_file_that_changes_between_two_tries_is_not_mixed(tmp_path, serve, tool):
     new = b"\x93NUMPY" + bytes(300_000)
     server = serve(tmp_path, plays(reset(CONTENT, 150_003, ETag='"a"'), answer(body=new, ETag='"b"')))
-    comes(server, tmp_path / "cache", new)
+    assert fetched(server, tmp_path / "cache") == new
 
 
 def test_settings_of_wget_do_not_count(tmp_path, serve, monkeypatch):
@@ -273,7 +274,7 @@ def test_settings_of_wget_do_not_count(tmp_path, serve, monkeypatch):
         pytest.skip("needs wget")
     (tmp_path / "wgetrc").write_text("header = Range: bytes=5-\noutput_document = elsewhere\nsave_headers = on\n")
     monkeypatch.setenv("WGETRC", str(tmp_path / "wgetrc"))
-    comes(serve(tmp_path, plays(answer(body=CONTENT))), tmp_path / "cache")
+    assert fetched(serve(tmp_path, plays(answer(body=CONTENT))), tmp_path / "cache") == CONTENT
 
 
 def test_a_proxy_of_the_environment_is_asked(tmp_path, serve, tool, monkeypatch):
@@ -293,7 +294,7 @@ def test_another_wget_is_none(tmp_path, serve, monkeypatch, said):
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{script.parent}{os.pathsep}{os.environ['PATH']}")
     server = serve(tmp_path, plays(answer(body=CONTENT)))
-    comes(server, tmp_path / "cache")
+    assert fetched(server, tmp_path / "cache") == CONTENT
     assert server.headers[0]["User-Agent"].startswith("python-requests")
 
 
@@ -304,14 +305,15 @@ def test_another_wget_is_none(tmp_path, serve, monkeypatch, said):
 @pytest.mark.parametrize("members", [1, 3])
 def test_a_compressed_answer_is_unpacked(tmp_path, serve, tool, members):
     server = serve(tmp_path, plays(gzipped(CONTENT, members=members)))
-    comes(server, tmp_path / "cache")
+    assert fetched(server, tmp_path / "cache") == CONTENT
     assert server.headers[0]["Accept-Encoding"] == "identity"
 
 
 @pytest.mark.fault(18)
 def test_the_hash_is_that_of_the_unpacked_file(tmp_path, serve, tool, fails):
     """So the same file is good from a server that compresses and from one that does not."""
-    path = comes(serve(tmp_path, plays(gzipped(CONTENT))), tmp_path / "cache")
+    assert fetched(serve(tmp_path, plays(gzipped(CONTENT))), tmp_path / "cache") == CONTENT
+    path = tmp_path / "cache" / NAME
     path.write_bytes(b"changed")
     cached_file(NAME, serve(tmp_path, plays(answer(body=CONTENT))).url, tmp_path / "cache")
     assert path.read_bytes() == CONTENT
@@ -337,4 +339,4 @@ def test_a_compressed_answer_that_cannot_be_unpacked(tmp_path, serve, tool, fail
 
 def test_a_file_that_is_a_gzip_stays_one(tmp_path, serve, tool):
     packed = gzip.compress(CONTENT)
-    comes(serve(tmp_path, plays(answer(body=packed))), tmp_path / "cache", packed)
+    assert fetched(serve(tmp_path, plays(answer(body=packed))), tmp_path / "cache") == packed
