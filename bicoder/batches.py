@@ -57,7 +57,9 @@ class Batches:
     def batch(self, order, key, number):
         """Batch `number` of an epoch, (batch, ...)."""
         start = number * self.batch_size
-        images = gathered(self.images, order[start : start + self.batch_size])
+        numbers = order[start : start + self.batch_size]
+        images = tf.numpy_function(lambda n: taken(self.images, n), [numbers], tf.float32, stateful=False)
+        images = tf.ensure_shape(images, (None, *self.images.shape[1:]))
         return self.draw(images, key, number) if self.binarize else images
 
     def draw(self, images, key, number):
@@ -90,7 +92,13 @@ class Batches:
             groups.append((start, numbers.reshape(end - start, self.batch_size)))
         if start + steps >= self.count > full:
             groups.append((full, order[None, full * self.batch_size :]))
-        return [(first, as_tensor(self.images, numbers)) for first, numbers in groups]
+        return [(first, tf.experimental.dlpack.from_dlpack(taken(self.images, n).__dlpack__())) for first, n in groups]
+
+    def shapes(self, steps):
+        """The shapes of the tensors that `many` gives in every epoch: of full batches, and of one that is shorter."""
+        full, rest = divmod(len(self.images), self.batch_size)
+        sizes = [(steps if full > 1 else 1, self.batch_size)] if full else []
+        return [(*size, *self.images.shape[1:]) for size in sizes + ([(1, rest)] if rest else [])]
 
     def _draw_group(self, images, key, first):
         """`draw` for some batches, (n, batch, ...), of which the first has the number `first`."""
@@ -107,22 +115,17 @@ class Batches:
         return tf.ensure_shape(drawn, images.shape)
 
 
-def as_tensor(images, numbers):
-    """The images of these numbers, (n, batch), as a tensor (n, batch, ...), copied once.
+def taken(images, numbers):
+    """`images[numbers]`, an array (*numbers.shape, ...) that TensorFlow can use as it is.
 
-    TensorFlow takes a NumPy array as it is where it begins at a multiple of 64 bytes; else it copies it once more.
+    It does where an array begins at a multiple of 64 bytes; else it copies it once more.
     """
     shape = (*numbers.shape, *images.shape[1:])
-    if not isinstance(images, np.ndarray):
-        return tf.convert_to_tensor(images[numbers.ravel()].reshape(shape))
     memory = np.empty(math.prod(shape) + 16, "float32")
     first = -memory.ctypes.data % 64 // 4
-    taken = memory[first : first + math.prod(shape)].reshape(shape)
-    np.take(images, numbers, axis=0, out=taken, mode="clip")  # "raise" would make a copy, too
-    return tf.experimental.dlpack.from_dlpack(taken.__dlpack__())
-
-
-def gathered(images, numbers):
-    """The images of these numbers, as a tensor (n, ...), inside a `tf.data.Dataset`."""
-    found = tf.numpy_function(lambda n: images[n], [numbers], tf.float32, stateful=False)
-    return tf.ensure_shape(found, (None, *images.shape[1:]))
+    found = memory[first : first + math.prod(shape)].reshape(shape)
+    if isinstance(images, np.ndarray):
+        np.take(images, numbers, axis=0, out=found, mode="clip")  # "raise" would make a copy, too
+    else:
+        found[...] = images[numbers]
+    return found

@@ -175,13 +175,9 @@ class DataLoader:
     @functools.cached_property
     def test_data(self):
         """A `tf.data.Dataset` of batches of test images, in their own order."""
-        import tensorflow as tf
+        from bicoder.batches import Batches
 
-        from bicoder.batches import gathered
-
-        # Slices of their numbers: slices of the images would be a second copy of all of them.
-        numbers = tf.data.Dataset.from_tensor_slices(np.arange(len(self.test_images))).batch(self.batch_size)
-        return numbers.map(lambda n: gathered(self.test_images, n)).prefetch(tf.data.AUTOTUNE)
+        return Batches(self.test_images, self.batch_size, self.seed, shuffle=False).dataset()
 
 
 def draw_binary(images, seed):

@@ -113,16 +113,8 @@ class ManySteps:
         vae.prepare(x[0])
         if not vae.optimizer.built:
             vae.optimizer.build(vae.trainable_variables)
-        return compile_steps(vae.train_step, vae.get_metrics_result, self.steps, uses_xla(vae), self.shapes())
-
-    def shapes(self):
-        """The shapes (steps, batch, ...) that come in every epoch, where that is known: full and short ones."""
-        source = self.vae._batches
-        if source is None:
-            return []
-        full, rest = divmod(len(source.images), source.batch_size)
-        sizes = [(self.steps if full > 1 else 1, source.batch_size)] if full else []
-        return [(*size, *source.images.shape[1:]) for size in (*sizes, *([(1, rest)] if rest else []))]
+        shapes = vae._batches.shapes(self.steps) if vae._batches else []
+        return compile_steps(vae.train_step, vae.get_metrics_result, self.steps, uses_xla(vae), shapes)
 
 
 def take(iterator, steps):

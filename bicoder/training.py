@@ -18,17 +18,9 @@ from bicoder.portions import portions
 
 # Arguments that say nothing about a run, and those that may be others when it goes on.
 NOT_KEPT = ("given", "resume")
-MAY_CHANGE = {
-    "resume",
-    "debug",
-    "data_dir",
-    "mirror",
-    "no_download",
-    "stream",
-    "visualize_latent",
-    "generate_from_prior",
-}
-MAY_CHANGE |= {"generate_from_posterior", "num_images", "latent_points", "checkpoint_epochs"}
+MAY_CHANGE = {"resume", "debug", "checkpoint_epochs"}
+MAY_CHANGE |= {"data_dir", "mirror", "no_download", "stream"}
+MAY_CHANGE |= {"visualize_latent", "generate_from_prior", "generate_from_posterior", "num_images", "latent_points"}
 
 
 def train(args):
