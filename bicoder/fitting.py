@@ -57,7 +57,8 @@ def choose_steps(vae, x, batch_size):
             known = [[batch if size is None else size for size in shape] for shape in shapes if shape.rank]
             steps = max(1, min([STEPS, *(numbers // math.prod(shape) for shape in known)]))
         if steps != vae.steps_per_execution:
-            vae.steps_per_execution, vae.train_function = steps, None
+            vae.steps_per_execution = steps
+            vae.train_function = vae.test_function = vae.predict_function = None  # each was made for other steps
 
 
 def stand_in(vae, x):

@@ -116,6 +116,18 @@ def test_evaluate_weighs_the_short_last_batch_by_its_size(vectors):
     assert numbers["loss"] == pytest.approx(numbers["distortion"] + numbers["rate"], rel=1e-5)
 
 
+def test_all_data_count_before_and_after_fit(rng):
+    """Keras keeps a function for each of them, made for as many steps as one call took when it was first needed."""
+    data = np.concatenate([np.zeros((64, 12)), np.ones((936, 12))]).astype("float32")  # the first batches are unlike all
+    vae = small_vae(objective=ELBO(num_samples=50))
+    vae.compile(keras.optimizers.SGD(0.0))
+    loss, predicted = vae.evaluate(data, verbose=0)[0], vae.predict(data, verbose=0)
+    history = vae.fit(data, validation_data=(data,), verbose=0).history
+    assert vae.evaluate(data, verbose=0)[0] == pytest.approx(loss, rel=0.01)
+    assert history["val_loss"][0] == pytest.approx(loss, rel=0.01)
+    np.testing.assert_array_equal(vae.predict(data, verbose=0), predicted)
+
+
 def test_more_samples_lower_the_noise(vectors):
     spread = {}
     for count in (1, 64):
