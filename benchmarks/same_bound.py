@@ -28,9 +28,6 @@ class OneByOne(VAE):
     def fit(self, *args, **kwargs):
         return keras.Model.fit(self, *args, **kwargs)
 
-    def make_train_function(self, force=False):
-        keras.Model.make_train_function(self, force)
-
 
 def bound(cls, seed, epochs, data_dir):
     """-ELBO of the test images after training."""

@@ -54,12 +54,11 @@ class WithoutKeras(Ours):
 
     def epoch(self):
         if self.program is None:
-            fitting.choose_steps(self.vae, self.data, None)
-            many = fitting.ManySteps(self.vae)
-            self.steps, self.program = many.steps, many.make_program(next(self.batches.many(many.steps))[0])
-        for groups in self.batches.many(self.steps):
+            fitting.functions(self.vae, self.data, None, [])
+            self.program = self.vae._fitting.train
+        for groups in self.batches.many(self.program.steps):
             for group in groups:
-                self.program(group)
+                self.program.run(group)
 
 
 class WithoutNoise(Ours):

@@ -6,9 +6,11 @@ is inside the program. XLA makes few kernels of the many small operations (noise
 time of an MLP; on a CPU it has no fast convolutions, so a model that holds some is left to TensorFlow's own kernels.
 """
 
+import contextlib
 import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import keras
 import numpy as np
@@ -36,7 +38,7 @@ def split(x, fraction, validation_data):
     return x[:count], x[count:]
 
 
-def batches(vae, x, batch_size, shuffle, epoch):
+def batches(vae, x, batch_size, shuffle, epoch=0):
     """A data set of batches of the array x; its order follows from the state of the model's noise."""
     x = x if isinstance(x, StoredImages) else np.asarray(x, "float32")
     drawn = Batches(x, batch_size, [int(number) for number in np.array(vae.noise.state)], shuffle)
@@ -44,28 +46,22 @@ def batches(vae, x, batch_size, shuffle, epoch):
     return drawn.dataset()
 
 
-def choose_steps(vae, x, batch_size):
-    """Settle how many steps one program takes where `compile` left it open, and where `fit` gets its batches from."""
-    source = vae.__dict__["_batches"] = getattr(x, "batches", None)
-    if source and not vae.built:
-        vae.build((None, *source.images.shape[1:]))
-    if vae._steps == "auto":
-        steps, batch = STEPS, source.batch_size if source else batch_size or 128
-        numbers = NUMBERS if uses_xla(vae) else NUMBERS // SLOWER
-        if hasattr(x, "element_spec"):
-            shapes = [spec.shape for spec in tf.nest.flatten(x.element_spec) if hasattr(spec, "shape")]
-            known = [[batch if size is None else size for size in shape] for shape in shapes if shape.rank]
-            steps = max(1, min([STEPS, *(numbers // math.prod(shape) for shape in known)]))
-        if steps != vae.steps_per_execution:
-            vae.steps_per_execution = steps
-            vae.train_function = vae.test_function = vae.predict_function = None  # each was made for other steps
+def choose_steps(vae, data, counts):
+    """How many steps one program takes, where `compile` left it open.
 
-
-def stand_in(vae, x):
-    """What Keras iterates over: batch numbers where `ManySteps` gathers the batches itself, which makes no pipeline."""
-    if vae._batches is None or vae.run_eagerly:
-        return x
-    return tf.data.Dataset.range(vae._batches.count)
+    Args:
+        vae: a `VAE`.
+        data: data sets of batches, for training and validation; all else is passed over.
+        counts: steps of an epoch and of a validation, where the user gave some: a program must end where they end.
+    """
+    if vae._steps != "auto":
+        return vae._steps
+    numbers, limits = NUMBERS if uses_xla(vae) else NUMBERS // SLOWER, [STEPS]
+    for source in data:
+        batch = source.batches.batch_size if hasattr(source, "batches") else 128
+        shapes = [spec.shape for spec in tf.nest.flatten(source.element_spec) if hasattr(spec, "shape")]
+        limits += [numbers // math.prod(batch if n is None else n for n in shape) for shape in shapes if shape.rank]
+    return max(n for n in range(1, max(1, min(limits)) + 1) if all(count % n == 0 for count in counts))
 
 
 def uses_xla(vae):
@@ -76,46 +72,120 @@ def uses_xla(vae):
     return bool(tf.config.list_logical_devices("GPU")) or all(len(v.shape) < 3 for v in vae.trainable_variables)
 
 
-class ManySteps:
-    """The function that `VAE.fit` calls for each group of batches.
+def stand_in(data):
+    """What Keras iterates over: batch numbers where `ManySteps` gathers the batches itself, which makes no pipeline."""
+    source = getattr(data, "batches", None)
+    if source is None:
+        return data
+    numbers = tf.data.Dataset.range(int(source.skip), source.count)
+    numbers.batches = source
+    return numbers
+
+
+def functions(vae, x, validation_data, counts):
+    """The functions of `fit` for these data, those of an earlier call where they serve: `Fitting.used`."""
+    if hasattr(x, "batches") and not vae.built:
+        vae.build((None, *x.batches.images.shape[1:]))
+    steps = choose_steps(vae, [data for data in (x, validation_data) if hasattr(data, "element_spec")], counts)
+    if vae._fitting is None or vae._fitting.steps != steps:
+        vae.__dict__["_fitting"] = Fitting(vae, steps)
+    vae._fitting.prepare(x, validation_data)
+    return vae._fitting.used()
+
+
+class Fitting:
+    """The functions that `fit` runs, kept for the next `fit` of the same model.
 
     Args:
         vae: a compiled `VAE`.
+        steps: how many steps one program takes.
     Attributes:
+        train, test: `ManySteps`.
+    """
+
+    def __init__(self, vae, steps):
+        self.vae, self.steps = vae, steps
+        self.train, self.test = ManySteps(vae, vae.train_step, steps), ManySteps(vae, vae.test_step, steps)
+
+    def prepare(self, x, validation_data):
+        """Note where batches come from, and compile what is known to come, all at the same time."""
+        self.train.source, self.test.source = getattr(x, "batches", None), getattr(validation_data, "batches", None)
+        known = [function for function in (self.train, self.test) if function.source and not function.program]
+        for function in known:
+            function.make_program(function.source.images[:1])
+        calls = [
+            (function.program, tf.zeros(shape), tf.constant(0))
+            for function in known
+            for shape in function.source.shapes(self.steps)
+        ]
+        if uses_xla(self.vae) and len(calls) > 1:
+            compile_together(calls)
+
+    @contextlib.contextmanager
+    def used(self):
+        """Inside, Keras calls these functions and counts their steps; outside it has its own, which take one step."""
+        vae = self.vae
+        before = vae.steps_per_execution, vae.train_function, vae.test_function
+        vae.steps_per_execution, vae.train_function, vae.test_function = self.steps, self.train, self.test
+        try:
+            yield
+        finally:
+            vae.steps_per_execution, vae.train_function, vae.test_function = before
+
+
+class ManySteps:
+    """A function that Keras calls for each group of batches.
+
+    Args:
+        vae: a compiled `VAE`.
+        step: what it does with one batch: `vae.train_step` or `vae.test_step`.
+        steps: how many steps one program takes.
+    Attributes:
+        source: the `Batches` that it takes many of at once; None where Keras' iterator gives them one by one.
+        program: the compiled program, once there is one.
         history: the metrics after each step of the last call, a dict of arrays (steps,).
     """
 
-    def __init__(self, vae):
-        self.vae, self.steps = vae, vae.steps_per_execution
-        self.iterator, self.groups, self.program, self.history = None, iter(()), None, {}
+    def __init__(self, vae, step, steps):
+        self.vae, self.step, self.steps = vae, step, steps
+        self.source: Any = None
+        self.program: Any = None
+        self.iterator, self.groups, self.history = None, iter(()), {}
 
     def __call__(self, iterator):
-        """Take the next batches from Keras' iterator and learn from them; the metrics, a dict of scalars."""
+        """Take the next batches from Keras' iterator, one step for each; the metrics, a dict of scalars."""
         groups = self.next_groups(iterator)
         if self.program is None:
-            self.program = self.make_program(groups[0])
-        histories = [self.program(group) for group in groups]
+            x, _, _ = keras.utils.unpack_x_y_sample_weight(groups[0])
+            self.make_program(x[0])
+        histories = [self.run(group) for group in groups]
         self.history = {name: np.concatenate([h[name] for h in histories]) for name in histories[0]}
         return {name: values[-1] for name, values in self.history.items()}
 
     def next_groups(self, iterator):
         """Lists of structures of tensors (steps, batch, ...), one for each batch size; StopIteration at the end."""
-        source = self.vae._batches
-        if source is None or not isinstance(iterator, tf.data.Iterator):
+        if self.source is None:
             return take(iterator, self.steps)
         if iterator is not self.iterator:  # a new epoch: images are gathered for many batches at once
-            self.iterator, self.groups = iterator, source.many(self.steps)
+            self.iterator, self.groups = iterator, self.source.many(self.steps)
         return next(self.groups)
 
-    def make_program(self, batches):
-        """The compiled program for the model as it is, built for data such as these where it is not built yet."""
+    def make_program(self, x):
+        """The program for the model as it is, which is built for data such as x (batch, ...) if it is not built yet."""
         vae = self.vae
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(batches)
-        vae.prepare(x[0])
+        vae.prepare(x)
         if not vae.optimizer.built:
             vae.optimizer.build(vae.trainable_variables)
-        shapes = vae._batches.shapes(self.steps) if vae._batches else []
-        return compile_steps(vae.train_step, vae.get_metrics_result, self.steps, uses_xla(vae), shapes)
+        self.program = many_steps(self.step, vae.get_metrics_result, self.steps, uses_xla(vae))
+
+    def run(self, batches):
+        """A step for each of up to `steps` batches, (n, batch, ...); the metrics after each, a dict of arrays (n,)."""
+        count = shapes_of(batches)[0][0]
+        # Filled up, so that one program serves; a single batch, often a short one, has its own.
+        if 1 < count < self.steps:
+            batches = keras.tree.map_structure(lambda array: fill(array, self.steps), batches)
+        metrics = self.program(batches, tf.constant(count))
+        return {name: values.numpy()[:count] for name, values in metrics.items()}
 
 
 def take(iterator, steps):
@@ -150,17 +220,16 @@ def fill(array, steps):
     return None if array is None else tf.pad(array, [[0, steps - array.shape[0]]] + [[0, 0]] * (len(array.shape) - 1))
 
 
-def compile_steps(step, logs, steps, xla, shapes=()):
-    """A function that takes the batches of up to `steps` steps, a structure of tensors (n, batch, ...), and learns.
+def many_steps(step, logs, steps, xla):
+    """A compiled function of the batches of up to `steps` steps, tensors (n, batch, ...), and of their number.
 
     Args:
         step: function of one batch, which updates the model and its metrics.
         logs: function without arguments that gives the metrics, a dict of scalars.
         steps: how many steps the program is compiled for.
         xla: whether XLA compiles it.
-        shapes: of batches for which it is compiled at once, where there are several.
     Returns:
-        A function of the batches: the metrics after each step, a dict of arrays (n,).
+        The function; it gives the metrics after each step, a dict of arrays (steps,).
     """
 
     def program(batches, count):
@@ -174,23 +243,16 @@ def compile_steps(step, logs, steps, xla, shapes=()):
             _, history = tf.while_loop(lambda i, _: i < count, body, (0, history), parallel_iterations=1)
         return {name: array.stack() for name, array in history.items()}
 
-    compiled = tf.function(program, jit_compile=xla, autograph=False)
-    if xla and len(shapes) > 1:
-        compile_for(compiled, shapes)
-
-    def run(batches):
-        count = shapes_of(batches)[0][0]
-        if 1 < count < steps:  # filled up, so that one program serves; a single batch, often a short one, has its own
-            batches = keras.tree.map_structure(lambda array: fill(array, steps), batches)
-        return {name: values.numpy()[:count] for name, values in compiled(batches, tf.constant(count)).items()}
-
-    return run
+    return tf.function(program, jit_compile=xla, autograph=False)
 
 
-def compile_for(compiled, shapes):
-    """Have XLA compile the program for some shapes at the same time, which takes little longer than for one."""
-    nothing = [(tf.zeros(shape), tf.constant(0)) for shape in shapes]
-    for batches, count in nothing:  # traced here, since what Keras keeps for a thread is known in this one
-        compiled.get_concrete_function(batches, count)
+def compile_together(calls):
+    """Have XLA compile programs at the same time, which takes little longer than one.
+
+    Args:
+        calls: tuples of a `tf.function`, batches, and their number, which is 0, so that nothing happens.
+    """
+    for program, *arguments in calls:  # traced here, since what Keras keeps for a thread is known in this one
+        program.get_concrete_function(*arguments)
     with ThreadPoolExecutor() as threads:
-        list(threads.map(lambda arguments: compiled(*arguments), nothing))
+        list(threads.map(lambda call: call[0](*call[1:]), calls))

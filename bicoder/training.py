@@ -77,7 +77,7 @@ def fit(args, vae, loader, folder):
     }
     try:
         if batch:  # what is left of an epoch that was interrupted
-            vae.fit(data, initial_epoch=epoch, epochs=epoch + 1, steps_per_epoch=data.batches.count - batch, **keywords)
+            vae.fit(data, initial_epoch=epoch, epochs=epoch + 1, **keywords)
         vae.fit(data, initial_epoch=training.state["epoch"], epochs=args.epochs, **keywords)
     except BrokenPipeError:  # nobody reads what it prints: it ends, but what it learnt is not lost
         training.save()
@@ -117,7 +117,7 @@ def check_data(folder, data):
 def import_keras():
     """Keras, without what TensorFlow says about itself while it starts; that is shown where the import fails."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with tempfile.TemporaryFile() as said, kept_for_good():
+    with tempfile.TemporaryFile() as said, kept_for_good(), not_found("sklearn"):
         stderr = os.dup(2)
         os.dup2(said.fileno(), 2)
         try:
@@ -150,6 +150,19 @@ def kept_for_good():
     finally:
         gc.freeze()
         gc.enable()
+
+
+@contextlib.contextmanager
+def not_found(package):
+    """Inside, nobody can import a package: Keras would, half a second long, for wrappers that are not used here."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]  # how Python notes that there is none
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 def load_data(args):

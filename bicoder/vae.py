@@ -1,5 +1,6 @@
 """The variational autoencoder: Equation 1, as a Keras model."""
 
+import contextlib
 import math
 from typing import Any, NamedTuple
 
@@ -68,7 +69,7 @@ class VAE(keras.Model):
         # Not an attribute that Keras and TensorFlow see: they would try to save what is in it.
         self.__dict__["_train_steps"] = {}
         # What `compile` and `fit` are told; not attributes that Keras sees, since they are no part of the model.
-        self.__dict__["_xla"], self.__dict__["_steps"], self.__dict__["_batches"] = "auto", "auto", None
+        self.__dict__["_xla"], self.__dict__["_steps"], self.__dict__["_fitting"] = "auto", "auto", None
 
     def build(self, input_shape):
         example = tuple(input_shape[1:])
@@ -143,7 +144,11 @@ class VAE(keras.Model):
                     f"{name}: the loss of a VAE is its objective, and elbo, distortion and rate are its metrics; "
                     f"expected nothing here, received {kwargs[name]!r}; use VAE(objective=...)"
                 )
-        self.__dict__["_xla"], self.__dict__["_steps"] = jit_compile, steps_per_execution
+        self.__dict__["_xla"], self.__dict__["_steps"], self.__dict__["_fitting"] = (
+            jit_compile,
+            steps_per_execution,
+            None,
+        )
         if keras.backend.backend() == "tensorflow" and jit_compile == "auto":
             jit_compile = False  # Keras' own functions, of `evaluate` and `predict`; `fit` has its own
         steps = 1 if steps_per_execution == "auto" else steps_per_execution
@@ -172,27 +177,36 @@ class VAE(keras.Model):
         **kwargs,
     ):
         """Train as in Keras, but many steps at a time; x is an array (N, ...), or a data set of batches."""
+        functions = contextlib.nullcontext()
         if keras.backend.backend() == "tensorflow":
             from bicoder import fitting
 
+            size = batch_size or 32
             if fitting.is_array(x) and y is None and kwargs.get("sample_weight") is None:
                 start = kwargs.get("initial_epoch", 0)
                 x, validation_data = fitting.split(x, validation_split, validation_data)
-                x, batch_size, validation_split = fitting.batches(self, x, batch_size or 32, shuffle, start), None, 0.0
+                x, batch_size, validation_split = fitting.batches(self, x, size, shuffle, start), None, 0.0
+            if fitting.is_array(validation_data):
+                size = kwargs.get("validation_batch_size") or size
+                validation_data = fitting.batches(self, validation_data, size, shuffle=False)
             shuffle = shuffle and not hasattr(x, "element_spec")  # a data set comes in the order that it has
-            fitting.choose_steps(self, x, batch_size)
-            x = fitting.stand_in(self, x)
+            if self.compiled and not self.run_eagerly:
+                counts = [kwargs.get(name) for name in ("steps_per_epoch", "validation_steps")]
+                functions = fitting.functions(self, x, validation_data, [n for n in counts if n])
+                x, validation_data = fitting.stand_in(x), fitting.stand_in(validation_data)
         data = {"validation_split": validation_split, "validation_data": validation_data, "shuffle": shuffle}
-        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **data, **kwargs)
+        with functions:
+            return super().fit(x, y, batch_size, epochs, verbose, callbacks, **data, **kwargs)
 
-    def make_train_function(self, force=False):
-        """Keras asks for the function that `fit` calls for each group of batches."""
-        if keras.backend.backend() != "tensorflow" or self.run_eagerly:
-            super().make_train_function(force)
-        elif force or getattr(self, "train_function", None) is None:
-            from bicoder.fitting import ManySteps
+    def evaluate(self, x=None, *args, **kwargs):
+        """As in Keras; what `fit` validated with is taken by the program that it has compiled for that."""
+        source = getattr(x, "batches", None)
+        if source is None or self._fitting is None or self._fitting.test.source is not source or self.run_eagerly:
+            return super().evaluate(x, *args, **kwargs)
+        from bicoder.fitting import stand_in
 
-            self.train_function = ManySteps(self)
+        with self._fitting.used():
+            return super().evaluate(stand_in(x), *args, **kwargs)
 
     def train(self, x=True, optimizer=None):
         """One update of the trainable variables, the same as `fit` makes (TensorFlow only).

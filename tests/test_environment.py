@@ -67,6 +67,19 @@ def test_what_is_imported_is_not_collected():
     assert done.stdout.splitlines() == ["True True", "True 0"], done.stderr
 
 
+def test_keras_is_imported_without_scikit_learn():
+    """Which is half of a second, for wrappers that are not used; who needs it afterwards finds it."""
+    code = """if True:
+        import sys
+        from bicoder.training import import_keras
+        import_keras()
+        print("sklearn" in sys.modules)
+        from sklearn.manifold import TSNE
+        print(TSNE.__module__)"""
+    done = run([sys.executable, "-c", code])
+    assert done.stdout.splitlines() == ["False", "sklearn.manifold._t_sne"], done.stderr
+
+
 def fake(folder, name, version):
     """The metadata of another version of an installed package."""
     place = folder / f"{name.replace('-', '_')}-{version}.dist-info"

@@ -74,5 +74,7 @@ def test_how_many_steps_are_one_program(shape, batch, expected):
     vae = VAE()
     vae.compile()
     images = np.broadcast_to(np.float32(0), (10_000, *shape))
-    choose_steps(vae, Batches(images, batch, 0).dataset(), None)
-    assert vae.steps_per_execution == expected
+    vae.build((None, *shape))
+    data = Batches(images, batch, 0).dataset()
+    assert choose_steps(vae, [data], []) == expected
+    assert choose_steps(vae, [data], [100]) == max(n for n in range(1, expected + 1) if 100 % n == 0)

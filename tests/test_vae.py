@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from bicoder import VAE, BiCoder, Decoder, Encoder
+from bicoder.batches import Batches
 from bicoder.component import Component
 from bicoder.distributions import Gaussian
 from bicoder.errors import UsageError
@@ -118,7 +119,9 @@ def test_evaluate_weighs_the_short_last_batch_by_its_size(vectors):
 
 def test_all_data_count_before_and_after_fit(rng):
     """Keras keeps a function for each of them, made for as many steps as one call took when it was first needed."""
-    data = np.concatenate([np.zeros((64, 12)), np.ones((936, 12))]).astype("float32")  # the first batches are unlike all
+    data = np.concatenate([np.zeros((64, 12)), np.ones((936, 12))]).astype(
+        "float32"
+    )  # the first batches are unlike all
     vae = small_vae(objective=ELBO(num_samples=50))
     vae.compile(keras.optimizers.SGD(0.0))
     loss, predicted = vae.evaluate(data, verbose=0)[0], vae.predict(data, verbose=0)
@@ -126,6 +129,38 @@ def test_all_data_count_before_and_after_fit(rng):
     assert vae.evaluate(data, verbose=0)[0] == pytest.approx(loss, rel=0.01)
     assert history["val_loss"][0] == pytest.approx(loss, rel=0.01)
     np.testing.assert_array_equal(vae.predict(data, verbose=0), predicted)
+
+
+@pytest.mark.parametrize("kind", ["array", "tuple", "data set", "Batches"])
+def test_validation_in_fit_is_what_evaluate_finds(kind, vectors):
+    """However its data come, of all of them, the short last batch by its size; and the same once more afterwards."""
+    data = np.concatenate([np.zeros((96, 12)), np.full((3, 12), 2.0)]).astype("float32")
+    forms = {
+        "array": data,
+        "tuple": (data,),
+        "data set": tf.data.Dataset.from_tensor_slices(data).batch(32),
+        "Batches": Batches(data, 32, 0, shuffle=False).dataset(),
+    }
+    vae = small_vae(objective=ELBO(num_samples=50))
+    vae.compile(keras.optimizers.SGD(0.0))
+    expected = keras.Model.evaluate(vae, data, verbose=0)[0] if kind != "Batches" else float(np.mean(vae(data).loss))
+    history = vae.fit(vectors, epochs=2, validation_data=forms[kind], validation_batch_size=32, verbose=0).history
+    assert history["val_loss"] == pytest.approx([expected] * 2, rel=0.02)
+    after = forms[kind][0] if kind == "tuple" else forms[kind]
+    assert vae.evaluate(after, verbose=0)[0] == pytest.approx(expected, rel=0.02)
+
+
+def test_an_epoch_and_a_validation_have_the_steps_that_were_asked_for(vectors):
+    vae = compiled(small_vae())
+    data = tf.data.Dataset.from_tensor_slices(vectors).batch(10).repeat()
+    batches = []
+    counted = tf.data.Dataset.from_generator(
+        lambda: (batches.append(batch) or batch for batch in data), output_signature=data.element_spec
+    )
+    options = {"steps_per_epoch": 10, "validation_steps": 4, "verbose": 0}
+    vae.fit(data, epochs=3, validation_data=counted.prefetch(0), **options)
+    assert int(vae.optimizer.iterations) == 30
+    assert len(batches) in (12, 15)  # four each time, and one that was asked for before Keras stopped asking
 
 
 def test_more_samples_lower_the_noise(vectors):
