@@ -37,7 +37,7 @@ PARTS = ["ours", "without_keras", "without_noise", "without_adam", "batches_only
 # them, and is scaled. Sides must agree on the loss before they train, and within `tolerance` on that of the last epoch;
 # where a row has a tolerance of its own, its sides do not all train.
 EPOCHS = {
-    "mlp": {"sides": [*EVERY, "numpy_products", "tensorflow_products"]},
+    "mlp": {"sides": [*EVERY, "numpy_products", "tensorflow_products"], "rounds": 11},
     "batch32": {"sides": FAST, "batch": 32, "count": 15_000},
     "batch512": {"sides": FAST, "batch": 512},
     "batch2048": {"sides": FAST, "batch": 2048},
@@ -47,10 +47,10 @@ EPOCHS = {
     "stream": {"sides": ["ours", "ours_stream"]},
     "conv_stream": {"sides": ["ours", "ours_stream"], "network": "conv", "count": 9600},
     "bfloat16": {"sides": ["ours", "bfloat16"], "tolerance": 0.01},
-    "profile": {"sides": PARTS, "tolerance": math.inf},
-    "conv_profile": {"sides": PARTS, "network": "conv", "count": 9600, "rounds": 3, "tolerance": math.inf},
+    "profile": {"sides": PARTS, "rounds": 11, "tolerance": math.inf},
+    "conv_profile": {"sides": PARTS, "network": "conv", "count": 9600, "rounds": 7, "tolerance": math.inf},
     "nll": {"sides": ["ours_nll", "torch_nll"], "count": 200, "batch": 100, "rounds": 3, "tolerance": 0.002},
-    "tsne": {"sides": ["ours_tsne", "plain_tsne"], "count": 10_000, "rounds": 2, "tolerance": math.inf},
+    "tsne": {"sides": ["ours_tsne", "plain_tsne"], "count": 10_000, "rounds": 5, "tolerance": math.inf},
 }
 
 
@@ -137,7 +137,9 @@ def time_programs(inputs, args):
         ours += ["--data_dir", args.data_dir] if args.data_dir else []
         other = [sys.executable, HERE / "straightforward.py", path, str(args.epochs), f"{folder}/prior.png"]
         imports = [sys.executable, "-c", "import tensorflow, keras"]
-        return time_commands({"ours": ours, "straightforward": other, "imports": imports}, 1) | {"epochs": args.epochs}
+        return time_commands({"ours": ours, "straightforward": other, "imports": imports}, args.rounds or 3) | {
+            "epochs": args.epochs
+        }
 
 
 def time_start(inputs, args):
@@ -261,7 +263,7 @@ def main():
     )
     parser.add_argument("--data_dir", help="the folder of MNIST (default: where the program keeps it)")
     parser.add_argument("--color_dir", help="the folder of mnist_color (default: its rows are left out)")
-    parser.add_argument("--rounds", type=int, help="how often each side is timed (default: 5, or 2 to 3 for slow rows)")
+    parser.add_argument("--rounds", type=int, help="how often each side is timed (default: 2 to 11, see EPOCHS)")
     parser.add_argument("--images", type=int, help="images of an epoch, to try things out (default: all)")
     parser.add_argument("--conv_images", type=int, default=9600, help="images for the convolutions (default: 9600)")
     parser.add_argument("--epochs", type=int, default=20, help="of whole programs (default: 20)")

@@ -83,8 +83,7 @@ def write(results, docs):
     """The page and its picture into the folder `docs`."""
     picture = draw(results, docs / "images" / "performance.png")
     lines = introduction(results) + table(results) + list(picture) + profile(results)
-    lines += [line for paragraph in more(results) for line in (*textwrap.wrap(paragraph, 120), "")]
-    lines += sides() + seconds_table(results)
+    lines += paragraphs(results) + sides() + seconds_table(results)
     (docs / "performance.md").write_text("\n".join(lines) + "\n")
 
 
@@ -204,10 +203,11 @@ def draw(results, path):
 
 def profile(results):
     """Where the time of an epoch goes, from epochs without one part."""
-    lines = ["## Where the rest of the time goes", ""]
     if not {"profile", "conv_profile"} & set(results):
         return []
-    lines += [
+    lines = [
+        "## Where the rest of the time goes",
+        "",
         "Each part is left out in turn, in one run; what an epoch gets shorter by is its share. The parts overlap on several",
         "cores, so they need not add up, and a share near zero may come out below it.",
         "",
@@ -225,40 +225,57 @@ def profile(results):
         lines.append(f"| {title} | " + " | ".join(share(results, row, part) for row, _ in columns) + " |")
     products = [products_share(results, row) for _, row in columns]
     lines.append(f"| matrix products and convolutions alone | {' | '.join(products)} |")
-    lines += ["", *reasons(results), ""]
-    return lines
+    return [
+        *lines,
+        "",
+        "What is left was not measured apart: biases, ReLU, the loss and its gradient, each of which goes once through the",
+        "activations of the batch, gradient descent itself, and the metrics.",
+        "",
+    ]
 
 
-def more(results):
-    """What else was found: the whole program, half precision, and whether the training comes to the same."""
-    if "program" in results:
-        found, epochs = medians(results["program"]), results["program"]["epochs"]
-        line = f"Of the {found['ours']:.1f} s of the whole program, {found['imports']:.1f} s go into importing TensorFlow and Keras"
-        if "mlp" in results:
-            seconds = medians(results["mlp"])
-            line += (
-                f", and its {epochs} epochs at the rate above are {epochs * seconds['ours']:.1f} s, of which the products"
-                f" alone take {epochs * min(seconds['numpy_products'], seconds['tensorflow_products']):.1f} s"
-            )
-        yield line + "."
-    if "bfloat16" in results:
-        found, losses = medians(results["bfloat16"]), results["bfloat16"]["losses"]
-        yield (
-            f'With `keras.config.set_dtype_policy("mixed_bfloat16")` an epoch of the MLP takes '
-            f"{found['bfloat16'] / found['ours']:.2f} times as long, and the loss ends at {losses['bfloat16']:.2f} for "
-            f"{losses['ours']:.2f}: so it stays off."
+def whole_program(results):
+    """What the whole program spends its time on."""
+    found, epochs = medians(results["program"]), results["program"]["epochs"]
+    line = f"Of the {found['ours']:.1f} s of the whole program, {found['imports']:.1f} s are what importing TensorFlow and Keras takes"
+    if "mlp" in results:
+        seconds = medians(results["mlp"])
+        line += (
+            f", and its {epochs} epochs at the rate above are {epochs * seconds['ours']:.1f} s, of which the products"
+            f" alone take {epochs * min(seconds['numpy_products'], seconds['tensorflow_products']):.1f} s"
         )
-    if SAME_BOUND.exists():
-        result = json.loads(SAME_BOUND.read_text())
-        fast, plain = (
-            f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}" for values in result["bounds"].values()
-        )
-        count = len(result["bounds"]["VAE"])
-        yield (
-            f"The way in which `VAE.fit` runs does not change what comes out: -ELBO of the test images of mnist_bw after "
-            f"{result['epochs']} epochs, {count} seeds, is {fast}, and {plain} in Keras' own loop without XLA "
-            f"(`python benchmarks/same_bound.py`, {result['date']})."
-        )
+    return line + "."
+
+
+def half_precision(results):
+    """What bfloat16 does to an epoch and to the loss."""
+    found, losses = medians(results["bfloat16"]), results["bfloat16"]["losses"]
+    return (
+        f'With `keras.config.set_dtype_policy("mixed_bfloat16")` an epoch of the MLP takes '
+        f"{found['bfloat16'] / found['ours']:.2f} times as long, and the loss ends at {losses['bfloat16']:.2f} for "
+        f"{losses['ours']:.2f}: so it stays off."
+    )
+
+
+def same_bound():
+    """Whether the training comes to the same."""
+    result = json.loads(SAME_BOUND.read_text())
+    fast, plain = (
+        f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}" for values in result["bounds"].values()
+    )
+    return (
+        f"The way in which `VAE.fit` runs does not change what comes out: -ELBO of the test images of mnist_bw after "
+        f"{result['epochs']} epochs, {len(result['bounds']['VAE'])} seeds, is {fast}, and {plain} in Keras' own loop "
+        f"without XLA (`python benchmarks/same_bound.py`, {result['date']})."
+    )
+
+
+def paragraphs(results):
+    """What else was found, as far as it was measured."""
+    found = [whole_program(results)] if "program" in results else []
+    found += [half_precision(results)] if "bfloat16" in results else []
+    found += [same_bound()] if SAME_BOUND.exists() else []
+    return [line for paragraph in found for line in (*textwrap.wrap(paragraph, 120), "")]
 
 
 def share(results, row, part):
@@ -277,14 +294,6 @@ def products_share(results, row):
     return f"{100 * min(s for name, s in found.items() if name.endswith('_products')) / found['ours']:.0f} %"
 
 
-def reasons(results):
-    """What the shares leave over."""
-    return [
-        "What is left was not measured apart: biases, ReLU, the loss and its gradient, each of which goes once through the",
-        "activations of the batch, gradient descent itself, and the metrics.",
-    ]
-
-
 def sides():
     """How each side is written."""
     return [
@@ -301,7 +310,7 @@ def sides():
         "- TensorFlow: a `tf.function` called for every batch of the same pipeline.",
         "- products alone: forward, and the gradients of weights and inputs, on batches that are never changed.",
         "",
-        "The memory of importance sampling is that of the whole process, TensorFlow with it. Whole programs run once; ours",
+        "The memory of importance sampling is that of the whole process, TensorFlow with it. Of the whole programs, ours",
         "looks at the test images after every epoch too, and writes a whole run folder. Compilation is measured in fresh",
         "processes with an empty cache of `torch.compile`. Nothing was measured on a GPU.",
         "",

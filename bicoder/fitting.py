@@ -83,7 +83,7 @@ def stand_in(data):
 
 
 def functions(vae, x, validation_data, counts):
-    """The functions of `fit` for these data, those of an earlier call where they serve: `Fitting.used`."""
+    """The functions of `fit` for these data, those of an earlier call where they serve: `Fitting.used`, to enter."""
     if hasattr(x, "batches") and not vae.built:
         vae.build((None, *x.batches.images.shape[1:]))
     steps = choose_steps(vae, [data for data in (x, validation_data) if hasattr(data, "element_spec")], counts)
@@ -96,6 +96,8 @@ def functions(vae, x, validation_data, counts):
 class Fitting:
     """The functions that `fit` runs, kept for the next `fit` of the same model.
 
+    Keras has its own for all else, which take one step: `evaluate` and `predict`, be it in a callback of `fit`.
+
     Args:
         vae: a compiled `VAE`.
         steps: how many steps one program takes.
@@ -106,6 +108,8 @@ class Fitting:
     def __init__(self, vae, steps):
         self.vae, self.steps = vae, steps
         self.train, self.test = ManySteps(vae, vae.train_step, steps), ManySteps(vae, vae.test_step, steps)
+        # What the model has not got now: these functions, or those of Keras.
+        self.others, self.in_use = (steps, self.train, self.test), False
 
     def prepare(self, x, validation_data):
         """Note where batches come from, and compile what is known to come, all at the same time."""
@@ -122,15 +126,24 @@ class Fitting:
             compile_together(calls)
 
     @contextlib.contextmanager
-    def used(self):
-        """Inside, Keras calls these functions and counts their steps; outside it has its own, which take one step."""
-        vae = self.vae
-        before = vae.steps_per_execution, vae.train_function, vae.test_function
-        vae.steps_per_execution, vae.train_function, vae.test_function = self.steps, self.train, self.test
+    def used(self, use=True):
+        """Inside, Keras calls these functions and counts their steps; or, with False, its own."""
+        swaps = self.swap if self.in_use != use else lambda: None
+        swaps()
         try:
             yield
         finally:
-            vae.steps_per_execution, vae.train_function, vae.test_function = before
+            swaps()
+
+    def swap(self):
+        vae, others, self.in_use = self.vae, self.others, not self.in_use
+        self.others = vae.steps_per_execution, vae.train_function, vae.test_function
+        vae.steps_per_execution, vae.train_function, vae.test_function = others
+
+    def validates(self, x, steps=None, _use_cached_eval_dataset=False, **_):
+        """Whether these arguments of `evaluate` are what `fit` validates with: Keras says so itself, or all of x is."""
+        known = self.test.source is not None and getattr(x, "batches", None) is self.test.source
+        return _use_cached_eval_dataset or (known and steps is None)
 
 
 class ManySteps:

@@ -200,13 +200,18 @@ class VAE(keras.Model):
 
     def evaluate(self, x=None, *args, **kwargs):
         """As in Keras; what `fit` validated with is taken by the program that it has compiled for that."""
-        source = getattr(x, "batches", None)
-        if source is None or self._fitting is None or self._fitting.test.source is not source or self.run_eagerly:
+        if self._fitting is None or self.run_eagerly:
             return super().evaluate(x, *args, **kwargs)
         from bicoder.fitting import stand_in
 
-        with self._fitting.used():
-            return super().evaluate(stand_in(x), *args, **kwargs)
+        known = self._fitting.validates(x, **kwargs)
+        with self._fitting.used(known):
+            return super().evaluate(stand_in(x) if known else x, *args, **kwargs)
+
+    def predict(self, *args, **kwargs):
+        """Reconstructions of the data, as Keras predicts."""
+        with self._fitting.used(False) if self._fitting else contextlib.nullcontext():
+            return super().predict(*args, **kwargs)
 
     def train(self, x=True, optimizer=None):
         """One update of the trainable variables, the same as `fit` makes (TensorFlow only).

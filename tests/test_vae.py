@@ -150,6 +150,27 @@ def test_validation_in_fit_is_what_evaluate_finds(kind, vectors):
     assert vae.evaluate(after, verbose=0)[0] == pytest.approx(expected, rel=0.02)
 
 
+def test_a_callback_may_evaluate_and_predict_other_data(vectors):
+    data = np.concatenate([np.zeros((64, 12)), np.ones((236, 12))]).astype(
+        "float32"
+    )  # the first batches are unlike all
+
+    class Looks(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            found.append((self.model.evaluate(data, verbose=0)[0], self.model.predict(data, verbose=0)))
+
+    vae, found = small_vae(objective=ELBO(num_samples=50)), []
+    vae.compile(keras.optimizers.SGD(0.0))
+    expected = vae.evaluate(data, verbose=0)[0], vae.predict(data, verbose=0)
+    history = vae.fit(vectors, epochs=2, validation_data=vectors[:50], callbacks=[Looks()], verbose=0).history
+    found.append((vae.evaluate(data, verbose=0)[0], vae.predict(data, verbose=0)))
+    assert len(found) == 3
+    for loss, predicted in found:
+        assert loss == pytest.approx(expected[0], rel=0.01)
+        np.testing.assert_array_equal(predicted, expected[1])
+    assert history["val_loss"] == pytest.approx([float(np.mean(vae(vectors[:50]).loss))] * 2, rel=0.02)
+
+
 def test_an_epoch_and_a_validation_have_the_steps_that_were_asked_for(vectors):
     vae = compiled(small_vae())
     data = tf.data.Dataset.from_tensor_slices(vectors).batch(10).repeat()
