@@ -80,11 +80,12 @@ LIMITS = [
 
 
 def write(results, docs):
-    """The page and its picture into the folder `docs`."""
+    """The page and its picture into the folder `docs`; prints the table."""
     picture = draw(results, docs / "images" / "performance.png")
     lines = introduction(results) + table(results) + list(picture) + profile(results)
     lines += paragraphs(results) + sides() + seconds_table(results)
     (docs / "performance.md").write_text("\n".join(lines) + "\n")
+    print("\n".join([*machines(results), *table(results)]))
 
 
 def medians(result):
@@ -94,7 +95,6 @@ def medians(result):
 
 def introduction(results):
     """What was measured, and where."""
-    places = {describe(result) for result in results.values()}
     return [
         "# Performance",
         "",
@@ -106,9 +106,13 @@ def introduction(results):
         "must find the same loss for the same weights, images and noise within 1e-4, and afterwards their losses must have",
         "fallen alike. Below 1 we are faster.",
         "",
-        "Measured on " + "; and on ".join(sorted(places)) + ".",
-        "",
+        *machines(results),
     ]
+
+
+def machines(results):
+    """Where and when the results are from."""
+    return ["Measured on " + "; and on ".join(sorted({describe(result) for result in results.values()})) + ".", ""]
 
 
 def describe(result):
