@@ -58,7 +58,7 @@ class WithoutKeras(Ours):
             self.program = self.vae._fitting.train
         for groups in self.batches.many(self.program.steps):
             for group in groups:
-                self.program.run(group)
+                self.program.run(*group)
 
 
 class WithoutNoise(Ours):
@@ -81,8 +81,8 @@ class BatchesOnly(Ours):
 
     def epoch(self):
         for groups in self.batches.many(fitting.STEPS):
-            for group in groups:
-                group[-1, -1].numpy()
+            for group, count in groups:
+                group[count - 1, -1].numpy()
 
 
 class Streamed(Ours):

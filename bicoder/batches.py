@@ -58,7 +58,7 @@ class Batches:
         """Batch `number` of an epoch, (batch, ...)."""
         start = number * self.batch_size
         numbers = order[start : start + self.batch_size]
-        images = tf.numpy_function(lambda n: taken(self.images, n), [numbers], tf.float32, stateful=False)
+        images = tf.numpy_function(lambda n: taken(self.images, n, len(n)), [numbers], tf.float32, stateful=False)
         images = tf.ensure_shape(images, (None, *self.images.shape[1:]))
         return self.draw(images, key, number) if self.binarize else images
 
@@ -68,7 +68,10 @@ class Batches:
         return tf.cast(tf.random.stateless_uniform(tf.shape(images), key) < images, images.dtype)
 
     def many(self, steps):
-        """The batches of one epoch, `steps` at a time: lists of tensors (n, batch, ...), one for each batch size."""
+        """The batches of one epoch, `steps` at a time: lists, a member for full batches and one for the short one.
+
+        A member is a tensor, (steps, batch, ...) or (1, short, ...), and how many batches of it count.
+        """
         order, key, skip = self.begin()
         order = order.numpy()
         with ThreadPoolExecutor(1) as thread:
@@ -78,10 +81,12 @@ class Batches:
             while coming:
                 groups = coming.result()
                 coming = next(gathering, None)  # the next ones are gathered while these are learnt from
-                yield [self._draw_group(images, key, first) if self.binarize else images for first, images in groups]
+                if self.binarize:
+                    groups = [(first, self._draw_group(images, key, first), n) for first, images, n in groups]
+                yield [(images, n) for _, images, n in groups]
 
     def _groups(self, order, start, steps):
-        """`steps` batches from `start` on: pairs of the number of the first one and a tensor (n, batch, ...).
+        """`steps` batches from `start` on: the number of the first one, a tensor, and how many batches of it count.
 
         The full ones come together, and the one that is shorter by itself.
         """
@@ -89,16 +94,18 @@ class Batches:
         end, groups = min(start + steps, full), []
         if end > start:
             numbers = order[start * self.batch_size : end * self.batch_size]
-            groups.append((start, numbers.reshape(end - start, self.batch_size)))
+            groups.append(
+                (start, taken(self.images, numbers.reshape(end - start, self.batch_size), steps), end - start)
+            )
         if start + steps >= self.count > full:
-            groups.append((full, order[None, full * self.batch_size :]))
-        return [(first, tf.experimental.dlpack.from_dlpack(taken(self.images, n).__dlpack__())) for first, n in groups]
+            groups.append((full, taken(self.images, order[None, full * self.batch_size :], 1), 1))
+        return [(first, tf.experimental.dlpack.from_dlpack(a.__dlpack__()), count) for first, a, count in groups]
 
     def shapes(self, steps):
         """The shapes of the tensors that `many` gives in every epoch: of full batches, and of one that is shorter."""
         full, rest = divmod(len(self.images), self.batch_size)
-        sizes = [(steps if full > 1 else 1, self.batch_size)] if full else []
-        return [(*size, *self.images.shape[1:]) for size in sizes + ([(1, rest)] if rest else [])]
+        sizes = ([(steps, self.batch_size)] if full else []) + ([(1, rest)] if rest else [])
+        return [(*size, *self.images.shape[1:]) for size in sizes]
 
     def _draw_group(self, images, key, first):
         """`draw` for some batches, (n, batch, ...), of which the first has the number `first`."""
@@ -115,17 +122,23 @@ class Batches:
         return tf.ensure_shape(drawn, images.shape)
 
 
-def taken(images, numbers):
-    """`images[numbers]`, an array (*numbers.shape, ...) that TensorFlow can use as it is.
+def taken(images, numbers, count):
+    """`images[numbers]` at the beginning of an array (count, ...) that TensorFlow can use as it is.
 
     It does where an array begins at a multiple of 64 bytes; else it copies it once more.
+
+    Args:
+        images: (N, ...).
+        numbers: of the images, (n, ...) with n up to `count`.
+        count: how long the array is; what is left of it means nothing.
     """
-    shape = (*numbers.shape, *images.shape[1:])
+    shape = (count, *numbers.shape[1:], *images.shape[1:])
     memory = np.empty(math.prod(shape) + 16, "float32")
     first = -memory.ctypes.data % 64 // 4
-    found = memory[first : first + math.prod(shape)].reshape(shape)
+    whole = memory[first : first + math.prod(shape)].reshape(shape)
+    found = whole[: len(numbers)]
     if isinstance(images, np.ndarray):
         np.take(images, numbers, axis=0, out=found, mode="clip")  # "raise" would make a copy, too
     else:
         found[...] = images[numbers]
-    return found
+    return whole

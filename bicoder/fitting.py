@@ -7,6 +7,7 @@ time of an MLP; on a CPU it has no fast convolutions, so a model that holds some
 """
 
 import contextlib
+import functools
 import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -46,21 +47,22 @@ def batches(vae, x, batch_size, shuffle, epoch=0):
     return drawn.dataset()
 
 
-def choose_steps(vae, data, counts):
+def choose_steps(vae, x, validation_data=None, counts=()):
     """How many steps one program takes, where `compile` left it open.
 
     Args:
         vae: a `VAE`.
-        data: data sets of batches, for training and validation; all else is passed over.
+        x, validation_data: what `fit` was given.
         counts: steps of an epoch and of a validation, where the user gave some: a program must end where they end.
     """
     if vae._steps != "auto":
         return vae._steps
-    numbers, limits = NUMBERS if uses_xla(vae) else NUMBERS // SLOWER, [STEPS]
-    for source in data:
-        batch = source.batches.batch_size if hasattr(source, "batches") else 128
-        shapes = [spec.shape for spec in tf.nest.flatten(source.element_spec) if hasattr(spec, "shape")]
-        limits += [numbers // math.prod(batch if n is None else n for n in shape) for shape in shapes if shape.rank]
+    numbers = NUMBERS if uses_xla(vae) else NUMBERS // SLOWER
+    limits = [STEPS, x.batches.count] if hasattr(x, "batches") else [STEPS]
+    for data in (x, validation_data):
+        batch = data.batches.batch_size if hasattr(data, "batches") else 128
+        shapes = [getattr(spec, "shape", None) for spec in tf.nest.flatten(getattr(data, "element_spec", None))]
+        limits += [numbers // math.prod(batch if n is None else n for n in shape) for shape in shapes if shape]
     return max(n for n in range(1, max(1, min(limits)) + 1) if all(count % n == 0 for count in counts))
 
 
@@ -86,7 +88,7 @@ def functions(vae, x, validation_data, counts):
     """The functions of `fit` for these data, those of an earlier call where they serve: `Fitting.used`, to enter."""
     if hasattr(x, "batches") and not vae.built:
         vae.build((None, *x.batches.images.shape[1:]))
-    steps = choose_steps(vae, [data for data in (x, validation_data) if hasattr(data, "element_spec")], counts)
+    steps = choose_steps(vae, x, validation_data, counts)
     if vae._fitting is None or vae._fitting.steps != steps:
         vae.__dict__["_fitting"] = Fitting(vae, steps)
     vae._fitting.prepare(x, validation_data)
@@ -169,14 +171,14 @@ class ManySteps:
         """Take the next batches from Keras' iterator, one step for each; the metrics, a dict of scalars."""
         groups = self.next_groups(iterator)
         if self.program is None:
-            x, _, _ = keras.utils.unpack_x_y_sample_weight(groups[0])
+            x, _, _ = keras.utils.unpack_x_y_sample_weight(groups[0][0])
             self.make_program(x[0])
-        histories = [self.run(group) for group in groups]
+        histories = [self.run(*group) for group in groups]
         self.history = {name: np.concatenate([h[name] for h in histories]) for name in histories[0]}
         return {name: values[-1] for name, values in self.history.items()}
 
     def next_groups(self, iterator):
-        """Lists of structures of tensors (steps, batch, ...), one for each batch size; StopIteration at the end."""
+        """Lists, with one member for each batch size: tensors (n, batch, ...), and how many batches of them count."""
         if self.source is None:
             return take(iterator, self.steps)
         if iterator is not self.iterator:  # a new epoch: images are gathered for many batches at once
@@ -191,18 +193,16 @@ class ManySteps:
             vae.optimizer.build(vae.trainable_variables)
         self.program = many_steps(self.step, vae.get_metrics_result, self.steps, uses_xla(vae))
 
-    def run(self, batches):
-        """A step for each of up to `steps` batches, (n, batch, ...); the metrics after each, a dict of arrays (n,)."""
-        count = shapes_of(batches)[0][0]
-        # Filled up, so that one program serves; a single batch, often a short one, has its own.
-        if 1 < count < self.steps:
-            batches = keras.tree.map_structure(lambda array: fill(array, self.steps), batches)
+    def run(self, batches, count):
+        """A step for each of the first `count` batches; the metrics after each, a dict of arrays (count,)."""
         metrics = self.program(batches, tf.constant(count))
         return {name: values.numpy()[:count] for name, values in metrics.items()}
 
 
 def take(iterator, steps):
-    """The next `steps` batches of an iterator, those of one shape together.
+    """The next `steps` batches of an iterator, those of one shape together, and how many they are.
+
+    They are filled up to `steps`, so that one program serves; a single batch, often a short one, has its own.
 
     Raises:
         StopIteration: there are none.
@@ -210,7 +210,8 @@ def take(iterator, steps):
     taken = [keras.tree.map_structure(without_optional, batch) for batch in itertools.islice(iterator, steps)]
     if not taken:
         raise StopIteration
-    return [keras.tree.map_structure(stack, *group) for _, group in itertools.groupby(taken, shapes_of)]
+    groups = [list(group) for _, group in itertools.groupby(taken, shapes_of)]
+    return [(keras.tree.map_structure(functools.partial(stack, steps), *group), len(group)) for group in groups]
 
 
 def shapes_of(batch):
@@ -223,14 +224,11 @@ def without_optional(array):
     return None if isinstance(array, tf.experimental.Optional) else array
 
 
-def stack(*arrays):
-    """(n, ...) of n arrays; None stays None."""
-    return None if arrays[0] is None else tf.stack(arrays)
-
-
-def fill(array, steps):
-    """`array`, (n, ...), with zeros up to (steps, ...); None stays None."""
-    return None if array is None else tf.pad(array, [[0, steps - array.shape[0]]] + [[0, 0]] * (len(array.shape) - 1))
+def stack(steps, *arrays):
+    """(steps, ...) of up to `steps` arrays, the last of them again and again; (1, ...) of one; None stays None."""
+    if arrays[0] is None:
+        return None
+    return tf.stack([*arrays, *arrays[-1:] * (steps - len(arrays))] if len(arrays) > 1 else arrays)
 
 
 def many_steps(step, logs, steps, xla):

@@ -76,5 +76,6 @@ def test_how_many_steps_are_one_program(shape, batch, expected):
     images = np.broadcast_to(np.float32(0), (10_000, *shape))
     vae.build((None, *shape))
     data = Batches(images, batch, 0).dataset()
-    assert choose_steps(vae, [data], []) == expected
-    assert choose_steps(vae, [data], [100]) == max(n for n in range(1, expected + 1) if 100 % n == 0)
+    assert choose_steps(vae, data) == expected
+    assert choose_steps(vae, data, None, [100]) == max(n for n in range(1, expected + 1) if 100 % n == 0)
+    assert choose_steps(vae, Batches(images[: 2 * batch], batch, 0).dataset()) == min(2, expected)
