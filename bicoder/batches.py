@@ -1,10 +1,23 @@
 """Batches of images in a new order every epoch; all that is drawn follows from the seed, the epoch and the batch."""
 
+import functools
 import math
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+
+from bicoder.aligned import aligned, is_aligned
+
+COPIED = 2**28  # bytes of images that may be in memory twice, so that programs have them where they want them
+
+
+class Chosen(NamedTuple):
+    """Batches as a program can take them itself: all images (N, ...), and numbers of some of them (n, batch)."""
+
+    images: Any
+    numbers: Any
 
 
 class Batches:
@@ -70,7 +83,7 @@ class Batches:
     def many(self, steps):
         """The batches of one epoch, `steps` at a time: lists, a member for full batches and one for the short one.
 
-        A member is a tensor, (steps, batch, ...) or (1, short, ...), and how many batches of it count.
+        A member is a tensor, (steps, batch, ...) or (1, short, ...), or `Chosen`, and how many batches of it count.
         """
         order, key, skip = self.begin()
         order = order.numpy()
@@ -93,19 +106,35 @@ class Batches:
         full = len(order) // self.batch_size
         end, groups = min(start + steps, full), []
         if end > start:
-            numbers = order[start * self.batch_size : end * self.batch_size]
-            groups.append(
-                (start, taken(self.images, numbers.reshape(end - start, self.batch_size), steps), end - start)
-            )
+            numbers = order[start * self.batch_size : end * self.batch_size].reshape(-1, self.batch_size)
+            groups.append((start, self._member(numbers, steps), end - start))
         if start + steps >= self.count > full:
-            groups.append((full, taken(self.images, order[None, full * self.batch_size :], 1), 1))
-        return [(first, tf.experimental.dlpack.from_dlpack(a.__dlpack__()), count) for first, a, count in groups]
+            groups.append((full, self._member(order[None, full * self.batch_size :], 1), 1))
+        return groups
 
-    def shapes(self, steps):
-        """The shapes of the tensors that `many` gives in every epoch: of full batches, and of one that is shorter."""
+    def _member(self, numbers, count):
+        """The images of these numbers, (n, batch), at the beginning of `count` batches."""
+        if self.tensor is None:
+            return as_tensor(taken(self.images, numbers, count))
+        chosen = np.zeros((count, numbers.shape[1]), "int32")
+        chosen[: len(numbers)] = numbers
+        return Chosen(self.tensor, tf.constant(chosen))
+
+    @functools.cached_property
+    def tensor(self):
+        """All images as a tensor, out of which a program takes its batches; None where it would be a large copy."""
+        if self.binarize or not isinstance(self.images, np.ndarray):
+            return None
+        if is_aligned(self.images):
+            return as_tensor(self.images)
+        small = self.images.nbytes <= COPIED
+        return as_tensor(taken(self.images, np.arange(len(self.images)), len(self.images))) if small else None
+
+    def examples(self, steps):
+        """Members of each shape that `many` gives in every epoch: of full batches, and of one that is shorter."""
         full, rest = divmod(len(self.images), self.batch_size)
         sizes = ([(steps, self.batch_size)] if full else []) + ([(1, rest)] if rest else [])
-        return [(*size, *self.images.shape[1:]) for size in sizes]
+        return [self._member(np.zeros((0, batch), "int32"), count) for count, batch in sizes]
 
     def _draw_group(self, images, key, first):
         """`draw` for some batches, (n, batch, ...), of which the first has the number `first`."""
@@ -122,20 +151,20 @@ class Batches:
         return tf.ensure_shape(drawn, images.shape)
 
 
+def as_tensor(array):
+    """An aligned array as a tensor, not copied."""
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+
+
 def taken(images, numbers, count):
     """`images[numbers]` at the beginning of an array (count, ...) that TensorFlow can use as it is.
-
-    It does where an array begins at a multiple of 64 bytes; else it copies it once more.
 
     Args:
         images: (N, ...).
         numbers: of the images, (n, ...) with n up to `count`.
         count: how long the array is; what is left of it means nothing.
     """
-    shape = (count, *numbers.shape[1:], *images.shape[1:])
-    memory = np.empty(math.prod(shape) + 16, "float32")
-    first = -memory.ctypes.data % 64 // 4
-    whole = memory[first : first + math.prod(shape)].reshape(shape)
+    whole = aligned((count, *numbers.shape[1:], *images.shape[1:]))
     found = whole[: len(numbers)]
     if isinstance(images, np.ndarray):
         np.take(images, numbers, axis=0, out=found, mode="clip")  # "raise" would make a copy, too

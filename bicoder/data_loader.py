@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 
+from bicoder.aligned import aligned
 from bicoder.datasets import Images, find_dataset
 from bicoder.download import cached_file
 from bicoder.errors import DataError, UsageError, check_count, check_seed
@@ -182,7 +183,7 @@ class DataLoader:
 
 def draw_binary(images, seed):
     """Every pixel 1 with its grey value as probability, else 0 (Salakhutdinov & Murray 2008)."""
-    rng, drawn, start = np.random.default_rng(seed), np.empty(images.shape, "float32"), 0
+    rng, drawn, start = np.random.default_rng(seed), aligned(images.shape), 0
     for part in portions(images):
         drawn[start : start + len(part)] = rng.random(part.shape, "float32") < part
         start += len(part)

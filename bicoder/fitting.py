@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from bicoder.batches import Batches
+from bicoder.batches import Batches, Chosen
 from bicoder.random_numbers import compiled_by_xla
 from bicoder.stored_images import StoredImages
 
@@ -60,6 +60,8 @@ def choose_steps(vae, x, validation_data=None, counts=()):
     numbers = NUMBERS if uses_xla(vae) else NUMBERS // SLOWER
     limits = [STEPS, x.batches.count] if hasattr(x, "batches") else [STEPS]
     for data in (x, validation_data):
+        if uses_xla(vae) and hasattr(data, "batches") and data.batches.tensor is not None:
+            continue  # of which there is no tensor of batches
         batch = data.batches.batch_size if hasattr(data, "batches") else 128
         shapes = [getattr(spec, "shape", None) for spec in tf.nest.flatten(getattr(data, "element_spec", None))]
         limits += [numbers // math.prod(batch if n is None else n for n in shape) for shape in shapes if shape]
@@ -120,9 +122,9 @@ class Fitting:
         for function in known:
             function.make_program(function.source.images[:1])
         calls = [
-            (function.program, tf.zeros(shape), tf.constant(0))
+            (function.program, batches, tf.constant(0))
             for function in known
-            for shape in function.source.shapes(self.steps)
+            for batches in function.source.examples(self.steps)
         ]
         if uses_xla(self.vae) and len(calls) > 1:
             compile_together(calls)
@@ -232,7 +234,7 @@ def stack(steps, *arrays):
 
 
 def many_steps(step, logs, steps, xla):
-    """A compiled function of the batches of up to `steps` steps, tensors (n, batch, ...), and of their number.
+    """A compiled function of the batches of up to `steps` steps, tensors or `Chosen`, and of their number.
 
     Args:
         step: function of one batch, which updates the model and its metrics.
@@ -245,7 +247,7 @@ def many_steps(step, logs, steps, xla):
 
     def program(batches, count):
         def body(i, history):
-            step(keras.tree.map_structure(lambda array: None if array is None else array[i], batches))
+            step(batch_of(batches, i))
             values = logs()
             return i + 1, {name: array.write(i, values[name]) for name, array in history.items()}
 
@@ -255,6 +257,13 @@ def many_steps(step, logs, steps, xla):
         return {name: array.stack() for name, array in history.items()}
 
     return tf.function(program, jit_compile=xla, autograph=False)
+
+
+def batch_of(batches, i):
+    """Batch i, inside a program."""
+    if isinstance(batches, Chosen):
+        return tf.gather(batches.images, batches.numbers[i])
+    return keras.tree.map_structure(lambda array: None if array is None else array[i], batches)
 
 
 def compile_together(calls):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bicoder.aligned import aligned
 from bicoder.errors import DataError
 from bicoder.portions import portions
 
@@ -140,7 +141,8 @@ def scaled(array, how):
         array = np.clip(array, 0, 1)
     if how.divisor == 1:
         return np.ascontiguousarray(array, "float32")
-    return np.divide(array, np.float32(how.divisor), dtype="float32", casting="unsafe", order="C")
+    divisor = np.float32(how.divisor)
+    return np.divide(array, divisor, out=aligned(array.shape), dtype="float32", casting="unsafe")
 
 
 def warn_of_overlap(train, test, name, say=print):
