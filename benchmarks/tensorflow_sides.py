@@ -56,7 +56,7 @@ class WithoutKeras(Ours):
         if self.program is None:
             fitting.functions(self.vae, self.data, None, [])
             self.program = self.vae._fitting.train
-        for groups in self.batches.many(self.program.steps):
+        for groups in self.batches.many(self.program.steps, fitting.uses_xla(self.vae)):
             for group in groups:
                 self.program.run(*group)
 
@@ -80,7 +80,7 @@ class BatchesOnly(Ours):
     """The batches are gathered, and nothing is learnt from them."""
 
     def epoch(self):
-        for groups in self.batches.many(fitting.STEPS):
+        for groups in self.batches.many(fitting.STEPS, fitting.uses_xla(self.vae)):
             for group, count in groups:
                 fitting.batch_of(group, count - 1)[-1].numpy()
 

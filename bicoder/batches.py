@@ -80,16 +80,17 @@ class Batches:
         key = tf.random.experimental.stateless_fold_in(key, number)
         return tf.cast(tf.random.stateless_uniform(tf.shape(images), key) < images, images.dtype)
 
-    def many(self, steps):
+    def many(self, steps, chosen=False):
         """The batches of one epoch, `steps` at a time: lists, a member for full batches and one for the short one.
 
-        A member is a tensor, (steps, batch, ...) or (1, short, ...), or `Chosen`, and how many batches of it count.
+        A member is a tensor, (steps, batch, ...) or (1, short, ...), and how many batches of it count; or, if that is
+        wanted and possible, `Chosen` instead of a tensor.
         """
         order, key, skip = self.begin()
         order = order.numpy()
         with ThreadPoolExecutor(1) as thread:
             starts = range(int(skip), self.count, steps)
-            gathering = (thread.submit(self._groups, order, start, steps) for start in starts)
+            gathering = (thread.submit(self._groups, order, start, steps, chosen) for start in starts)
             coming = next(gathering, None)
             while coming:
                 groups = coming.result()
@@ -98,7 +99,7 @@ class Batches:
                     groups = [(first, self._draw_group(images, key, first), n) for first, images, n in groups]
                 yield [(images, n) for _, images, n in groups]
 
-    def _groups(self, order, start, steps):
+    def _groups(self, order, start, steps, chosen):
         """`steps` batches from `start` on: the number of the first one, a tensor, and how many batches of it count.
 
         The full ones come together, and the one that is shorter by itself.
@@ -107,18 +108,18 @@ class Batches:
         end, groups = min(start + steps, full), []
         if end > start:
             numbers = order[start * self.batch_size : end * self.batch_size].reshape(-1, self.batch_size)
-            groups.append((start, self._member(numbers, steps), end - start))
+            groups.append((start, self._member(numbers, steps, chosen), end - start))
         if start + steps >= self.count > full:
-            groups.append((full, self._member(order[None, full * self.batch_size :], 1), 1))
+            groups.append((full, self._member(order[None, full * self.batch_size :], 1, chosen), 1))
         return groups
 
-    def _member(self, numbers, count):
+    def _member(self, numbers, count, chosen):
         """The images of these numbers, (n, batch), at the beginning of `count` batches."""
-        if self.tensor is None:
+        if not chosen or self.tensor is None:
             return as_tensor(taken(self.images, numbers, count))
-        chosen = np.zeros((count, numbers.shape[1]), "int32")
-        chosen[: len(numbers)] = numbers
-        return Chosen(self.tensor, tf.constant(chosen))
+        padded = np.zeros((count, numbers.shape[1]), "int32")
+        padded[: len(numbers)] = numbers
+        return Chosen(self.tensor, tf.constant(padded))
 
     @functools.cached_property
     def tensor(self):
@@ -131,10 +132,10 @@ class Batches:
         return as_tensor(taken(self.images, np.arange(len(self.images)), len(self.images))) if small else None
 
     def examples(self, steps):
-        """Members of each shape that `many` gives in every epoch: of full batches, and of one that is shorter."""
+        """What `many` gives in every epoch, as `Chosen` if it can be: of full batches, and of one that is shorter."""
         full, rest = divmod(len(self.images), self.batch_size)
         sizes = ([(steps, self.batch_size)] if full else []) + ([(1, rest)] if rest else [])
-        return [self._member(np.zeros((0, batch), "int32"), count) for count, batch in sizes]
+        return [self._member(np.zeros((0, batch), "int32"), count, chosen=True) for count, batch in sizes]
 
     def _draw_group(self, images, key, first):
         """`draw` for some batches, (n, batch, ...), of which the first has the number `first`."""

@@ -121,12 +121,10 @@ class Fitting:
         known = [function for function in (self.train, self.test) if function.source and not function.program]
         for function in known:
             function.make_program(function.source.images[:1])
-        calls = [
-            (function.program, batches, tf.constant(0))
-            for function in known
-            for batches in function.source.examples(self.steps)
-        ]
-        if uses_xla(self.vae) and len(calls) > 1:
+        if uses_xla(self.vae):
+            calls = [
+                (one.program, batches, tf.constant(0)) for one in known for batches in one.source.examples(self.steps)
+            ]
             compile_together(calls)
 
     @contextlib.contextmanager
@@ -184,7 +182,8 @@ class ManySteps:
         if self.source is None:
             return take(iterator, self.steps)
         if iterator is not self.iterator:  # a new epoch: images are gathered for many batches at once
-            self.iterator, self.groups = iterator, self.source.many(self.steps)
+            # XLA takes a batch out of all images in no time; for TensorFlow's own kernels another thread does it.
+            self.iterator, self.groups = iterator, self.source.many(self.steps, chosen=uses_xla(self.vae))
         return next(self.groups)
 
     def make_program(self, x):

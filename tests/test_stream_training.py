@@ -88,12 +88,13 @@ def test_batches_are_the_same_one_by_one_and_together(data, binarize, steps, ski
     loaders = [DataLoader(data / "x.npy", 9, seed=1, data_dir=data / "cache", stream=stream) for stream in (0, 1)]
     found = []
     for loader in loaders:
-        for together in (True, False):
+        for together, chosen in ((True, True), (True, False), (False, False)):
             batches = Batches(loader.training_images, 9, 1, binarize=binarize == "dynamic")
             batches.epoch.assign(4)
             if together:
                 batches.skip.assign(skip)
-                drawn = [batch for groups in batches.many(steps) for group, n in groups for batch in in_order(group, n)]
+                members = [member for groups in batches.many(steps, chosen) for member in groups]
+                drawn = [batch for member in members for batch in in_order(*member)]
             else:
                 drawn = list(batches.dataset())[skip:]
             assert [len(batch) for batch in drawn] == [9, 9, 9, 9, 9, 4][skip:]
