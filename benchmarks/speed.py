@@ -43,7 +43,7 @@ EPOCHS = {
     "batch2048": {"sides": FAST, "batch": 2048},
     "cores2": {"sides": FAST, "cores": 2},
     "conv": {
-        "sides": [*EVERY, "tensorflow_products"],
+        "sides": [*EVERY, "own_threads", "tensorflow_products"],
         "network": "conv",
         "count": 9600,
         "rounds": 9,

@@ -25,9 +25,13 @@ def set_weights(variables, weights):
 
 
 class Ours:
-    """`VAE.fit`, as a user calls it."""
+    """`VAE.fit`, as a user calls it; for convolutions with one thread for each operation, as `train_vae.py` has it."""
+
+    one_thread_each = True
 
     def __init__(self, network, images, weights, batch):
+        if network == "conv" and self.one_thread_each:
+            tf.config.threading.set_intra_op_parallelism_threads(1)
         self.vae = VAE(seed=0)
         self.vae.build((None, *images.shape[1:]))
         set_weights(self.vae.trainable_variables, weights)
@@ -45,6 +49,12 @@ class Ours:
 
     def epoch(self):
         return -self.vae.fit(self.data, verbose=0).history["elbo"][-1]
+
+
+class OwnThreads(Ours):
+    """The same where nobody told TensorFlow how many threads an operation has."""
+
+    one_thread_each = False
 
 
 class WithoutKeras(Ours):
@@ -257,6 +267,7 @@ class PlainTSNE(OurTSNE):
 
 SIDES = {
     "ours": Ours,
+    "own_threads": OwnThreads,
     "ours_half": Ours,
     "without_keras": WithoutKeras,
     "without_noise": WithoutNoise,

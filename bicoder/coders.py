@@ -10,6 +10,7 @@ from bicoder.component import Component
 from bicoder.errors import MOST_DIMENSIONS, UsageError, check_count
 from bicoder.likelihoods import Likelihood
 from bicoder.networks import MLP, Conv, Network
+from bicoder.parts import by_parts
 from bicoder.posteriors import Posterior
 
 
@@ -33,6 +34,11 @@ class BiCoder(Component, keras.layers.Layer):
     def is_layer(network):
         """Whether `network` is the user's own Keras layer."""
         return isinstance(network, keras.layers.Layer)
+
+    @property
+    def one_by_one(self):
+        """Whether the network treats the examples of a batch one by one, so that a batch may come in parts."""
+        return getattr(self.network, "one_by_one", False) and not self.body.non_trainable_variables
 
     @property
     @abc.abstractmethod
@@ -74,7 +80,8 @@ class BiCoder(Component, keras.layers.Layer):
         leading = ops.shape(inputs)[: -self.event_axes]
         if len(leading) > 1:  # a network knows one batch axis only: fold the samples into it
             inputs = ops.reshape(inputs, (-1, *inputs.shape[-self.event_axes :]))
-        raw = ops.cast(self.body(inputs, training=training), "float32")
+        raw = by_parts(lambda x: self.body(x, training=training), (inputs, 0), axis=0, allowed=self.one_by_one)
+        raw = ops.cast(raw, "float32")
         if len(leading) > 1:
             raw = ops.reshape(raw, (*leading, *self.raw_shape()))
         return self.head(raw)

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from bicoder.batches import Batches, Chosen
+from bicoder.parts import fastest_parts, in_parts
 from bicoder.random_numbers import compiled_by_xla
 from bicoder.stored_images import StoredImages
 
@@ -250,7 +251,7 @@ def many_steps(step, logs, steps, xla):
             values = logs()
             return i + 1, {name: array.write(i, values[name]) for name, array in history.items()}
 
-        with compiled_by_xla(xla):
+        with compiled_by_xla(xla), in_parts(1 if xla else fastest_parts()):
             history = {name: tf.TensorArray("float32", steps) for name in logs()}
             _, history = tf.while_loop(lambda i, _: i < count, body, (0, history), parallel_iterations=1)
         return {name: array.stack() for name, array in history.items()}

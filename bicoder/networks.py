@@ -58,6 +58,9 @@ class Network(Component):
 
     # Dimensions of the latent code where the user names none.
     latent_dim: int
+    # Whether the layers treat the examples of a batch one by one, so that a CPU may learn from parts of it at the same
+    # time. Not where one looks at the whole batch, or adds a loss of its own.
+    one_by_one: bool = False
 
     @abc.abstractmethod
     def encoder(self, shape, outputs, seed=None):
@@ -77,6 +80,7 @@ class MLP(Network):
     """
 
     latent_dim = 20
+    one_by_one = True
 
     def __init__(self, hidden=(400,), activation="relu"):
         self.hidden = check_widths("hidden", hidden)
@@ -110,6 +114,7 @@ class Conv(Network):
     """
 
     latent_dim = 50
+    one_by_one = True
 
     def __init__(self, filters=(32, 64, 128), kernel_size=3, activation="relu"):
         self.filters = check_widths("filters", filters)
@@ -162,6 +167,7 @@ class Residual(Network):
     """
 
     latent_dim = 64
+    one_by_one = True
 
     def __init__(self, filters=(32, 64, 128), blocks=1):
         self.filters = check_widths("filters", filters)

@@ -34,7 +34,7 @@ def train(args):
     loader = load_data(args)
     counts = f"{len(loader.training_images):,} training and {counted(len(loader.test_images), 'test image')}"
     print(f"{args.dset}: {counts} of shape {loader.training_images.shape[1:]}; starting TensorFlow", flush=True)
-    import_keras()
+    import_keras(one_thread_each=has_convolutions(args, loader))
     args.epochs = loader.dataset.epochs if args.epochs is None else args.epochs
     vae = build_model(args, loader)
     runs.make_folder(folder)
@@ -114,8 +114,18 @@ def check_data(folder, data):
         raise ModelError(f"resume: {folder} was started with other data: {', '.join(changed)}; train anew")
 
 
-def import_keras():
-    """Keras, without what TensorFlow says about itself while it starts; that is shown where the import fails."""
+def has_convolutions(args, loader):
+    """Whether the network of the arguments has some; "auto" is an MLP for vectors only."""
+    return args.network["name"] != "mlp" and len(loader.training_images.shape) > 2
+
+
+def import_keras(one_thread_each=False):
+    """Keras, without what TensorFlow says about itself while it starts; that is shown where the import fails.
+
+    Args:
+        one_thread_each: where there is no GPU, give each of TensorFlow's operations one thread: `VAE.fit` then learns
+            from as many parts of a batch at the same time as there are cores.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with tempfile.TemporaryFile() as said, kept_for_good(), not_found("sklearn"):
         stderr = os.dup(2)
@@ -124,6 +134,9 @@ def import_keras():
             import keras
             import tensorflow as tf
 
+            if one_thread_each and not tf.config.list_physical_devices("GPU"):
+                with contextlib.suppress(RuntimeError):  # it runs already, in somebody else's program
+                    tf.config.threading.set_intra_op_parallelism_threads(1)
             tf.config.list_logical_devices()
         except BaseException:
             said.seek(0)

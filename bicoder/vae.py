@@ -13,6 +13,7 @@ from bicoder.component import plain
 from bicoder.errors import UsageError, check_count, check_seed
 from bicoder.kl import kl_divergence
 from bicoder.objectives import Objective, Terms
+from bicoder.parts import by_parts
 from bicoder.priors import Prior
 from bicoder.random_numbers import compiled_by_xla
 
@@ -109,7 +110,7 @@ class VAE(keras.Model):
 
     def terms(self, x, z, q, training=None):
         """The `Terms` of the objective for x (batch, ...) and z (K, batch, latent), samples of q = q(z|x)."""
-        log_px = self.decoder(z, training=training).log_prob(ops.cast(x, "float32"))
+        log_px = self.log_px(x, z, training)
         log_pz, log_qz = self.prior.log_prob(z), q.log_prob(z)
         kl = kl_divergence(q, self.prior)
         if kl is None:
@@ -119,6 +120,16 @@ class VAE(keras.Model):
             return self.terms(x, z, q, training)
 
         return Terms(log_px, log_pz, log_qz, kl, z, q, self.prior, self.noise, bool(training), at)
+
+    def log_px(self, x, z, training=None):
+        """log p(x|z) of x (batch, ...) for z (K, batch, latent): (K, batch)."""
+        return by_parts(
+            lambda x, z: self.decoder(z, training=training).log_prob(x),
+            (ops.cast(x, "float32"), 0),
+            (z, 1),
+            axis=1,
+            allowed=self.decoder.one_by_one,
+        )
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Mean loss of the batch, in nats for one example, with what layers of your own add; `y` is not used."""
@@ -237,6 +248,7 @@ class VAE(keras.Model):
         import tensorflow as tf
 
         from bicoder.fitting import uses_xla
+        from bicoder.parts import fastest_parts, in_parts
 
         if not optimizer.built:
             optimizer.build(self.trainable_variables)
@@ -245,7 +257,7 @@ class VAE(keras.Model):
 
         @tf.function(reduce_retracing=True, jit_compile=xla)
         def step(x):
-            with compiled_by_xla(xla), tf.GradientTape() as tape:
+            with compiled_by_xla(xla), in_parts(1 if xla else fastest_parts()), tf.GradientTape() as tape:
                 loss = self.compute_loss(x=x, y_pred=self(x, training=True))
                 scaled = optimizer.scale_loss(loss)
             gradients = tape.gradient(scaled, self.trainable_variables)
@@ -304,7 +316,7 @@ class VAE(keras.Model):
         """
         q = self.encode(x)
         z = q.sample(noise, num_samples)
-        log_px = self.decode(z).log_prob(ops.cast(x, "float32"))
+        log_px = self.log_px(x, z)
         log_ratio = q.log_prob(z) - self.prior.log_prob(z)
         return log_px - log_ratio, log_px, log_ratio
 

@@ -1,0 +1,147 @@
+"""A batch in parts: the bound and its gradient are those of the whole batch."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from bicoder import VAE, Decoder, Encoder
+from bicoder.networks import MLP, Network
+from bicoder.parts import by_parts, cores, fastest_parts, in_parts
+
+
+def sizes_of_parts(count, batch):
+    """How large the parts of a batch are."""
+    seen = []
+    with in_parts(count):
+        by_parts(lambda x: seen.append(x.shape[0]) or x, (tf.zeros((batch, 2)), 0), axis=0)
+    return seen
+
+
+def test_parts_differ_by_one_example_at_most():
+    assert sizes_of_parts(4, 128) == [32] * 4
+    assert sizes_of_parts(3, 100) == [33, 33, 34]
+    assert sizes_of_parts(1, 100) == [100]
+
+
+def test_there_are_no_small_parts():
+    assert sizes_of_parts(4, 17) == [8, 9]
+    assert sizes_of_parts(4, 15) == [15]
+
+
+def test_parts_are_joined_in_their_order(rng):
+    x, z = rng.random((50, 3)), rng.random((2, 50, 3))
+    with in_parts(4):
+        joined = by_parts(lambda x, z: z * x, (tf.constant(x), 0), (tf.constant(z), 1), axis=1)
+    np.testing.assert_array_equal(joined, z * x)
+
+
+def test_a_part_has_no_parts(rng):
+    x, sizes = tf.constant(rng.random((64, 3))), []
+
+    def inner(x):
+        sizes.append(x.shape[0])
+        return x
+
+    with in_parts(2):
+        by_parts(lambda x: by_parts(inner, (x, 0), axis=0), (x, 0), axis=0)
+    assert sizes == [32, 32]
+
+
+def test_a_batch_of_unknown_size_stays_whole(rng):
+    x = rng.random((64, 3), "float32")
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 3))])
+    def twice(x):
+        with in_parts(4):
+            return by_parts(lambda x: 2.0 * x, (x, 0), axis=0)
+
+    np.testing.assert_array_equal(twice(x), 2.0 * x)
+
+
+MODELS = {
+    "mlp": lambda: VAE(seed=0),
+    "conv": lambda: VAE(
+        Encoder("conv", 4), Decoder("conv", likelihood={"name": "gaussian", "sigma": "learned"}), seed=0
+    ),
+    "residual": lambda: VAE(
+        Encoder({"name": "residual", "filters": (8,)}, 4), Decoder({"name": "residual", "filters": (8,)}), seed=0
+    ),
+    "IWAE": lambda: VAE(Encoder("conv", 4), Decoder("conv"), objective={"name": "iwae", "num_samples": 3}, seed=0),
+    "free bits": lambda: VAE(objective={"name": "beta_elbo", "free_bits": 0.1}, seed=0),
+    "VampPrior": lambda: VAE(Encoder("conv", 4), Decoder("conv"), prior="vamp", seed=0),
+}
+
+
+def bound_and_gradients(vae, x, count):
+    """The loss of a batch in so many parts, and its gradients; the noise is the same for any number."""
+    vae.noise.state.assign([1, 2])
+    with in_parts(count), tf.GradientTape() as tape:
+        loss = tf.reduce_mean(vae(x, training=True).loss)
+    return loss, tape.gradient(loss, vae.trainable_variables)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_bound_and_gradients_are_those_of_the_whole_batch(name, rng):
+    vae = MODELS[name]()
+    x = rng.random((25, 9, 8, 3) if name != "mlp" else (25, 12), "float32")
+    vae.build((None, *x.shape[1:]))
+    assert vae.encoder.one_by_one
+    assert vae.decoder.one_by_one
+    loss, gradients = bound_and_gradients(vae, x, 1)
+    loss_in_parts, gradients_in_parts = bound_and_gradients(vae, x, 3)
+    np.testing.assert_allclose(loss_in_parts, loss, rtol=1e-5)
+    largest = max(np.abs(gradient).max() for gradient in gradients)  # some are sums that are zero but for rounding
+    for whole, parts in zip(gradients, gradients_in_parts, strict=True):
+        np.testing.assert_allclose(parts, whole, rtol=1e-3, atol=1e-5 * largest)
+
+
+def test_a_network_that_looks_at_the_whole_batch_gets_it(rng):
+    x, network = rng.random((64, 12), "float32"), MLP()
+    network.encoder = lambda *args, **kwargs: keras.Sequential(
+        [MLP().encoder(*args, **kwargs), layers.BatchNormalization()]
+    )
+    vae = VAE(Encoder(network, 4), seed=0)
+    vae.build((None, 12))
+    assert not vae.encoder.one_by_one
+    loss, _ = bound_and_gradients(vae, x, 1)
+    assert float(bound_and_gradients(vae, x, 4)[0]) == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_networks_of_others_get_the_whole_batch_unless_they_say_that_they_need_it_not():
+    class Mine(Network):
+        latent_dim = 2
+
+    assert not Mine.one_by_one
+    vae = VAE(Encoder(keras.Sequential([layers.Dense(8)]), 4))
+    vae.build((None, 12))
+    assert not vae.encoder.one_by_one
+
+
+def test_fit_learns_the_same_from_parts(rng, monkeypatch):
+    images, weights = rng.random((100, 8, 8, 1), "float32"), []
+    for count in (1, 4):
+        monkeypatch.setattr("bicoder.fitting.fastest_parts", lambda count=count: count)
+        vae = VAE(seed=0)
+        vae.compile(keras.optimizers.SGD(1e-4))
+        vae.fit(images, batch_size=64, epochs=2, verbose=0)
+        weights.append(vae.get_weights())
+    for whole, parts in zip(*weights, strict=True):
+        np.testing.assert_allclose(parts, whole, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="a GPU takes the whole batch")
+def test_as_many_parts_as_cores_where_operations_have_one_thread():
+    assert 1 <= fastest_parts() <= max(1, cores() - 1)
+    code = (
+        "from bicoder.training import import_keras\n"
+        "import_keras(one_thread_each=True)\n"
+        "from bicoder.parts import fastest_parts\n"
+        "print(fastest_parts())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert int(done.stdout) == cores()
