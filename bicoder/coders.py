@@ -37,7 +37,7 @@ class BiCoder(Component, keras.layers.Layer):
 
     @property
     def one_by_one(self):
-        """Whether the network treats the examples of a batch one by one, so that a batch may come in parts."""
+        """Whether the network treats the examples of a batch one by one, so that it may have them in parts."""
         return getattr(self.network, "one_by_one", False) and not self.body.non_trainable_variables
 
     @property

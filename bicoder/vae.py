@@ -123,12 +123,14 @@ class VAE(keras.Model):
 
     def log_px(self, x, z, training=None):
         """log p(x|z) of x (batch, ...) for z (K, batch, latent): (K, batch)."""
+        # A likelihood that keeps something from batch to batch, as the optimal sigma, looks at whole batches.
+        alone = self.decoder.one_by_one and not self.decoder.likelihood.non_trainable_variables
         return by_parts(
             lambda x, z: self.decoder(z, training=training).log_prob(x),
             (ops.cast(x, "float32"), 0),
             (z, 1),
             axis=1,
-            allowed=self.decoder.one_by_one,
+            allowed=alone,
         )
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
