@@ -14,6 +14,7 @@ from straightforward import make_loss, make_networks, make_step, pipeline
 from bicoder import VAE, distributions, evaluate, fitting
 from bicoder.batches import Batches
 from bicoder.latent_space import tsne
+from bicoder.parts import one_thread_each
 from bicoder.pixels import Scaling
 from bicoder.stored_images import StoredImages
 
@@ -27,11 +28,11 @@ def set_weights(variables, weights):
 class Ours:
     """`VAE.fit`, as a user calls it; for convolutions with one thread for each operation, as `train_vae.py` has it."""
 
-    one_thread_each = True
+    own_threads = False
 
     def __init__(self, network, images, weights, batch):
-        if network == "conv" and self.one_thread_each:
-            tf.config.threading.set_intra_op_parallelism_threads(1)
+        if network == "conv" and not self.own_threads:
+            one_thread_each(batch)
         self.vae = VAE(seed=0)
         self.vae.build((None, *images.shape[1:]))
         set_weights(self.vae.trainable_variables, weights)
@@ -54,7 +55,7 @@ class Ours:
 class OwnThreads(Ours):
     """The same where nobody told TensorFlow how many threads an operation has."""
 
-    one_thread_each = False
+    own_threads = True
 
 
 class WithoutKeras(Ours):

@@ -52,6 +52,22 @@ def cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def one_thread_each(batch):
+    """Before TensorFlow starts, give its operations one thread each, where parts of such batches keep all cores busy.
+
+    Nothing happens where there is a GPU, where TensorFlow has started, and where the user has chosen.
+
+    Args:
+        batch: examples in a batch.
+    """
+    import tensorflow as tf
+
+    chosen = "TF_NUM_INTRAOP_THREADS" in os.environ or tf.config.list_physical_devices("GPU")
+    if not chosen and batch >= SMALLEST * cores():
+        with contextlib.suppress(RuntimeError):  # it has started
+            tf.config.threading.set_intra_op_parallelism_threads(1)
+
+
 def fastest_parts():
     """In how many parts TensorFlow's own kernels are fastest on this machine, with the threads that it was given."""
     import tensorflow as tf

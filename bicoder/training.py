@@ -34,7 +34,7 @@ def train(args):
     loader = load_data(args)
     counts = f"{len(loader.training_images):,} training and {counted(len(loader.test_images), 'test image')}"
     print(f"{args.dset}: {counts} of shape {loader.training_images.shape[1:]}; starting TensorFlow", flush=True)
-    import_keras(one_thread_each=has_convolutions(args, loader))
+    import_keras(args.batch_size if has_convolutions(args, loader) else None)
     args.epochs = loader.dataset.epochs if args.epochs is None else args.epochs
     vae = build_model(args, loader)
     runs.make_folder(folder)
@@ -119,12 +119,11 @@ def has_convolutions(args, loader):
     return args.network["name"] != "mlp" and len(loader.training_images.shape) > 2
 
 
-def import_keras(one_thread_each=False):
+def import_keras(batch=None):
     """Keras, without what TensorFlow says about itself while it starts; that is shown where the import fails.
 
     Args:
-        one_thread_each: where there is no GPU, give each of TensorFlow's operations one thread: `VAE.fit` then learns
-            from as many parts of a batch at the same time as there are cores.
+        batch: how many images are in a batch that convolutions will learn from, where some will: see `one_thread_each`.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with tempfile.TemporaryFile() as said, kept_for_good(), not_found("sklearn"):
@@ -134,9 +133,10 @@ def import_keras(one_thread_each=False):
             import keras
             import tensorflow as tf
 
-            if one_thread_each and not tf.config.list_physical_devices("GPU"):
-                with contextlib.suppress(RuntimeError):  # it runs already, in somebody else's program
-                    tf.config.threading.set_intra_op_parallelism_threads(1)
+            if batch:
+                from bicoder.parts import one_thread_each
+
+                one_thread_each(batch)
             tf.config.list_logical_devices()
         except BaseException:
             said.seek(0)

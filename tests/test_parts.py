@@ -1,5 +1,6 @@
 """A batch in parts: the bound and its gradient are those of the whole batch."""
 
+import os
 import subprocess
 import sys
 from functools import partial
@@ -14,7 +15,7 @@ from bicoder import VAE, Decoder, Encoder
 from bicoder.likelihoods import Likelihood
 from bicoder.networks import MLP, Network
 from bicoder.objectives import Objective
-from bicoder.parts import by_parts, cores, fastest_parts, in_parts
+from bicoder.parts import SMALLEST, by_parts, cores, fastest_parts, in_parts, one_thread_each
 from bicoder.posteriors import Posterior
 from bicoder.priors import Prior
 
@@ -152,13 +153,28 @@ def test_fit_learns_the_same_from_parts(rng, monkeypatch):
 
 
 @pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="a GPU takes the whole batch")
-def test_as_many_parts_as_cores_where_operations_have_one_thread():
-    assert 1 <= fastest_parts() <= max(1, cores() - 1)
+def test_there_are_three_parts_at_most_where_operations_have_threads_of_their_own():
+    assert fastest_parts() == max(1, min(3, cores() - 1))
+
+
+@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="a GPU takes the whole batch")
+@pytest.mark.parametrize(
+    ("batch", "variable", "expected"),
+    [(SMALLEST * cores(), None, cores()), (SMALLEST * cores() - 1, None, None), (SMALLEST * cores(), "2", None)],
+    ids=["as many parts as cores", "too small a batch", "threads that were chosen"],
+)
+def test_when_operations_have_one_thread_each(batch, variable, expected):
     code = (
-        "from bicoder.training import import_keras\n"
-        "import_keras(one_thread_each=True)\n"
-        "from bicoder.parts import fastest_parts\n"
-        "print(fastest_parts())"
+        f"from bicoder.training import import_keras; import_keras({batch})\n"
+        "from bicoder.parts import fastest_parts; print(fastest_parts())"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
-    assert int(done.stdout) == cores()
+    environment = {name: value for name, value in os.environ.items() if name != "TF_NUM_INTRAOP_THREADS"}
+    environment |= {"TF_NUM_INTRAOP_THREADS": variable} if variable else {}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, env=environment)
+    assert int(done.stdout) == (expected or max(1, min(3, cores() - 1)))
+
+
+def test_one_thread_each_does_nothing_where_tensorflow_has_started():
+    one_thread_each(1024)
+    assert tf.config.threading.get_intra_op_parallelism_threads() != 1
