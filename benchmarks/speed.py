@@ -37,7 +37,7 @@ PARTS = ["ours", "without_keras", "without_noise", "without_adam", "batches_only
 # them, and is scaled. Sides must agree on the loss before they train, and within `tolerance` on that of the last epoch;
 # where a row has a tolerance of its own, its sides do not all train.
 EPOCHS = {
-    "mlp": {"sides": [*EVERY, "numpy_products", "tensorflow_products"], "rounds": 11},
+    "mlp": {"sides": [*EVERY, "numpy_products", "tensorflow_products", "xla_products"], "rounds": 11},
     "batch32": {"sides": FAST, "batch": 32, "count": 15_000},
     "batch512": {"sides": FAST, "batch": 512},
     "batch2048": {"sides": FAST, "batch": 2048},

@@ -183,6 +183,33 @@ class NumpyProducts:
                 a @ b
 
 
+class XlaProducts:
+    """The same products in one program that XLA compiles, as it does the steps of `VAE.fit`."""
+
+    def __init__(self, network, images, weights, batch):
+        self.steps = -(-len(images) // batch)
+        self.layers = [
+            (tf.constant(w), tf.random.normal((8, batch, w.shape[0])), tf.random.normal((8, batch, w.shape[1])))
+            for w in weights
+            if w.ndim == 2
+        ]
+
+    @tf.function(jit_compile=True, autograph=False)
+    def products(self, layers):
+        def body(i, total):
+            for place, (w, xs, dys) in enumerate(layers):
+                x, dy = xs[i % 8], dys[i % 8]  # of a batch that is always the same, there would be one product in all
+                found = [tf.matmul(x, w), tf.matmul(x, dy, transpose_a=True)]
+                found += [tf.matmul(dy, w, transpose_b=True)] if place else []
+                total += sum(product[0, 0] for product in found)
+            return i + 1, total
+
+        return tf.while_loop(lambda i, _: i < self.steps, body, (0, 0.0), parallel_iterations=1)[1]
+
+    def epoch(self):
+        self.products(self.layers).numpy()
+
+
 class TensorFlowProducts:
     """The products, and the convolutions with their gradients, of one epoch in TensorFlow's kernels (oneDNN)."""
 
@@ -279,6 +306,7 @@ SIDES = {
     "keras": KerasFit,
     "straightforward": Straightforward,
     "numpy_products": NumpyProducts,
+    "xla_products": XlaProducts,
     "tensorflow_products": TensorFlowProducts,
     "ours_nll": Likelihood,
     "ours_tsne": OurTSNE,
