@@ -11,7 +11,7 @@ from bicoder.errors import UsageError
 
 
 def prepare():
-    """Choose the backends of Keras and Matplotlib, and check the packages.
+    """Choose the backends of Keras and Matplotlib, and how OpenMP waits; check the packages.
 
     Raises:
         UsageError: a package is missing or has a version that does not work, or the backend is not TensorFlow.
@@ -25,6 +25,10 @@ def prepare():
         )
     os.environ["KERAS_BACKEND"] = backend  # whatever ~/.keras/keras.json names
     os.environ["MPLBACKEND"] = "agg"  # pictures are files: no display is needed, and what is set may not exist
+    if "OMP_WAIT_POLICY" not in os.environ:
+        # The threads of t-SNE wait for each other; by counting to 300,000, as they would, they keep the cores from
+        # those that they wait for wherever other programs run: ten times as long.
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def check_packages():

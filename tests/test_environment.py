@@ -185,3 +185,16 @@ def test_names_that_the_locale_cannot_show(tmp_path):
     said = one_line(run(TRAIN, "--dset", "grö\nße/x", env=env, cwd=tmp_path), 3)
     assert said.isascii()
     assert "not there" in said
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, None)],
+    ids=["by us", "by the user", "by the user, in another way"],
+)
+def test_how_openmp_waits(chosen, expected):
+    code = "import os; from bicoder.environment import prepare; prepare(); print(os.environ.get('GOMP_SPINCOUNT'))"
+    names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    environment = {name: value for name, value in os.environ.items() if name not in names} | chosen
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(expected)
