@@ -10,7 +10,7 @@ from bicoder.component import Component
 from bicoder.errors import MOST_DIMENSIONS, UsageError, check_count
 from bicoder.likelihoods import Likelihood
 from bicoder.networks import MLP, Conv, Network
-from bicoder.parts import by_parts
+from bicoder.parts import by_parts, one_by_one
 from bicoder.posteriors import Posterior
 
 
@@ -38,7 +38,7 @@ class BiCoder(Component, keras.layers.Layer):
     @property
     def one_by_one(self):
         """Whether the network treats the examples of a batch one by one, so that it may have them in parts."""
-        return getattr(self.network, "one_by_one", False) and not self.body.non_trainable_variables
+        return one_by_one(self.network) and not self.body.non_trainable_variables
 
     @property
     @abc.abstractmethod

@@ -23,6 +23,10 @@ class Likelihood(Component, keras.layers.Layer):
     # Activations of the network's last layer that leave its output able to say all that is needed.
     activations: tuple[str, ...] = ("linear",)
 
+    # Whether log p(x|z) of an example depends on no other, and `call` does nothing else, so that a CPU may learn from
+    # parts of a batch at the same time. Each class says it for itself.
+    one_by_one: bool = False
+
     # Set by the decoder before the likelihood is built: where its initial weights come from.
     seed: int | None = None
 
@@ -119,6 +123,7 @@ class _ScaledLikelihood(Likelihood):
 class GaussianLikelihood(_ScaledLikelihood):
     """Gaussian pixels, one sigma for all: log p = -k/2 log(2 pi) - k log(sigma) - sum (x - mean)^2 / (2 sigma^2)."""
 
+    one_by_one = True
     activations = ("linear", "sigmoid")
 
     def call(self, raw):
@@ -128,6 +133,7 @@ class GaussianLikelihood(_ScaledLikelihood):
 class LaplaceLikelihood(_ScaledLikelihood):
     """Laplace pixels with one scale for all, b = sigma / sqrt(2): log p = -k log(2 b) - sum |x - mean| / b."""
 
+    one_by_one = True
     activations = ("linear", "sigmoid")
 
     def call(self, raw):
@@ -136,6 +142,8 @@ class LaplaceLikelihood(_ScaledLikelihood):
 
 class PerPixelGaussianLikelihood(Likelihood):
     """Gaussian pixels, each with a mean and a sigma of its own from the network; sigma stays above 0.001."""
+
+    one_by_one = True
 
     def num_outputs(self, channels):
         return 2 * channels
@@ -203,6 +211,7 @@ class OptimalGaussian(Gaussian):
 class BernoulliLikelihood(Likelihood):
     """Binary pixels: the network's output is the logit of p(x = 1)."""
 
+    one_by_one = True
     low, high, levels = 0.0, 1.0, 2
 
     def num_outputs(self, channels):
@@ -215,6 +224,7 @@ class BernoulliLikelihood(Likelihood):
 class ContinuousBernoulliLikelihood(Likelihood):
     """Pixels anywhere in [0, 1], with the Bernoulli's shape and its normaliser (Loaiza-Ganem & Cunningham 2019)."""
 
+    one_by_one = True
     low, high = 0.0, 1.0
 
     def num_outputs(self, channels):
@@ -231,6 +241,7 @@ class DiscretizedLogisticLikelihood(Likelihood):
         levels: grey values, k / (levels - 1).
     """
 
+    one_by_one = True
     low, high = 0.0, 1.0
 
     def __init__(self, levels=256):

@@ -59,7 +59,7 @@ class Network(Component):
     # Dimensions of the latent code where the user names none.
     latent_dim: int
     # Whether the layers treat the examples of a batch one by one, so that a CPU may learn from parts of it at the same
-    # time. Not where one looks at the whole batch, or adds a loss of its own.
+    # time. Not where one looks at the whole batch, or adds a loss of its own. Each class says it for itself.
     one_by_one: bool = False
 
     @abc.abstractmethod

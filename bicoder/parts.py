@@ -47,6 +47,14 @@ def by_parts(function, *arguments, axis, allowed=True):
         return ops.concatenate([function(*part) for part in zip(*parts, strict=True)], axis=axis)
 
 
+def one_by_one(part):
+    """Whether the class of a network or a likelihood says that it treats the examples of a batch one by one.
+
+    What a parent says does not count: a class that adds something to it may not.
+    """
+    return vars(type(part)).get("one_by_one", False)
+
+
 def cores():
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -62,7 +70,8 @@ def one_thread_each(batch):
     """
     import tensorflow as tf
 
-    chosen = "TF_NUM_INTRAOP_THREADS" in os.environ or tf.config.list_physical_devices("GPU")
+    variables = {"TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"}
+    chosen = variables & set(os.environ) or tf.config.list_physical_devices("GPU")
     if not chosen and batch >= SMALLEST * cores():
         with contextlib.suppress(RuntimeError):  # it has started
             tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -74,5 +83,5 @@ def fastest_parts():
 
     if tf.config.list_logical_devices("GPU"):
         return 1
-    one_thread_each = tf.config.threading.get_intra_op_parallelism_threads() == 1
-    return cores() if one_thread_each else max(1, min(WITH_OWN_THREADS, cores() - 1))
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or os.environ.get("TF_NUM_INTRAOP_THREADS")
+    return cores() if threads in (1, "1") else max(1, min(WITH_OWN_THREADS, cores() - 1))

@@ -13,7 +13,7 @@ from bicoder.component import plain
 from bicoder.errors import UsageError, check_count, check_seed
 from bicoder.kl import kl_divergence
 from bicoder.objectives import Objective, Terms
-from bicoder.parts import by_parts
+from bicoder.parts import by_parts, one_by_one
 from bicoder.priors import Prior
 from bicoder.random_numbers import compiled_by_xla
 
@@ -123,13 +123,12 @@ class VAE(keras.Model):
 
     def log_px(self, x, z, training=None):
         """log p(x|z) of x (batch, ...) for z (K, batch, latent): (K, batch)."""
-        # A likelihood that keeps something from batch to batch, as the optimal sigma, looks at whole batches.
-        alone = self.decoder.one_by_one and not self.decoder.likelihood.non_trainable_variables
+        alone = self.decoder.one_by_one and one_by_one(self.decoder.likelihood)
         return by_parts(
             lambda x, z: self.decoder(z, training=training).log_prob(x),
             (ops.cast(x, "float32"), 0),
-            (z, 1),
-            axis=1,
+            (z, -2),
+            axis=-1,
             allowed=alone,
         )
 

@@ -15,7 +15,7 @@ from bicoder import VAE, Decoder, Encoder
 from bicoder.likelihoods import Likelihood
 from bicoder.networks import MLP, Network
 from bicoder.objectives import Objective
-from bicoder.parts import SMALLEST, by_parts, cores, fastest_parts, in_parts, one_thread_each
+from bicoder.parts import SMALLEST, by_parts, cores, fastest_parts, in_parts, one_by_one, one_thread_each
 from bicoder.posteriors import Posterior
 from bicoder.priors import Prior
 
@@ -152,9 +152,48 @@ def test_fit_learns_the_same_from_parts(rng, monkeypatch):
         np.testing.assert_allclose(parts, whole, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize(("shape", "expected"), [((8, 8, 1), 16), ((12,), 64)], ids=["conv", "mlp, by XLA"])
+@pytest.mark.parametrize("how", ["fit", "train"])
+def test_what_comes_in_parts(shape, expected, how, rng, monkeypatch):
+    sizes = {"coders": set(), "vae": set()}
+    for module, found in sizes.items():
+
+        def seen(function, *arguments, found=found, **keywords):
+            return by_parts(lambda *parts: found.add(parts[0].shape[0]) or function(*parts), *arguments, **keywords)
+
+        monkeypatch.setattr(f"bicoder.{module}.by_parts", seen)
+    monkeypatch.setattr("bicoder.fitting.fastest_parts", lambda: 4)
+    monkeypatch.setattr("bicoder.parts.fastest_parts", lambda: 4)
+    vae, images = VAE(seed=0), rng.random((64, *shape), "float32")
+    if how == "fit":
+        vae.compile("adam")
+        vae.fit(images, batch_size=64, verbose=0)
+    else:
+        vae.build((None, *shape))
+        sizes["coders"].clear()
+        vae.train(images, keras.optimizers.Adam())
+    assert expected in sizes["coders"]
+    assert sizes["vae"] == {expected}
+
+
+def test_what_a_parent_says_does_not_count():
+    class Parent:
+        one_by_one = True
+
+    class Child(Parent):
+        pass
+
+    assert one_by_one(Parent())
+    assert not one_by_one(Child())
+
+
 @pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="a GPU takes the whole batch")
-def test_there_are_three_parts_at_most_where_operations_have_threads_of_their_own():
+def test_there_are_three_parts_at_most_where_operations_have_threads_of_their_own(monkeypatch):
+    monkeypatch.setattr(tf.config.threading, "get_intra_op_parallelism_threads", lambda: 0)
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
     assert fastest_parts() == max(1, min(3, cores() - 1))
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
+    assert fastest_parts() == cores()
 
 
 @pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="a GPU takes the whole batch")
@@ -176,5 +215,7 @@ def test_when_operations_have_one_thread_each(batch, variable, expected):
 
 
 def test_one_thread_each_does_nothing_where_tensorflow_has_started():
-    one_thread_each(1024)
-    assert tf.config.threading.get_intra_op_parallelism_threads() != 1
+    tf.config.list_logical_devices()
+    before = tf.config.threading.get_intra_op_parallelism_threads()
+    one_thread_each(SMALLEST * cores())
+    assert tf.config.threading.get_intra_op_parallelism_threads() == before
