@@ -1,8 +1,8 @@
 """Trains in processes that are killed at random moments, and goes on until the training is done.
 
-    python killing.py FOLDER NUMBER_OF_KILLS SEED SIGNAL ARGUMENT...
+    python killing.py FOLDER NUMBER_OF_KILLS SEED ARGUMENT...
 
-TensorFlow is imported once, and every training is a fork of this process; the signal comes at a moment that is uniform
+TensorFlow is imported once, and every training is a fork of this process; the kill comes at a moment that is uniform
 over the duration of a whole training. Each time the training came to its end, its files are compared with those of one
 that was never stopped, and it is begun anew. Prints a line for each process: its exit code, and the checkpoints there.
 """
@@ -59,28 +59,29 @@ def same(one, other):
     return all((one / name).read_bytes() == (other / name).read_bytes() for name in ("model.weights.h5", "metrics.csv"))
 
 
-def main(folder, kills, seed, name, *arguments):
-    folder, rng, number = Path(folder), random.Random(int(seed)), getattr(signal, name)
+def main(folder, kills, seed, *arguments):
+    folder, rng = Path(folder), random.Random(int(seed))
     whole, killed = folder / "whole", folder / "killed"
     began = time.monotonic()
     code = wait(start([*arguments, "--run_dir", str(whole)], folder / "log"))
     duration = time.monotonic() - began
     print(f"whole {code} {duration:.1f} s", flush=True)
-    done = 0
-    while done < int(kills) or killed.exists():
+    done, over = 0, False
+    while done < int(kills) or not over:  # the last kill may have come before there was a folder
         again = (killed / "config.json").exists()
         process = start(["--resume", str(killed)] if again else [*arguments, "--run_dir", str(killed)], folder / "log")
         code = wait(process, rng.uniform(0.0, duration)) if done < int(kills) else wait(process)
         if code is None:
-            os.kill(process, number)
+            os.kill(process, signal.SIGKILL)
             code = wait(process)
             done += code != 0  # it may have ended in this very moment
         there = sorted(path.name for path in (killed / "checkpoints").glob("*"))
         print(f"ended {code} {' '.join(there)}", flush=True)
-        if code == 0:
+        over = code == 0
+        if over:
             print("same" if same(whole, killed) else "different", flush=True)
             shutil.rmtree(killed)
-        elif code not in (-number, 128 + number):
+        elif code != -signal.SIGKILL:
             sys.exit(f"unexpected exit code {code}: {(folder / 'log').read_text()[-2000:]}")
 
 

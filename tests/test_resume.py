@@ -14,24 +14,23 @@ import pytest
 from bicoder import checkpoints
 from bicoder.cli import main
 
-KILLING = Path(__file__).with_name("killing.py")
+ROOT = Path(__file__).parent.parent
+KILLING = ROOT / "tests" / "killing.py"
 SMALL = ["--network", "mlp:hidden=[16]", "--generate_from_prior", "--checkpoint_epochs", "1"]
 
 
-def kill(tmp_path, kills, name, *more):
-    """Run killing.py; returns its lines."""
-    arguments = ["--dset", "digits", "--epochs", "12", "--batch_size", "10", *SMALL, *more]
-    command = [sys.executable, KILLING, tmp_path, str(kills), "1", name, *arguments]
-    environment = os.environ | {"PYTHONPATH": str(KILLING.parent.parent)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout.splitlines()
+def arguments(*more):
+    return ["--dset", "digits", "--batch_size", "10", *SMALL, *more]
 
 
 @pytest.mark.fault(61)
 def test_killed_at_random_moments(tmp_path):
     kills = int(os.environ.get("BICODER_KILLS", "3"))
-    lines = kill(tmp_path, kills, "SIGKILL", "--weights", "best")
+    command = [sys.executable, KILLING, tmp_path, str(kills), "1", *arguments("--epochs", "12", "--weights", "best")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = done.stdout.splitlines()
     assert sum(line.startswith("ended -9") for line in lines) == kills
     assert "different" not in lines
     assert "same" in lines
@@ -39,11 +38,19 @@ def test_killed_at_random_moments(tmp_path):
 
 @pytest.mark.fault(86)
 def test_a_signal_saves_first(tmp_path):
-    lines = kill(tmp_path, 1, "SIGTERM")
-    stopped = [line for line in lines if line.startswith(("ended 143", "ended -15"))]
-    assert len(stopped) == 1
-    assert "different" not in lines
-    assert "same" in lines
+    """SIGTERM when the second of 50 epochs begins; the rest ends as if it had never come."""
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    command = [sys.executable, "-u", ROOT / "train_vae.py", *arguments("--epochs", "50", "--run_dir", run)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        next(line for line in process.stdout if "Epoch 2/" in line)
+        process.terminate()
+        assert "--resume" in process.stdout.read()
+    assert process.returncode == 143
+    assert checkpoints.numbers(run)
+    assert main(["--resume", str(run)]) == 0
+    assert main(arguments("--epochs", "50", "--run_dir", str(whole))) == 0
+    assert (run / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
+    assert numbers_in(run / "model.weights.h5") == numbers_in(whole / "model.weights.h5")
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +58,8 @@ def run(tmp_path_factory):
     """A run of two epochs, and the array it was trained on."""
     folder = tmp_path_factory.mktemp("run")
     np.save(folder / "x.npy", np.random.default_rng(0).random((60, 12), "float32"))
-    arguments = ["--dset", str(folder / "x.npy"), "--epochs", "2", "--run_dir", str(folder / "run"), *SMALL]
-    assert main(arguments) == 0
+    command = ["--dset", str(folder / "x.npy"), "--epochs", "2", "--run_dir", str(folder / "run"), *SMALL]
+    assert main(command) == 0
     return folder / "run"
 
 
@@ -120,8 +127,8 @@ def test_a_damaged_checkpoint_falls_back(run, capsys):
 def test_a_loss_that_is_no_number_stops_at_its_step(tmp_path, capsys):
     """A learning rate that makes the weights grow until float32 has no number for them."""
     np.save(tmp_path / "x.npy", np.random.default_rng(0).random((200, 12), "float32"))
-    arguments = ["--dset", str(tmp_path / "x.npy"), "--epochs", "400", "--run_dir", str(tmp_path / "run"), *SMALL]
-    assert main([*arguments, "--learning_rate", "1e18", "--batch_size", "10"]) == 6
+    command = ["--dset", str(tmp_path / "x.npy"), "--epochs", "400", "--run_dir", str(tmp_path / "run"), *SMALL]
+    assert main([*command, "--learning_rate", "1e18", "--batch_size", "10"]) == 6
     error = capsys.readouterr().err
     assert "loss: expected a finite number, received" in error
     assert "epoch 1, step" in error
