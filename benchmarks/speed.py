@@ -56,7 +56,7 @@ EPOCHS = {
     "profile": {"sides": PARTS, "rounds": 11, "tolerance": math.inf},
     "conv_profile": {"sides": PARTS, "network": "conv", "count": 9600, "rounds": 7, "tolerance": math.inf},
     "nll": {"sides": ["ours_nll", "torch_nll"], "count": 200, "batch": 100, "rounds": 3, "tolerance": 0.002},
-    "tsne": {"sides": ["ours_tsne", "plain_tsne"], "count": 10_000, "rounds": 5, "tolerance": math.inf},
+    "tsne": {"sides": ["ours_tsne", "plain_tsne"], "count": 10_000, "rounds": 9, "tolerance": math.inf},
 }
 
 

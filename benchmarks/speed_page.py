@@ -173,6 +173,13 @@ def table(results):
     return lines + notes
 
 
+def colour(side):
+    """The colour of a bar: blue for ours, light grey for products alone, grey for the others."""
+    if side in ("ours", "own_threads"):
+        return COLOURS[0]
+    return "#c4c4c4" if side.endswith("_products") else "#8a8a8a"
+
+
 def draw(results, path):
     """Horizontal bars, seconds for 60,000 images; yields what the page says about them."""
     panels = [("mlp", "MLP 784-400-20-400-784, batch 128"), ("conv", "Convolutions, 28x28x3, batch 128")]
@@ -189,14 +196,7 @@ def draw(results, path):
         # A bar many times as long as the others would hide what they are about.
         limit = min(max(seconds.values()), 4.0 * statistics.median(seconds.values()))
         for place, name in enumerate(order):
-            colour = (
-                COLOURS[0]
-                if name in ("ours", "own_threads")
-                else "#c4c4c4"
-                if name.endswith("_products")
-                else "#8a8a8a"
-            )
-            axes.barh(place, min(seconds[name], limit), color=colour)
+            axes.barh(place, min(seconds[name], limit), color=colour(name))
             text = f" {seconds[name]:.2f}" + (" (bar cut off)" if seconds[name] > limit else "")
             axes.text(min(seconds[name], limit), place, text, va="center", weight="bold" if name == "ours" else None)
         axes.set_yticks(range(len(order)), [NAMES[name].replace("`", "") for name in order])
@@ -335,7 +335,7 @@ def sides():
         "  but for convolutions, which XLA makes slow on a CPU.",
         "- TensorFlow: a `tf.function` called for every batch of the same pipeline.",
         "- products alone: forward, and the gradients of weights and inputs, on batches that are never changed; each",
-        "  operation with the threads of all cores, and one after the other.",
+        "  operation with the threads of all cores, and one after the other, but side by side in the program of XLA.",
         "",
         "The memory of importance sampling is that of the whole process, TensorFlow with it. Of the whole programs, ours",
         "looks at the test images after every epoch too, and writes a whole run folder. Compilation is measured in fresh",

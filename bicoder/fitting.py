@@ -18,9 +18,9 @@ import numpy as np
 import tensorflow as tf
 
 from bicoder.batches import Batches, Chosen
-from bicoder.parts import fastest_parts, in_parts
-from bicoder.random_numbers import compiled_by_xla
+from bicoder.parts import fastest_parts
 from bicoder.stored_images import StoredImages
+from bicoder.tracing import PARTS, XLA, during
 
 STEPS = 64  # at most, in one program
 NUMBERS = 2**23  # at most, in the tensor of its batches: 32 MB, of which up to four are in memory
@@ -251,12 +251,19 @@ def many_steps(step, logs, steps, xla):
             values = logs()
             return i + 1, {name: array.write(i, values[name]) for name, array in history.items()}
 
-        with compiled_by_xla(xla), in_parts(1 if xla else fastest_parts()):
+        with traced(xla):
             history = {name: tf.TensorArray("float32", steps) for name in logs()}
             _, history = tf.while_loop(lambda i, _: i < count, body, (0, history), parallel_iterations=1)
         return {name: array.stack() for name, array in history.items()}
 
     return tf.function(program, jit_compile=xla, autograph=False)
+
+
+@contextlib.contextmanager
+def traced(xla):
+    """What is traced inside is compiled by XLA, or has its batches in the parts that TensorFlow's kernels want."""
+    with during(XLA, xla), during(PARTS, 1 if xla else fastest_parts()):
+        yield
 
 
 def batch_of(batches, i):

@@ -6,29 +6,18 @@ given the weights, so that log p(x|z) and q(z|x) are what they would be for the 
 """
 
 import contextlib
-import contextvars
 import os
 
 from keras import ops
 
-# How many parts a batch has in the program that is being traced.
-PARTS = contextvars.ContextVar("PARTS", default=1)
+from bicoder.tracing import PARTS, during
+
 SMALLEST = 8  # examples in a part, of which fewer keep no core busy
 WITH_OWN_THREADS = 3  # parts at most, where every operation has threads of its own
 
 
-@contextlib.contextmanager
-def in_parts(count):
-    """What is traced inside has its batches in up to so many parts."""
-    token = PARTS.set(count)
-    try:
-        yield
-    finally:
-        PARTS.reset(token)
-
-
 def by_parts(function, *arguments, axis, allowed=True):
-    """`function` of some tensors, or of parts of them, joined.
+    """`function` of some tensors, or of up to `PARTS` parts of them, joined.
 
     Args:
         function: of tensors, to a tensor.
@@ -43,7 +32,7 @@ def by_parts(function, *arguments, axis, allowed=True):
         return function(*tensors)
     cuts = [size * part // count for part in range(1, count)]
     parts = [ops.split(tensor, cuts, axis=where) for tensor, where in arguments]
-    with in_parts(1):  # what it calls has its part
+    with during(PARTS, 1):  # what it calls has its part
         return ops.concatenate([function(*part) for part in zip(*parts, strict=True)], axis=axis)
 
 

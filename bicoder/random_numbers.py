@@ -3,23 +3,9 @@
 XLA's own choice of generator for TensorFlow takes three times as long on a CPU as Threefry (Salmon et al. 2011).
 """
 
-import contextlib
-import contextvars
-
 import keras
 
-# Whether the TensorFlow program that is being traced will be compiled by XLA; nothing in TensorFlow says so.
-XLA = contextvars.ContextVar("XLA", default=False)
-
-
-@contextlib.contextmanager
-def compiled_by_xla(xla):
-    """What is traced inside is compiled by XLA, or not."""
-    token = XLA.set(xla)
-    try:
-        yield
-    finally:
-        XLA.reset(token)
+from bicoder.tracing import XLA
 
 
 def normal(shape, seed=None):

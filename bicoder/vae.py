@@ -15,7 +15,6 @@ from bicoder.kl import kl_divergence
 from bicoder.objectives import Objective, Terms
 from bicoder.parts import by_parts, one_by_one
 from bicoder.priors import Prior
-from bicoder.random_numbers import compiled_by_xla
 
 
 class Bound(NamedTuple):
@@ -248,8 +247,7 @@ class VAE(keras.Model):
     def _make_train_step(self, optimizer):
         import tensorflow as tf
 
-        from bicoder.fitting import uses_xla
-        from bicoder.parts import fastest_parts, in_parts
+        from bicoder.fitting import traced, uses_xla
 
         if not optimizer.built:
             optimizer.build(self.trainable_variables)
@@ -258,7 +256,7 @@ class VAE(keras.Model):
 
         @tf.function(reduce_retracing=True, jit_compile=xla)
         def step(x):
-            with compiled_by_xla(xla), in_parts(1 if xla else fastest_parts()), tf.GradientTape() as tape:
+            with traced(xla), tf.GradientTape() as tape:
                 loss = self.compute_loss(x=x, y_pred=self(x, training=True))
                 scaled = optimizer.scale_loss(loss)
             gradients = tape.gradient(scaled, self.trainable_variables)

@@ -15,15 +15,16 @@ from bicoder import VAE, Decoder, Encoder
 from bicoder.likelihoods import Likelihood
 from bicoder.networks import MLP, Network
 from bicoder.objectives import Objective
-from bicoder.parts import SMALLEST, by_parts, cores, fastest_parts, in_parts, one_by_one, one_thread_each
+from bicoder.parts import SMALLEST, by_parts, cores, fastest_parts, one_by_one, one_thread_each
 from bicoder.posteriors import Posterior
 from bicoder.priors import Prior
+from bicoder.tracing import PARTS, during
 
 
 def sizes_of_parts(count, batch):
     """How large the parts of a batch are."""
     seen = []
-    with in_parts(count):
+    with during(PARTS, count):
         by_parts(lambda x: seen.append(x.shape[0]) or x, (tf.zeros((batch, 2)), 0), axis=0)
     return seen
 
@@ -41,7 +42,7 @@ def test_there_are_no_small_parts():
 
 def test_parts_are_joined_in_their_order(rng):
     x, z = rng.random((50, 3)), rng.random((2, 50, 3))
-    with in_parts(4):
+    with during(PARTS, 4):
         joined = by_parts(lambda x, z: z * x, (tf.constant(x), 0), (tf.constant(z), 1), axis=1)
     np.testing.assert_array_equal(joined, z * x)
 
@@ -53,7 +54,7 @@ def test_a_part_has_no_parts(rng):
         sizes.append(x.shape[0])
         return x
 
-    with in_parts(2):
+    with during(PARTS, 2):
         by_parts(lambda x: by_parts(inner, (x, 0), axis=0), (x, 0), axis=0)
     assert sizes == [32, 32]
 
@@ -63,7 +64,7 @@ def test_a_batch_of_unknown_size_stays_whole(rng):
 
     @tf.function(input_signature=[tf.TensorSpec((None, 3))])
     def twice(x):
-        with in_parts(4):
+        with during(PARTS, 4):
             return by_parts(lambda x: 2.0 * x, (x, 0), axis=0)
 
     np.testing.assert_array_equal(twice(x), 2.0 * x)
@@ -92,7 +93,7 @@ for family, part in ((Likelihood, "likelihood"), (Posterior, "posterior"), (Prio
 def bound_and_gradients(vae, x, count):
     """The loss of a batch in so many parts, and its gradients; the noise is the same for any number."""
     vae.noise.state.assign([1, 2])
-    with in_parts(count), tf.GradientTape() as tape:
+    with during(PARTS, count), tf.GradientTape() as tape:
         loss = tf.reduce_mean(vae(x, training=True).loss)
     gradients = tape.gradient(loss, vae.trainable_variables)
     return loss, [g for g in gradients if g is not None]
@@ -163,7 +164,6 @@ def test_what_comes_in_parts(shape, expected, how, rng, monkeypatch):
 
         monkeypatch.setattr(f"bicoder.{module}.by_parts", seen)
     monkeypatch.setattr("bicoder.fitting.fastest_parts", lambda: 4)
-    monkeypatch.setattr("bicoder.parts.fastest_parts", lambda: 4)
     vae, images = VAE(seed=0), rng.random((64, *shape), "float32")
     if how == "fit":
         vae.compile("adam")
