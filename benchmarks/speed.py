@@ -37,7 +37,7 @@ PARTS = ["ours", "without_keras", "without_noise", "without_adam", "batches_only
 # them, and is scaled. Sides must agree on the loss before they train, and within `tolerance` on that of the last epoch;
 # where a row has a tolerance of its own, its sides do not all train.
 EPOCHS = {
-    "mlp": {"sides": [*EVERY, "numpy_products", "tensorflow_products", "xla_products"], "rounds": 11},
+    "mlp": {"sides": [*EVERY, "numpy_products", "tensorflow_products", "xla_products"], "rounds": 31},
     "batch32": {"sides": FAST, "batch": 32, "count": 15_000},
     "batch512": {"sides": FAST, "batch": 512},
     "batch2048": {"sides": FAST, "batch": 2048},
@@ -143,7 +143,7 @@ def time_programs(inputs, args):
         ours += ["--data_dir", args.data_dir] if args.data_dir else []
         other = [sys.executable, HERE / "straightforward.py", path, str(args.epochs), f"{folder}/prior.png"]
         imports = [sys.executable, "-c", "import tensorflow, keras"]
-        return time_commands({"ours": ours, "straightforward": other, "imports": imports}, args.rounds or 3) | {
+        return time_commands({"ours": ours, "straightforward": other, "imports": imports}, args.rounds or 5) | {
             "epochs": args.epochs
         }
 
@@ -269,7 +269,7 @@ def main():
     )
     parser.add_argument("--data_dir", help="the folder of MNIST (default: where the program keeps it)")
     parser.add_argument("--color_dir", help="the folder of mnist_color (default: its rows are left out)")
-    parser.add_argument("--rounds", type=int, help="how often each side is timed (default: 2 to 11, see EPOCHS)")
+    parser.add_argument("--rounds", type=int, help="how often each side is timed (default: 2 to 31, see EPOCHS)")
     parser.add_argument("--images", type=int, help="images of an epoch, to try things out (default: all)")
     parser.add_argument("--conv_images", type=int, default=9600, help="images for the convolutions (default: 9600)")
     parser.add_argument("--epochs", type=int, default=20, help="of whole programs (default: 20)")
