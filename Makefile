@@ -23,7 +23,7 @@ soak: .venv/test.stamp
 	BICODER_KILLS=50 $(BIN)/python -m pytest tests/test_resume.py -k random --timeout=0 --capture=no
 	$(BIN)/python -m pytest tests/soak.py --capture=no
 
-# A quarter of an hour on a quiet machine; BENCH="--rows mlp,conv --data_dir DIR" for a part of it.
+# Half an hour on a quiet machine; BENCH="--rows mlp,conv --data_dir DIR" for a part of it.
 bench: .venv/run.stamp .venv-bench/pip.stamp
 	$(BIN)/python benchmarks/speed.py $(BENCH)
 	$(BIN)/python benchmarks/speed.py --table
