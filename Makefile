@@ -16,12 +16,12 @@ test: .venv/test.stamp
 
 # Ten minutes of damaged files, other ones every time; FUZZ=1000 for a night.
 fuzz: .venv/test.stamp
-	BICODER_FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/test_mutations.py --quiet --capture=no --timeout=0
+	BICODER_FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/data/formats/test_mutations.py --quiet --capture=no --timeout=0
 
 # Fifty kills at random moments, and memory over long trainings; BICODER_COLOR_DIR=DIR adds the whole mnist_color.
 soak: .venv/test.stamp
-	BICODER_KILLS=50 $(BIN)/python -m pytest tests/test_resume.py -k random --timeout=0 --capture=no
-	$(BIN)/python -m pytest tests/soak.py --capture=no
+	BICODER_KILLS=50 $(BIN)/python -m pytest tests/runs/test_resume.py -k random --timeout=0 --capture=no
+	$(BIN)/python -m pytest tests/runs/soak.py --capture=no
 
 # Half an hour on a quiet machine; BENCH="--rows mlp,conv --data_dir DIR" for a part of it.
 bench: .venv/run.stamp .venv-bench/pip.stamp

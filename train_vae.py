@@ -2,7 +2,7 @@
 
 import sys
 
-from bicoder.cli import main
+from bicoder.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(prog="train_vae.py"))

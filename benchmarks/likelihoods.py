@@ -24,7 +24,7 @@ LIKELIHOODS = {
 
 def measure(name, args):
     """Train and evaluate one likelihood; returns its run folder and numbers."""
-    from bicoder import cli
+    from bicoder.cli import main as cli
 
     folder = Path(args.work) / f"{args.dset}-{name.replace(', ', '-').replace(' ', '-')}"
     places = ["--run_dir", str(folder), "--overwrite", *(["--data_dir", args.data_dir] if args.data_dir else [])]
@@ -53,8 +53,9 @@ def main():
     args = parser.parse_args()
     runs_of = {name: measure(name, args) for name in LIKELIHOODS}
 
-    from bicoder import load, plotting
-    from bicoder.config_file import read_config
+    from bicoder import load
+    from bicoder.pictures import plotting
+    from bicoder.runs.config import read_config
 
     lines = [
         f"| {args.dset}, {args.epochs} epochs | NLL, nats | bits per dim | bits per 8-bit value | active units "

@@ -11,12 +11,13 @@ import tensorflow as tf
 from side import LEARNING_RATE, serve
 from straightforward import make_loss, make_networks, make_step, pipeline
 
-from bicoder import VAE, distributions, evaluate, fitting
-from bicoder.batches import Batches
-from bicoder.latent_space import tsne
-from bicoder.parts import one_thread_each
-from bicoder.pixels import Scaling
-from bicoder.stored_images import StoredImages
+from bicoder import VAE, distributions, evaluate
+from bicoder.data.pixels import Scaling
+from bicoder.data.stored_images import StoredImages
+from bicoder.engine import fitting
+from bicoder.engine.batches import Batches
+from bicoder.engine.slices import one_thread_each
+from bicoder.evaluation.latent_space import tsne
 
 
 def set_weights(variables, weights):
@@ -275,7 +276,7 @@ class Likelihood(Ours):
 
 
 class OurTSNE:
-    """`bicoder.latent_space.tsne` of twenty numbers for each image."""
+    """`bicoder.evaluation.latent_space.tsne` of twenty numbers for each image."""
 
     def __init__(self, network, images, weights, batch):
         self.codes = (images @ weights[0])[:, :20]

@@ -10,9 +10,9 @@ _HOME = {
     "Encoder": "coders",
     "Decoder": "coders",
     "VAE": "vae",
-    "DataLoader": "data_loader",
-    "evaluate": "evaluation",
-    "load": "saved_run",
+    "DataLoader": "data.loader",
+    "evaluate": "evaluation.measure",
+    "load": "runs.load",
 }
 __all__ = [*_HOME, "__version__"]
 

@@ -7,10 +7,10 @@ import keras
 from keras import ops
 
 from bicoder.component import Component
+from bicoder.engine.slices import by_parts, one_by_one
 from bicoder.errors import MOST_DIMENSIONS, UsageError, check_count
 from bicoder.likelihoods import Likelihood
 from bicoder.networks import MLP, Conv, Network
-from bicoder.parts import by_parts, one_by_one
 from bicoder.posteriors import Posterior
 
 

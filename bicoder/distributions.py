@@ -5,7 +5,7 @@ import math
 
 from keras import ops
 
-from bicoder.random_numbers import normal, uniform
+from bicoder.engine.random_numbers import normal, uniform
 
 LOG_2PI = math.log(2.0 * math.pi)
 

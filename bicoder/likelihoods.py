@@ -9,8 +9,8 @@ from keras import ops
 
 from bicoder.component import Component
 from bicoder.distributions import Bernoulli, ContinuousBernoulli, DiscretizedLogistic, Gaussian, Laplace
+from bicoder.engine.portions import portions
 from bicoder.errors import DataError, UsageError, check_count, counted
-from bicoder.portions import portions
 
 
 class Likelihood(Component, keras.layers.Layer):

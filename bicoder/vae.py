@@ -10,10 +10,10 @@ from keras import ops
 
 from bicoder.coders import Decoder, Encoder
 from bicoder.component import plain
+from bicoder.engine.slices import by_parts, one_by_one
 from bicoder.errors import UsageError, check_count, check_seed
 from bicoder.kl import kl_divergence
 from bicoder.objectives import Objective, Terms
-from bicoder.parts import by_parts, one_by_one
 from bicoder.priors import Prior
 
 
@@ -190,7 +190,7 @@ class VAE(keras.Model):
         """Train as in Keras, but many steps at a time; x is an array (N, ...), or a data set of batches."""
         functions = contextlib.nullcontext()
         if keras.backend.backend() == "tensorflow":
-            from bicoder import fitting
+            from bicoder.engine import fitting
 
             size = batch_size or 32
             if fitting.is_array(x) and y is None and kwargs.get("sample_weight") is None:
@@ -213,7 +213,7 @@ class VAE(keras.Model):
         """As in Keras; what `fit` validated with is taken by the program that it has compiled for that."""
         if self._fitting is None or self.run_eagerly:
             return super().evaluate(x, *args, **kwargs)
-        from bicoder.fitting import stand_in
+        from bicoder.engine.fitting import stand_in
 
         known = self._fitting.validates(x, **kwargs)
         with self._fitting.used(known):
@@ -247,7 +247,7 @@ class VAE(keras.Model):
     def _make_train_step(self, optimizer):
         import tensorflow as tf
 
-        from bicoder.fitting import traced, uses_xla
+        from bicoder.engine.fitting import traced, uses_xla
 
         if not optimizer.built:
             optimizer.build(self.trainable_variables)

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+ROOT = Path(__file__).parent.parent
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # A shell starts what runs in its background with Ctrl-C ignored; the programs under test would inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -102,8 +104,8 @@ def no_download_settings(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
-    monkeypatch.setattr("bicoder.download.FIRST_WAIT", 0.01)
-    monkeypatch.setattr("bicoder.transfer.TIMEOUT", 0.5)
+    monkeypatch.setattr("bicoder.files.cache.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("bicoder.files.transfer.TIMEOUT", 0.5)
 
 
 @pytest.fixture
@@ -112,7 +114,7 @@ def fails(tmp_path, capsys):
 
     It ends with 4 and one line, writes no run, and leaves in the cache what was there and nothing else.
     """
-    from bicoder import cli
+    from bicoder.cli import main as cli
 
     def run(mirror, cache):
         before = contents(cache)

@@ -4,15 +4,16 @@ import importlib.util
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 CODE = """
 import pathlib, sys
 import keras, numpy as np
 import bicoder
-from bicoder import VAE, Decoder, Encoder, runs
+from bicoder import VAE, Decoder, Encoder
+from bicoder.runs import folder as runs
 from bicoder.networks import MLP
 
 x = np.round(np.random.default_rng(0).random((40, 10)) * 255).astype("float32") / 255
@@ -40,7 +41,7 @@ print(keras.backend.backend())
 def test_the_core_on_another_backend(backend, tmp_path):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"needs {backend}, which is not installed")
-    env = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    env = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", CODE, tmp_path], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() == backend

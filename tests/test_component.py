@@ -7,7 +7,7 @@ import pytest
 
 from bicoder.coders import BiCoder
 from bicoder.component import names_in_source, part_name, snake_case
-from bicoder.datasets import Dataset
+from bicoder.data.datasets import Dataset
 from bicoder.errors import UsageError
 from bicoder.likelihoods import GaussianLikelihood, Likelihood
 from bicoder.networks import MLP, Network
@@ -86,7 +86,7 @@ def test_get_says_what_it_expected(spec, arguments, message):
 
 @pytest.mark.fault(81)
 def test_import_does_not_wait_for_tensorflow():
-    code = "import bicoder, bicoder.cli, sys; assert 'VAE' in dir(bicoder); assert 'tensorflow' not in sys.modules"
+    code = "import bicoder, bicoder.cli.main, sys; assert 'VAE' in dir(bicoder); assert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

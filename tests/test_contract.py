@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from test_component import FAMILIES, own_members
 
-from bicoder import VAE, Decoder, Encoder, runs
+from bicoder import VAE, Decoder, Encoder
 from bicoder.component import Component
 from bicoder.distributions import Distribution
 from bicoder.errors import DataError, UsageError
@@ -19,6 +19,7 @@ from bicoder.likelihoods import Likelihood
 from bicoder.objectives import Objective
 from bicoder.posteriors import Posterior
 from bicoder.priors import Prior
+from bicoder.runs import folder as runs
 
 EVERY = [(family, name) for family in FAMILIES for name in own_members(family)]
 SHAPE = (8, 6, 1)

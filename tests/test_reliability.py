@@ -2,11 +2,11 @@
 
 import ast
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from conftest import ROOT
+
 NUMBERS = {*range(1, 43), *range(44, 89)}  # there is no fault 43
-LINK = re.compile(r"\[(\w+)\]\(\.\./(tests/\w+\.py)\)")
+LINK = re.compile(r"\[(\w+)\]\(\.\./(tests/[\w/]+\.py)\)")
 
 
 def rows():
@@ -25,7 +25,7 @@ def rows():
 def marks():
     """(file, name) -> the numbers that each test carries."""
     found = {}
-    for path in (ROOT / "tests").glob("test_*.py"):
+    for path in (ROOT / "tests").rglob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef):
                 numbers = {
@@ -35,7 +35,7 @@ def marks():
                     for number in call.args
                 }
                 if numbers:
-                    found[f"tests/{path.name}", node.name] = numbers
+                    found[path.relative_to(ROOT).as_posix(), node.name] = numbers
     return found
 
 

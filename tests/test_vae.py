@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 
 from bicoder import VAE, BiCoder, Decoder, Encoder
-from bicoder.batches import Batches
 from bicoder.component import Component
 from bicoder.distributions import Gaussian
+from bicoder.engine.batches import Batches
 from bicoder.errors import UsageError
 from bicoder.likelihoods import GaussianLikelihood, Likelihood
 from bicoder.networks import MLP

@@ -1,0 +1,1 @@
+"""Images in [0, 1], from wherever they are."""

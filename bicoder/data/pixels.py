@@ -1,0 +1,213 @@
+"""Checks and transforms from what a file held to float32 pixels in [0, 1]."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from bicoder.engine.memory import aligned
+from bicoder.engine.portions import portions
+from bicoder.errors import DataError
+
+ROUNDING = 1e-3  # floats that leave [0, 1] by no more than this were in it before someone resized them
+
+
+class Survey(NamedTuple):
+    """What is known about all pixels of an array once each has been looked at."""
+
+    kind: str  # of their dtype
+    code: str  # of their dtype, without the order of its bytes
+    low: float
+    high: float
+    whole: bool  # whether all are whole numbers
+
+
+class Scaling(NamedTuple):
+    """How pixels become float32 in [0, 1]: divided, and where they are the leftovers of rounding clipped."""
+
+    divisor: int
+    clip: bool
+
+
+class Surveyor:
+    """Makes the `Survey` of an array out of its portions, which come one after the other.
+
+    Args:
+        dtype: of the array; `DataError` where it holds no numbers.
+        name: what messages call it.
+    """
+
+    def __init__(self, dtype, name):
+        if dtype.kind not in "buif":
+            raise DataError(f"{name}: expected numbers, received dtype {dtype}")
+        self.dtype, self.name = dtype, name
+        self.low, self.high, self.whole = math.inf, -math.inf, True
+        self.seen, self.wrong = 0, 0
+        self.first: tuple[int, ...] = ()
+
+    def add(self, portion):
+        """The next rows; NaN and infinity show in the smallest and the largest value."""
+        low, high = portion.min().item(), portion.max().item()
+        if self.dtype.kind == "f":
+            if not (math.isfinite(low) and math.isfinite(high)):
+                self.count_wrong(np.isfinite(portion))
+            self.whole = self.whole and bool((portion == np.round(portion)).all())
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        self.seen += len(portion)
+
+    def count_wrong(self, finite):
+        if not self.wrong:
+            row, *rest = np.unravel_index(np.argmin(finite), finite.shape)
+            self.first = (self.seen + int(row), *map(int, rest))
+        self.wrong += finite.size - np.count_nonzero(finite)
+
+    def survey(self):
+        """What was found; `DataError` unless every pixel is a finite number."""
+        if self.wrong:
+            raise DataError(
+                f"{self.name}: expected finite pixels, received {self.wrong:,} that are NaN or infinite, the first at "
+                f"index {self.first}; remove these images or fill the gaps"
+            )
+        return Survey(self.dtype.kind, self.dtype.str[1:], self.low, self.high, self.whole)
+
+
+def survey(array, name):
+    """The `Survey` of an array, or of `Portions`; the index in its error is that of the array as it was saved."""
+    surveyor = Surveyor(array.dtype, name)
+    if 0 not in array.shape and len(array.shape):
+        for portion in portions(array):
+            surveyor.add(portion)
+    return surveyor.survey()
+
+
+def to_images(array, name):
+    """(N, height, width[, channels]) or (N, D), with one or three channels: an axis is added to grey images."""
+    if array.ndim not in (2, 3, 4):
+        raise DataError(
+            f"{name}: expected an array (N, D), (N, height, width) or (N, height, width, channels), "
+            f"received shape {array.shape}"
+        )
+    if 0 in array.shape:
+        raise DataError(f"{name}: expected at least one image, received shape {array.shape}")
+    if array.ndim == 3:
+        return array[..., None]
+    if array.ndim == 4 and array.shape[-1] not in (1, 3):
+        if array.shape[1] in (1, 3):  # channels first, as PyTorch has them
+            return np.moveaxis(array, 1, -1)
+        raise DataError(f"{name}: expected 1 or 3 channels on the last axis, received shape {array.shape}")
+    return array
+
+
+def scaling(found, name, say=print, peak=0):
+    """How pixels become float32 in [0, 1]: 8 and 16 bits are divided by their range, all else up to 255 by 255.
+
+    Args:
+        found: the `Survey` of the images.
+        name: what messages call them.
+        say: called with a line about what was decided.
+        peak: the largest value of other images of the same set, which must be scaled in the same way; values that are
+            all 0 or 1 stay as they are.
+    Raises:
+        DataError: values below 0 or above the range, or fractions up to 1 in a set that goes beyond 1.
+    """
+    low, high, clip = found.low, found.high, False
+    if found.kind == "f" and low >= -ROUNDING and high <= 1 + ROUNDING and (low < 0 or high > 1):
+        clip, low, high = True, 0, 1
+    peak = max(high, peak)
+    if found.kind == "f" and high <= 1 + ROUNDING < peak and not (found.whole and not clip):
+        raise DataError(
+            f"{name}: expected all images on one scale, received values up to {high:g} here and up to {peak:g} in the "
+            "others; rescale them"
+        )
+    divisor = 1
+    if peak > 1 + ROUNDING:
+        divisor = 255 if found.code == "u1" else 65535 if found.code == "u2" and peak > 255 else 1
+    if divisor == 1 and 1 + ROUNDING < peak <= 255:
+        divisor = 255
+        say(f"{name}: values up to {high:g} are taken as 0 to 255 and divided by 255.")
+    if low < 0 or high / divisor > 1:
+        hint = "(x + 1) / 2 brings them there" if low >= -1 - ROUNDING and high <= 1 + ROUNDING else "rescale them"
+        raise DataError(
+            f"{name}: expected pixels in [0, 1] or [0, 255], received values from {low:g} to {high:g}; {hint}"
+        )
+    if low == high:
+        say(f"{name}: every pixel of every image is {low / divisor:g}; there is nothing to learn from them.")
+    return Scaling(divisor, clip)
+
+
+def scaled(array, how):
+    """Pixels as float32 in [0, 1], by a `Scaling`; the same array where it is that already."""
+    if how.clip:
+        array = np.clip(array, 0, 1)
+    if how.divisor == 1:
+        return np.ascontiguousarray(array, "float32")
+    divisor = np.float32(how.divisor)
+    return np.divide(array, divisor, out=aligned(array.shape), dtype="float32", casting="unsafe")
+
+
+def warn_of_overlap(train, test, name, say=print):
+    """Say where test images are among the training images, by the hash of each, or where there are more of them."""
+    # Most images differ in their middle row already, which is sooner hashed than all of them.
+    for part in (middle, np.asarray):
+        shared = np.isin(hashes(test, part), hashes(train, part)).sum()
+        if shared <= len(test) // 100:
+            break
+    if shared > len(test) // 100:
+        say(f"{name}: {shared:,} of {len(test):,} test images are training images too; that flatters their numbers.")
+    if len(test) > len(train):
+        say(f"{name}: more test images, {len(test):,}, than training images, {len(train):,}; are they swapped?")
+
+
+def middle(images):
+    """The row in the middle of every image, or all of a vector."""
+    return images[:, images.shape[1] // 2] if images.ndim > 2 else images
+
+
+def hashes(images, part):
+    """A hash of a part of every image, uint64 (N,): the sum of its numbers' bits, each times a random odd number."""
+    found, factors = [], None
+    for portion in portions(images):
+        bits = np.ascontiguousarray(part(portion)).reshape(len(portion), -1).view("u4")
+        if factors is None:
+            factors = np.random.default_rng(0).integers(2**63, size=bits.shape[1], dtype="u8") * 2 + 1
+        found.append(bits @ factors)  # modulo 2^64
+    return np.concatenate(found)
+
+
+def to_labels(labels, count, name, classes=None):
+    """Labels as whole numbers (N,), or None where there are none.
+
+    Args:
+        labels: (N,) or (N, 1), whole numbers of any type.
+        count: N.
+        name: what messages call them.
+        classes: how many there are, from 0 on; None where any whole number is one.
+    """
+    if labels is None:
+        return None
+    labels = np.asarray(labels)
+    if labels.shape == (count, 1):
+        labels = labels[:, 0]
+    if labels.shape != (count,) or labels.dtype.kind not in "buif":
+        one_hot = labels.ndim == 2 and len(labels) == count and labels.dtype.kind in "buif"
+        hint = "; if they are one-hot, save labels.argmax(axis=1)" if one_hot else ""
+        raise DataError(
+            f"{name}: expected {count:,} labels, whole numbers of shape ({count},), received shape {labels.shape} "
+            f"of {labels.dtype}{hint}"
+        )
+    low, high = (-(2**53), 2**53) if classes is None else (0, classes - 1)
+    values = labels.astype("float64")
+    wrong = ~((values >= low) & (values <= high) & (values == np.round(values)))  # NaN is wrong too
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        expected = "whole numbers" if classes is None else f"whole numbers from 0 to {high}"
+        raise DataError(f"{name}: expected {expected}, received {labels[first]} at index {first}")
+    return labels.astype("int64")
+
+
+def split(count, seed, fraction=0.2):
+    """Which of `count` images are to train on, and which are held out, a random fifth, at least one: two arrays."""
+    order = np.random.default_rng(seed).permutation(count)
+    held_out = max(1, round(fraction * count))
+    # Of a single image there is nothing to hold out: it is both.
+    return (order, order) if count == 1 else (order[held_out:], order[:held_out])

@@ -1,0 +1,34 @@
+"""Arrays (N, ...) that are read or walked a portion at a time, so that memory does not grow with N."""
+
+import math
+
+import numpy as np
+
+BYTES = 2**22  # of a portion; it stays in the processor's cache while it is looked at from several sides
+
+
+class Portions:
+    """An array that is not in memory, but can be read from its beginning to its end, as often as one likes.
+
+    Args:
+        shape: (N, ...).
+        dtype: of its numbers.
+        read: function (rows) -> iterator of arrays (n, ...), in their order, of at most so many rows.
+        offset: where its bytes begin, if all of them lie in a file as they are; else None.
+    """
+
+    def __init__(self, shape, dtype, read, offset=None):
+        self.shape, self.dtype, self.read, self.offset = tuple(shape), np.dtype(dtype), read, offset
+
+
+def rows_of(array):
+    """How many rows make a portion."""
+    return max(1, BYTES // max(1, math.prod(array.shape[1:]) * array.dtype.itemsize))
+
+
+def portions(array):
+    """The rows of an array of any kind, or of `Portions`, in order: arrays (n, ...) of a few MB."""
+    rows = rows_of(array)
+    if isinstance(array, Portions):
+        return array.read(rows)
+    return (array[start : start + rows] for start in range(0, len(array), rows))

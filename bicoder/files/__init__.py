@@ -1,0 +1,1 @@
+"""One file, whole or not at all: writing, records, locks, downloads and their cache."""

@@ -1,0 +1,77 @@
+"""The record of a fetched file, beside it: its size and SHA-256, so that a change is noticed."""
+
+import contextlib
+import hashlib
+import json
+from typing import NamedTuple
+
+from bicoder.errors import DataError
+from bicoder.files.unfinished import new_part
+
+
+class Record(NamedTuple):
+    """What a file was when it was fetched; with its time, a file that nobody touched need not be read again."""
+
+    size: int
+    sha256: str
+    mtime_ns: int
+
+
+def record_path(path):
+    """Where the record of a file is."""
+    return path.with_name(f".{path.name}.json")
+
+
+def read_record(path):
+    """The `Record` of a file, or None where it has none, as a file that was put there by hand."""
+    record = record_path(path)
+    try:
+        fields = json.loads(record.read_text(encoding="utf-8"))
+        return Record(int(fields["size"]), str(fields["sha256"]), int(fields["mtime_ns"]))
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{record}: expected the size and SHA-256 of {path.name}, received something else; delete it to use "
+            f"{path.name} as it is"
+        ) from error
+
+
+def write_record(path, sha256):
+    """Record a file that is known to be good."""
+    found = path.stat()
+    text = json.dumps(Record(found.st_size, sha256, found.st_mtime_ns)._asdict(), indent=2) + "\n"
+    # Whole or not at all, and only where it can be: a cache that is read-only is read again instead.
+    new = new_part(path)
+    with contextlib.suppress(OSError):
+        try:
+            new.write_text(text, encoding="utf-8")
+            new.replace(record_path(path))
+        finally:
+            new.unlink(missing_ok=True)
+
+
+def sha256_of(path):
+    """SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def change_of(path):
+    """How a file differs from its record: "expected ..., received ...", or None where it does not, or has none.
+
+    It is read only where its size is the recorded one, and its time is not.
+    """
+    record, found = read_record(path), path.stat()
+    if record is None or (found.st_size, found.st_mtime_ns) == (record.size, record.mtime_ns):
+        return None
+    if found.st_size != record.size:
+        return f"expected {record.size:,} bytes, received {found.st_size:,}"
+    sha256 = sha256_of(path)
+    if sha256 != record.sha256:
+        return f"expected SHA-256 {record.sha256}, received {sha256}"
+    write_record(path, sha256)  # touched or copied
+    return None

@@ -1,0 +1,1 @@
+"""What people look at: one picture, one function."""

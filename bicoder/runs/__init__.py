@@ -1,0 +1,1 @@
+"""A training on the disk: its folder, config, weights, checkpoints, and the training itself."""

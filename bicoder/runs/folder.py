@@ -1,0 +1,89 @@
+"""The run folder: everything needed to look at a training again, to repeat it, and to use its model."""
+
+import importlib.metadata
+import json
+import platform
+import re
+import shutil
+import time
+from pathlib import Path
+
+from bicoder import __version__
+from bicoder.errors import ModelError, UsageError
+from bicoder.files.whole_file import whole_file
+from bicoder.runs import checkpoints
+
+FORMAT = 1
+CONFIG, WEIGHTS, METRICS = "config.json", "model.weights.h5", "metrics.csv"
+# What other commands and options write into the folder; a run that overwrites another leaves none of it.
+OTHERS = ("curve.png", "latent.png", "prior.png", "posterior.png", "generated.png", "kl.png", "evaluation.json")
+
+
+def new_folder(dset, run_dir=None, overwrite=False):
+    """The folder of a new run, not made yet: `run_dir`, or runs/<dset>-<time>/.
+
+    Raises:
+        UsageError: `run_dir` holds a run already, and it may not be overwritten.
+    """
+    if run_dir is None:
+        name = re.sub(r"[^\w.-]+", "_", Path(dset).resolve().name)[:50] or "run"  # a file's name has 255 bytes at most
+        base = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        folder, count = base, 1
+        while folder.exists():  # two runs in one second
+            count += 1
+            folder = base.with_name(f"{base.name}-{count}")
+    else:
+        folder = Path(run_dir)
+        if (folder / CONFIG).exists() and not overwrite:
+            raise UsageError(f"run_dir: {folder} holds a run already; choose another folder, or add --overwrite")
+    return folder
+
+
+def make_folder(folder):
+    """Make the folder of a run.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"run_dir: {folder} cannot be made: {error.strerror or error}") from error
+
+
+def versions():
+    """name -> version, of what decides the numbers."""
+    found = {"bicoder": __version__, "python": platform.python_version()}
+    for package in ("keras", "tensorflow", "numpy", "scikit-learn"):
+        found[package] = importlib.metadata.version(package)
+    return found
+
+
+def save_config(folder, vae, arguments, data):
+    """Write down what is needed to repeat a run and to build its model again.
+
+    Args:
+        folder: of the run.
+        vae: a built `VAE`.
+        arguments: dict of the command's arguments.
+        data: dict that describes the data.
+    """
+    config = {
+        "format": FORMAT,
+        "versions": versions(),
+        "arguments": arguments,
+        "data": data,
+        "input_shape": list(vae.input_spec.shape[1:]),
+        "model": vae.get_config(),
+    }
+    for name in (CONFIG, WEIGHTS, METRICS, *OTHERS):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / checkpoints.FOLDER, ignore_errors=True)
+    with whole_file(folder / CONFIG) as part:
+        part.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def save_weights(folder, vae):
+    """Write the weights."""
+    with whole_file(folder / WEIGHTS, ModelError) as part:
+        vae.save_weights(part)

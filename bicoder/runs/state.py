@@ -1,0 +1,165 @@
+"""Everything that a training is made of at one moment, kept in checkpoints, so that it can go on from there."""
+
+import csv
+import io
+import time
+from typing import Any
+
+import keras
+import numpy as np
+
+from bicoder.errors import ModelError, NumericError
+from bicoder.files.whole_file import whole_file
+from bicoder.runs import checkpoints
+
+SHARE = 0.02  # of the time may go into checkpoints
+
+
+class TrainingState(keras.callbacks.Callback):
+    """Keeps the state of a training, and takes it up again.
+
+    It is all that decides how a training goes on: the variables of the model (with the state of its noise and of its
+    schedules), of its metrics and of the optimizer, the best weights so far, the epoch and the batch in it. The order
+    of the images follows from seed and epoch. metrics.csv is written anew after each epoch, from what the checkpoint
+    holds too.
+
+    Args:
+        run: `Path` of the run folder.
+        metrics: name of the CSV file in it.
+        steps: batches in an epoch.
+        best: True to end with the weights of the best unweighted bound on held-out images.
+        every: epochs between two checkpoints; None for as often as takes 2 % of the time.
+    """
+
+    def __init__(self, run, metrics, steps, best=False, every=None):
+        super().__init__()
+        self.run, self.metrics, self.steps, self.every = run, metrics, steps, every
+        self.state: dict[str, Any] = {"epoch": 0, "batch": 0, "history": [], "seconds": 0.0, "best": None}
+        self.best: dict[str, Any] | None = {} if best else None  # name -> array, once there are some
+        self.partial: list | None = None  # values of the metrics, where training goes on within an epoch
+        self.first_step = 0
+        self.unsaved = False
+        self.saved, self.took = time.perf_counter(), 0.0
+        self.began: float | None = None
+
+    # What there is to keep
+
+    def variables(self):
+        """name -> variable, of all that a checkpoint holds."""
+        groups = {
+            "model": self.model.variables,
+            "metrics": self.model.metrics_variables,
+            "optimizer": self.model.optimizer.variables,
+        }
+        return {f"{group}/{i:04d}": v for group, members in groups.items() for i, v in enumerate(members)}
+
+    def resume(self, model, epochs):
+        """Take up the newest checkpoint of the run, where there is one; says in words what is left of `epochs`."""
+        self.set_model(model)
+        model.optimizer.build(model.trainable_variables)
+        variables = self.variables()
+        shapes = {name: tuple(v.shape) for name, v in variables.items()}
+        if self.best is not None:
+            best = {f"best/{name}": shape for name, shape in shapes.items() if name.startswith("model/")}
+        found = checkpoints.load(self.run, shapes | ({} if self.best is None else best))
+        if found is None:
+            return "no checkpoint was saved; training begins again"
+        arrays, self.state = found
+        for name, variable in variables.items():
+            variable.assign(arrays[name])
+        self.partial = [arrays[name] for name in variables if name.startswith("metrics/")]
+        if self.best is not None:
+            self.best = {name: arrays[f"best/{name}"] for name in variables if name.startswith("model/")}
+        epoch, batch = self.state["epoch"], self.state["batch"]
+        if epoch >= epochs:
+            return f"done, all {epochs} epochs; its pictures and numbers are made again"
+        return f"going on after {epoch} epochs" + (f" and {batch} batches" if batch else "")
+
+    def save(self):
+        """Write a checkpoint of this moment."""
+        started = time.perf_counter()
+        arrays = {name: np.asarray(variable) for name, variable in self.variables().items()}
+        if not all(np.isfinite(array).all() for name, array in arrays.items() if not name.startswith("metrics/")):
+            raise NumericError(
+                f"weights: expected finite numbers, received others after epoch {self.state['epoch']}; try a smaller "
+                f"learning rate; {self.where()}"
+            )
+        if self.best is not None:
+            best = self.best or {name: array for name, array in arrays.items() if name.startswith("model/")}
+            arrays |= {f"best/{name}": array for name, array in best.items()}
+        checkpoints.save(self.run, arrays, self.state | {"seconds": self.seconds()})
+        self.saved, self.unsaved = time.perf_counter(), False
+        self.took = self.saved - started
+
+    def seconds(self):
+        """Training time so far, over all the parts of the training."""
+        return self.state["seconds"] + (0.0 if self.began is None else time.perf_counter() - self.began)
+
+    # What Keras calls
+
+    def on_train_begin(self, logs=None):
+        self.began = time.perf_counter()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self.partial is not None and self.state["batch"]:
+            for variable, value in zip(self.model.metrics_variables, self.partial, strict=True):
+                variable.assign(value)
+        self.partial = None
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.first_step = self.state["batch"]
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.unsaved = True
+        self.state["batch"] = min(self.first_step + self.model.steps_per_execution, self.steps)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.state |= {"epoch": epoch + 1, "batch": 0}
+        self.state["history"].append({"epoch": epoch} | {name: float(value) for name, value in logs.items()})
+        self.keep_best(logs)
+        with whole_file(self.run / self.metrics, ModelError) as part:
+            part.write_bytes(self.table().encode())
+        due = time.perf_counter() - self.saved > self.took / SHARE
+        if due if self.every is None else (epoch + 1) % self.every == 0:
+            self.save()
+
+    def on_train_end(self, logs=None):
+        self.state["seconds"] = self.seconds()
+        self.began = None
+
+    # What comes of it
+
+    def epoch_is_over(self):
+        """Whether all batches of the epoch are done."""
+        return self.state["batch"] >= self.steps
+
+    def where(self):
+        """Where the last good state is, in words."""
+        there = checkpoints.numbers(self.run)
+        folder = self.run / checkpoints.FOLDER
+        return f"the last good state is {folder / f'{there[-1]:06d}'}" if there else "no checkpoint was saved yet"
+
+    def keep_best(self, logs):
+        """Remember the weights of the best bound."""
+        if self.best is not None and (self.state["best"] is None or logs["val_elbo"] > self.state["best"]):
+            self.state["best"] = float(logs["val_elbo"])
+            self.best = {n: np.array(v) for n, v in self.variables().items() if n.startswith("model/")}
+
+    def use_best(self):
+        """Give the model its best weights, where they were asked for."""
+        variables = self.variables()
+        for name, array in (self.best or {}).items():
+            variables[name].assign(array)
+
+    def history(self):
+        """name -> the values of each epoch, as Keras' `History` has them."""
+        rows = self.state["history"]
+        return {name: [row[name] for row in rows] for name in rows[0] if name != "epoch"} if rows else {}
+
+    def table(self):
+        """The text of metrics.csv."""
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(self.state["history"][0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.state["history"])
+        return text.getvalue()
