@@ -31,7 +31,7 @@ from processes import HERE, ROOT, started, time_commands
 RESULTS = HERE / "results" / "speed.json"
 FAST = ["ours", "torch", "torch_compile", "jax"]
 EVERY = [*FAST, "pythae", "keras", "straightforward"]
-PARTS = ["ours", "without_keras", "without_noise", "without_adam", "batches_only"]
+SLICES = ["ours", "without_keras", "without_noise", "without_adam", "batches_only"]
 
 # Rows of epochs that are timed in turn. `count` are images of an epoch; a side may have a part of
 # them, and is scaled. Sides must agree on the loss before they train, and within `tolerance` on that of the last epoch;
@@ -53,8 +53,8 @@ EPOCHS = {
     "stream": {"sides": ["ours", "ours_stream"]},
     "conv_stream": {"sides": ["ours", "ours_stream"], "network": "conv", "count": 9600},
     "bfloat16": {"sides": ["ours", "bfloat16"], "tolerance": 0.01},
-    "profile": {"sides": PARTS, "rounds": 11, "tolerance": math.inf},
-    "conv_profile": {"sides": PARTS, "network": "conv", "count": 9600, "rounds": 7, "tolerance": math.inf},
+    "profile": {"sides": SLICES, "rounds": 11, "tolerance": math.inf},
+    "conv_profile": {"sides": SLICES, "network": "conv", "count": 9600, "rounds": 7, "tolerance": math.inf},
     "nll": {"sides": ["ours_nll", "torch_nll"], "count": 200, "batch": 100, "rounds": 3, "tolerance": 0.002},
     "tsne": {"sides": ["ours_tsne", "plain_tsne"], "count": 10_000, "rounds": 9, "tolerance": math.inf},
 }

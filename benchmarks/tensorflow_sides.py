@@ -14,9 +14,9 @@ from straightforward import make_loss, make_networks, make_step, pipeline
 from bicoder import VAE, distributions, evaluate
 from bicoder.data.pixels import Scaling
 from bicoder.data.stored_images import StoredImages
-from bicoder.engine import fitting
 from bicoder.engine.batches import Batches
 from bicoder.engine.slices import one_thread_each
+from bicoder.engine.tensorflow_steps import STEPS, batch_of, uses_xla
 from bicoder.evaluation.latent_space import tsne
 
 
@@ -62,15 +62,11 @@ class OwnThreads(Ours):
 class WithoutKeras(Ours):
     """The compiled program alone: no callbacks, no loop of Keras around it."""
 
-    program = None
-
     def epoch(self):
-        if self.program is None:
-            fitting.functions(self.vae, self.data, None, [])
-            self.program = self.vae._fitting.train
-        for groups in self.batches.many(self.program.steps, fitting.uses_xla(self.vae)):
-            for group in groups:
-                self.program.run(*group)
+        steps = self.vae.programs
+        steps.prepare(self.vae, self.batches)
+        for group in self.batches.groups(steps.count, steps.chooses):
+            steps.train(group)
 
 
 class WithoutNoise(Ours):
@@ -92,9 +88,9 @@ class BatchesOnly(Ours):
     """The batches are gathered, and nothing is learnt from them."""
 
     def epoch(self):
-        for groups in self.batches.many(fitting.STEPS, fitting.uses_xla(self.vae)):
-            for group, count in groups:
-                fitting.batch_of(group, count - 1)[-1].numpy()
+        for group in self.batches.groups(STEPS, uses_xla(self.vae)):
+            for batches, count in group:
+                batch_of(batches, count - 1)[-1].numpy()
 
 
 class Streamed(Ours):

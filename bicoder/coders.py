@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from bicoder.component import Component
-from bicoder.engine.slices import by_parts, one_by_one
+from bicoder.engine.slices import by_slices, one_by_one
 from bicoder.errors import MOST_DIMENSIONS, UsageError, check_count
 from bicoder.likelihoods import Likelihood
 from bicoder.networks import MLP, Conv, Network
@@ -80,7 +80,7 @@ class BiCoder(Component, keras.layers.Layer):
         leading = ops.shape(inputs)[: -self.event_axes]
         if len(leading) > 1:  # a network knows one batch axis only: fold the samples into it
             inputs = ops.reshape(inputs, (-1, *inputs.shape[-self.event_axes :]))
-        raw = by_parts(lambda x: self.body(x, training=training), (inputs, 0), axis=0, allowed=self.one_by_one)
+        raw = by_slices(lambda x: self.body(x, training=training), (inputs, 0), axis=0, allowed=self.one_by_one)
         raw = ops.cast(raw, "float32")
         if len(leading) > 1:
             raw = ops.reshape(raw, (*leading, *self.raw_shape()))

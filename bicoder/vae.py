@@ -1,7 +1,7 @@
 """The variational autoencoder: Equation 1, as a Keras model."""
 
-import contextlib
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -10,7 +10,7 @@ from keras import ops
 
 from bicoder.coders import Decoder, Encoder
 from bicoder.component import plain
-from bicoder.engine.slices import by_parts, one_by_one
+from bicoder.engine.slices import by_slices, one_by_one
 from bicoder.errors import UsageError, check_count, check_seed
 from bicoder.kl import kl_divergence
 from bicoder.objectives import Objective, Terms
@@ -65,11 +65,9 @@ class VAE(keras.Model):
         self.elbo_metric = keras.metrics.Mean(name="elbo")
         self.distortion_metric = keras.metrics.Mean(name="distortion")
         self.rate_metric = keras.metrics.Mean(name="rate")
-        # One compiled step for each optimizer and choice of frozen parts; the step keeps its optimizer alive.
-        # Not an attribute that Keras and TensorFlow see: they would try to save what is in it.
-        self.__dict__["_train_steps"] = {}
-        # What `compile` and `fit` are told; not attributes that Keras sees, since they are no part of the model.
-        self.__dict__["_xla"], self.__dict__["_steps"], self.__dict__["_fitting"] = "auto", "auto", None
+        # What `compile` is told, and the compiled programs of `fit` and `train`, which are no part of the model.
+        self.jit, self.steps = "auto", "auto"
+        self._programs: Any = None
 
     def build(self, input_shape):
         example = tuple(input_shape[1:])
@@ -123,7 +121,7 @@ class VAE(keras.Model):
     def log_px(self, x, z, training=None):
         """log p(x|z) of x (batch, ...) for z (K, batch, latent): (K, batch)."""
         alone = self.decoder.one_by_one and one_by_one(self.decoder.likelihood)
-        return by_parts(
+        return by_slices(
             lambda x, z: self.decoder(z, training=training).log_prob(x),
             (ops.cast(x, "float32"), 0),
             (z, -2),
@@ -155,11 +153,8 @@ class VAE(keras.Model):
                     f"{name}: the loss of a VAE is its objective, and elbo, distortion and rate are its metrics; "
                     f"expected nothing here, received {kwargs[name]!r}; use VAE(objective=...)"
                 )
-        self.__dict__["_xla"], self.__dict__["_steps"], self.__dict__["_fitting"] = (
-            jit_compile,
-            steps_per_execution,
-            None,
-        )
+        self.jit, self.steps = jit_compile, steps_per_execution
+        self._programs = None
         if keras.backend.backend() == "tensorflow" and jit_compile == "auto":
             jit_compile = False  # Keras' own functions, of `evaluate` and `predict`; `fit` has its own
         steps = 1 if steps_per_execution == "auto" else steps_per_execution
@@ -167,7 +162,7 @@ class VAE(keras.Model):
 
     def get_compile_config(self):
         optimizer = keras.saving.serialize_keras_object(self.optimizer)
-        return {"optimizer": optimizer, "steps_per_execution": self._steps, "jit_compile": self._xla}
+        return {"optimizer": optimizer, "steps_per_execution": self.steps, "jit_compile": self.jit}
 
     def compile_from_config(self, config):
         self.compile(**config | {"optimizer": keras.saving.deserialize_keras_object(config["optimizer"])})
@@ -176,53 +171,36 @@ class VAE(keras.Model):
 
     def fit(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        validation_split=0.0,
-        validation_data=None,
-        shuffle=True,
-        **kwargs,
-    ):
-        """Train as in Keras, but many steps at a time; x is an array (N, ...), or a data set of batches."""
-        functions = contextlib.nullcontext()
-        if keras.backend.backend() == "tensorflow":
-            from bicoder.engine import fitting
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+    ) -> keras.callbacks.History:
+        """Train as in Keras, but many steps at a time.
 
-            size = batch_size or 32
-            if fitting.is_array(x) and y is None and kwargs.get("sample_weight") is None:
-                start = kwargs.get("initial_epoch", 0)
-                x, validation_data = fitting.split(x, validation_split, validation_data)
-                x, batch_size, validation_split = fitting.batches(self, x, size, shuffle, start), None, 0.0
-            if fitting.is_array(validation_data):
-                size = kwargs.get("validation_batch_size") or size
-                validation_data = fitting.batches(self, validation_data, size, shuffle=False)
-            shuffle = shuffle and not hasattr(x, "element_spec")  # a data set comes in the order that it has
-            if self.compiled and not self.run_eagerly:
-                counts = [kwargs.get(name) for name in ("steps_per_epoch", "validation_steps")]
-                functions = fitting.functions(self, x, validation_data, [n for n in counts if n])
-                x, validation_data = fitting.stand_in(x), fitting.stand_in(validation_data)
-        data = {"validation_split": validation_split, "validation_data": validation_data, "shuffle": shuffle}
-        with functions:
-            return super().fit(x, y, batch_size, epochs, verbose, callbacks, **data, **kwargs)
+        Args:
+            x: examples (N, ...), or anything that gives batches: a `tf.data.Dataset`, a `PyDataset`, a generator.
+            y, sample_weight: of each example, or None; in the batches, if x gives batches.
+        The other arguments are those of `keras.Model.fit`.
+        """
+        options = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        if keras.backend.backend() != "tensorflow":
+            return super().fit(**options)
+        from bicoder.engine.fit import fit
 
-    def evaluate(self, x=None, *args, **kwargs):
-        """As in Keras; what `fit` validated with is taken by the program that it has compiled for that."""
-        if self._fitting is None or self.run_eagerly:
-            return super().evaluate(x, *args, **kwargs)
-        from bicoder.engine.fitting import stand_in
-
-        known = self._fitting.validates(x, **kwargs)
-        with self._fitting.used(known):
-            return super().evaluate(stand_in(x) if known else x, *args, **kwargs)
-
-    def predict(self, *args, **kwargs):
-        """Reconstructions of the data, as Keras predicts."""
-        with self._fitting.used(False) if self._fitting else contextlib.nullcontext():
-            return super().predict(*args, **kwargs)
+        return fit(self, super().fit, options)
 
     def train(self, x=True, optimizer=None):
         """One update of the trainable variables, the same as `fit` makes (TensorFlow only).
@@ -238,32 +216,21 @@ class VAE(keras.Model):
         if not isinstance(optimizer, keras.optimizers.Optimizer):
             raise UsageError(f"train: expected a batch and a Keras optimizer, received {optimizer!r}")
         x = self.prepare(x)
-        # What is frozen between two calls is another step.
-        step = (id(optimizer), *map(id, self.trainable_variables))
-        if step not in self._train_steps:
-            self._train_steps[step] = self._make_train_step(optimizer)
-        return self._train_steps[step](x)
+        return self.programs.one_step(self, optimizer)(x)
 
-    def _make_train_step(self, optimizer):
-        import tensorflow as tf
+    @property
+    def programs(self) -> Any:
+        """The compiled programs of `fit` and `train` (TensorFlow only)."""
+        if self._programs is None:
+            from bicoder.engine.tensorflow_steps import TensorFlowSteps
 
-        from bicoder.engine.fitting import traced, uses_xla
+            self._programs = TensorFlowSteps(self.jit, self.steps)
+        return self._programs
 
-        if not optimizer.built:
-            optimizer.build(self.trainable_variables)
-
-        xla = uses_xla(self)
-
-        @tf.function(reduce_retracing=True, jit_compile=xla)
-        def step(x):
-            with traced(xla), tf.GradientTape() as tape:
-                loss = self.compute_loss(x=x, y_pred=self(x, training=True))
-                scaled = optimizer.scale_loss(loss)
-            gradients = tape.gradient(scaled, self.trainable_variables)
-            optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
-            return loss
-
-        return step
+    @property
+    def step_metrics(self) -> dict[str, np.ndarray] | None:
+        """The metrics after each step of the program that `fit` ran last, arrays (steps,); means over the epoch."""
+        return None if self._programs is None else self._programs.history
 
     def prepare(self, x):
         """`x` as a tensor; a model that is not built yet takes its shape."""

@@ -31,6 +31,7 @@ class StoredImages:
     """
 
     dtype = np.dtype("float32")
+    in_file = True  # for the training loop, which would make an array of anything else
 
     def __init__(self, path, offset, dtype, shape, scaling):
         self.path, self.offset, self.stored, self.shape, self.scaling = path, offset, np.dtype(dtype), shape, scaling

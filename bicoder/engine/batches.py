@@ -1,64 +1,83 @@
-"""Batches of images in a new order every epoch; all that is drawn follows from the seed, the epoch and the batch."""
+"""Batches of arrays in a new order every epoch; all that is drawn follows from the seed, the epoch and the batch."""
 
-import functools
 import math
+import weakref
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from bicoder.engine.memory import aligned, is_aligned
+from bicoder.engine.tensor import Shape, Tensor
 
-COPIED = 2**28  # bytes of images that may be in memory twice, so that programs have them where they want them
+COPIED = 2**28  # bytes of arrays that may be in memory twice, so that programs have them where they want them
 
 
 class Chosen(NamedTuple):
-    """Batches as a program can take them itself: all images (N, ...), and numbers of some of them (n, batch)."""
+    """Batches that a program takes itself: all examples (N, ...), and the numbers of some of them (n, batch)."""
 
-    images: Any
-    numbers: Any
+    examples: Any
+    numbers: Tensor
+
+
+Group: TypeAlias = (
+    "list[tuple[Any, int]]"  # of each batch size: tensors (n, batch, ...) or `Chosen`, and how many count
+)
+_SOURCES: "weakref.WeakKeyDictionary[tf.data.Dataset, Batches]" = weakref.WeakKeyDictionary()
+
+
+def source_of(data: Any) -> "Batches | None":
+    """The `Batches` that a data set was made of by `Batches.dataset`; None for all other data."""
+    return _SOURCES.get(data) if isinstance(data, tf.data.Dataset) else None
 
 
 class Batches:
     """What `DataLoader.training_data` and `VAE.fit` draw their batches from.
 
     Args:
-        images: (N, ...), an array or `StoredImages`.
-        batch_size: images in a batch; the last one of an epoch may be shorter.
+        images: (N, ...), an array or `StoredImages`, or a tree of them, such as (x, y, sample weights).
+        batch_size: examples in a batch; the last one of an epoch may be shorter.
         seed: int, or the two numbers of a `keras.random.SeedGenerator`.
-        shuffle: False to keep the order of the images.
+        shuffle: False to keep the order of the examples.
         binarize: True to draw every pixel as 0 or 1 anew each time, with its grey value as probability.
     Attributes:
         epoch: `tf.Variable`, the number of the epoch that begins next, from 0.
         skip: `tf.Variable`, how many batches that epoch leaves out at its beginning.
+        count: batches in an epoch.
     """
 
-    def __init__(self, images, batch_size, seed, shuffle=True, binarize=False):
+    def __init__(
+        self, images: Any, batch_size: int, seed: int | Sequence[int], shuffle: bool = True, binarize: bool = False
+    ) -> None:
         # As they are: a tensor of them would be a second copy.
         self.images, self.batch_size = images, batch_size
-        self.count = math.ceil(len(images) / batch_size)
+        self.length = len(next(array for array in keras.tree.flatten(images) if array is not None))
+        self.count = math.ceil(self.length / batch_size)
         self.seed = [seed, 0] if isinstance(seed, int) else seed
         self.shuffle, self.binarize = shuffle, binarize
         self.epoch = tf.Variable(0, dtype="int64", trainable=False)
         self.skip = tf.Variable(0, dtype="int64", trainable=False)
+        self._examples: Any = None
 
-    def dataset(self):
-        """A `tf.data.Dataset` of batches; `VAE.fit` finds this object in it, and takes many batches at once."""
+    def dataset(self) -> tf.data.Dataset:
+        """A `tf.data.Dataset` of batches of images, whose `source_of` this is."""
         epochs = tf.data.Dataset.from_tensors(0).map(lambda _: self.begin())
         batches = epochs.flat_map(self._batches_of_an_epoch)
         batches = batches.apply(tf.data.experimental.assert_cardinality(self.count)).prefetch(tf.data.AUTOTUNE)
-        batches.batches = self
+        _SOURCES[batches] = self
         return batches
 
-    def _batches_of_an_epoch(self, order, key, skip):
+    def _batches_of_an_epoch(self, order: Tensor, key: Tensor, skip: Tensor) -> tf.data.Dataset:
         numbers = tf.data.Dataset.range(skip, self.count)
         return numbers.map(lambda b: self.batch(order, key, b), num_parallel_calls=tf.data.AUTOTUNE)
 
-    def begin(self):
+    def begin(self) -> tuple[Tensor, Tensor, Tensor]:
         """Begin an epoch: its order (N,), the key of what is drawn in it, and how many batches to leave out."""
         key = tf.random.experimental.stateless_fold_in(self.seed, self.epoch.read_value())
-        order = tf.range(len(self.images))
+        order = tf.range(self.length)
         if self.shuffle:
             order = tf.random.experimental.stateless_shuffle(order, key)
         skip = self.skip.read_value()
@@ -67,84 +86,126 @@ class Batches:
             self.skip.assign(0)
         return order, key, skip
 
-    def batch(self, order, key, number):
+    def batch(self, order: Tensor, key: Tensor, number: Tensor) -> Any:
         """Batch `number` of an epoch, (batch, ...)."""
         start = number * self.batch_size
         numbers = order[start : start + self.batch_size]
-        images = tf.numpy_function(lambda n: taken(self.images, n, len(n)), [numbers], tf.float32, stateful=False)
-        images = tf.ensure_shape(images, (None, *self.images.shape[1:]))
-        return self.draw(images, key, number) if self.binarize else images
+        arrays = leaves(self.images)
+        types = [array.dtype for array in arrays]
+        found = tf.numpy_function(lambda n: [taken(a, n, len(n)) for a in arrays], [numbers], types, stateful=False)
+        for tensor, array in zip(found, arrays, strict=True):
+            tensor.set_shape((None, *array.shape[1:]))
+        rest = iter(found)
+        batch = mapped(lambda _: next(rest), self.images)
+        return self.draw(batch, key, number) if self.binarize else batch
 
-    def draw(self, images, key, number):
+    def draw(self, images: Tensor, key: Tensor, number: Tensor) -> Tensor:
         """Every pixel 1 with its grey value as probability, else 0."""
         key = tf.random.experimental.stateless_fold_in(key, number)
         return tf.cast(tf.random.stateless_uniform(tf.shape(images), key) < images, images.dtype)
 
-    def many(self, steps, chosen=False):
-        """The batches of one epoch, `steps` at a time: lists, a member for full batches and one for the short one.
+    # What the training loop asks for
 
-        A member is a tensor, (steps, batch, ...) or (1, short, ...), and how many batches of it count; or, if that is
-        wanted and possible, `Chosen` instead of a tensor.
+    @property
+    def example_shape(self) -> Shape:
+        """Shape of one x."""
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(self.images)
+        return tuple(x.shape[1:])
+
+    @property
+    def done(self) -> int:
+        """How many batches the epoch that begins next leaves out, since they were learnt from before."""
+        return int(self.skip)
+
+    def numbers_in_a_batch(self) -> int:
+        """How many numbers one batch has."""
+        return self.batch_size * sum(math.prod(array.shape[1:]) for array in leaves(self.images))
+
+    def restart(self) -> None:
+        """Begin the next epoch with its first batch."""
+        self.skip.assign(0)
+
+    def groups(self, steps: int, chosen: bool = False, count: int | None = None) -> Iterator[Group]:
+        """The batches of one epoch, or the next `count` of as many epochs as that takes, up to `steps` at a time.
+
+        Args:
+            steps: batches that come together.
+            chosen: whether they come as `Chosen` if possible.
+            count: None for one epoch.
         """
-        order, key, skip = self.begin()
-        order = order.numpy()
+        left = self.count if count is None else count
+        while left > 0:
+            epoch, (order, key, skip) = int(self.epoch), self.begin()
+            start = int(skip)
+            stop = self.count if count is None else min(self.count, start + left)
+            if stop < self.count:  # the next ones go on here
+                self.epoch.assign(epoch)
+                self.skip.assign(stop)
+            left = 0 if count is None else left - (stop - start)
+            yield from self._gathered(order.numpy(), key, range(start, stop, steps), stop, chosen)
+
+    def _gathered(self, order: np.ndarray, key: Tensor, starts: range, stop: int, chosen: bool) -> Iterator[Group]:
+        """Groups of an epoch; a thread gathers the next one while this one is learnt from."""
         with ThreadPoolExecutor(1) as thread:
-            starts = range(int(skip), self.count, steps)
-            gathering = (thread.submit(self._groups, order, start, steps, chosen) for start in starts)
+            gathering = (
+                thread.submit(self._group, order, start, min(start + starts.step, stop), starts.step, chosen)
+                for start in starts
+            )
             coming = next(gathering, None)
             while coming:
-                groups = coming.result()
-                coming = next(gathering, None)  # the next ones are gathered while these are learnt from
+                group = coming.result()
+                coming = next(gathering, None)
                 if self.binarize:
-                    groups = [(first, self._draw_group(images, key, first), n) for first, images, n in groups]
-                yield [(images, n) for _, images, n in groups]
+                    group = [(first, self._draw_group(images, key, first), n) for first, images, n in group]
+                yield [(batches, n) for _, batches, n in group]
 
-    def _groups(self, order, start, steps, chosen):
-        """`steps` batches from `start` on: the number of the first one, a tensor, and how many batches of it count.
+    def _group(self, order: np.ndarray, start: int, stop: int, steps: int, chosen: bool) -> list[tuple[int, Any, int]]:
+        """Batches from `start` on: the number of the first one, a tree of tensors, and how many batches count.
 
         The full ones come together, and the one that is shorter by itself.
         """
-        full = len(order) // self.batch_size
-        end, groups = min(start + steps, full), []
+        full = self.length // self.batch_size
+        end, group = min(stop, full), []
         if end > start:
             numbers = order[start * self.batch_size : end * self.batch_size].reshape(-1, self.batch_size)
-            groups.append((start, self._member(numbers, steps, chosen), end - start))
-        if start + steps >= self.count > full:
-            groups.append((full, self._member(order[None, full * self.batch_size :], 1, chosen), 1))
-        return groups
+            group.append((start, self._member(numbers, steps, chosen), end - start))
+        if stop > full:
+            group.append((full, self._member(order[None, full * self.batch_size :], 1, chosen), 1))
+        return group
 
-    def _member(self, numbers, count, chosen):
-        """The images of these numbers, (n, batch), at the beginning of `count` batches."""
-        if not chosen or self.tensor is None:
-            return as_tensor(taken(self.images, numbers, count))
+    def _member(self, numbers: np.ndarray, count: int, chosen: bool) -> Any:
+        """The examples of these numbers, (n, batch), at the beginning of `count` batches."""
+        if not chosen or self.examples is None:
+            return mapped(lambda array: as_tensor(taken(array, numbers, count)), self.images)
         padded = np.zeros((count, numbers.shape[1]), "int32")
         padded[: len(numbers)] = numbers
-        return Chosen(self.tensor, tf.constant(padded))
+        return Chosen(self.examples, tf.constant(padded))
 
-    @functools.cached_property
-    def tensor(self):
-        """All images as a tensor, out of which a program takes its batches; None where it would be a large copy."""
-        if self.binarize or not isinstance(self.images, np.ndarray):
-            return None
-        if is_aligned(self.images):
-            return as_tensor(self.images)
-        small = self.images.nbytes <= COPIED
-        return as_tensor(taken(self.images, np.arange(len(self.images)), len(self.images))) if small else None
+    @property
+    def examples(self) -> Any:
+        """All examples as tensors, of which a program takes its batches; None if that would be a large copy."""
+        if self._examples is None:
+            arrays = leaves(self.images)
+            there = not self.binarize and all(isinstance(array, np.ndarray) for array in arrays)
+            copied = sum(array.nbytes for array in arrays if there and not is_aligned(array))
+            if there and copied <= COPIED:
+                self._examples = mapped(whole, self.images)
+        return self._examples
 
-    def examples(self, steps):
-        """What `many` gives in every epoch, as `Chosen` if it can be: of full batches, and of one that is shorter."""
-        full, rest = divmod(len(self.images), self.batch_size)
+    def members(self, steps: int) -> list[Any]:
+        """What `groups` gives in every epoch: of full batches, and of one that is shorter; none of them counts."""
+        full, rest = divmod(self.length, self.batch_size)
         sizes = ([(steps, self.batch_size)] if full else []) + ([(1, rest)] if rest else [])
         return [self._member(np.zeros((0, batch), "int32"), count, chosen=True) for count, batch in sizes]
 
-    def _draw_group(self, images, key, first):
-        """`draw` for some batches, (n, batch, ...), of which the first has the number `first`."""
+    def _draw_group(self, images: Tensor, key: Tensor, first: int) -> Tensor:
+        """`draw` for some batches, (n, batch, ...), which begin with the number `first`."""
         if len(images) == 1:  # often the short one, which has its own shape
             return self.draw(images[0], key, tf.constant(first, "int64"))[None]
         return self._draw_many(images, key, tf.range(first, first + len(images), dtype="int64"))
 
     @tf.function(reduce_retracing=True)  # three times as fast as without
-    def _draw_many(self, images, key, numbers):
+    def _draw_many(self, images: Tensor, key: Tensor, numbers: Tensor) -> Tensor:
         """`draw` for each of some batches, (n, batch, ...)."""
         drawn = tf.map_fn(
             lambda pair: self.draw(pair[0], key, pair[1]), (images, numbers), fn_output_signature="float32"
@@ -152,23 +213,38 @@ class Batches:
         return tf.ensure_shape(drawn, images.shape)
 
 
-def as_tensor(array):
-    """An aligned array as a tensor, not copied."""
-    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+def leaves(tree: Any) -> list[Any]:
+    """The arrays of a tree."""
+    return [array for array in keras.tree.flatten(tree) if array is not None]
 
 
-def taken(images, numbers, count):
-    """`images[numbers]` at the beginning of an array (count, ...) that TensorFlow can use as it is.
+def mapped(function: Any, *trees: Any) -> Any:
+    """`keras.tree.map_structure`, in which None stays None."""
+    return keras.tree.map_structure(lambda *a: None if a[0] is None else function(*a), *trees)
+
+
+def as_tensor(array: np.ndarray) -> Tensor:
+    """An aligned array as a tensor, not copied; one of another type is."""
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__()) if is_aligned(array) else tf.constant(array)
+
+
+def whole(array: np.ndarray) -> Tensor:
+    """An array as a tensor, copied only if TensorFlow cannot use it as it is."""
+    return as_tensor(array if is_aligned(array) else taken(array, np.arange(len(array)), len(array)))
+
+
+def taken(array: Any, numbers: np.ndarray, count: int) -> np.ndarray:
+    """`array[numbers]` at the beginning of an array (count, ...) that TensorFlow can use as it is.
 
     Args:
-        images: (N, ...).
-        numbers: of the images, (n, ...) with n up to `count`.
-        count: how long the array is; what is left of it means nothing.
+        array: (N, ...).
+        numbers: of the examples, (n, ...) with n up to `count`.
+        count: how long the result is; what is left of it means nothing.
     """
-    whole = aligned((count, *numbers.shape[1:], *images.shape[1:]))
-    found = whole[: len(numbers)]
-    if isinstance(images, np.ndarray):
-        np.take(images, numbers, axis=0, out=found, mode="clip")  # "raise" would make a copy, too
+    shape = (count, *numbers.shape[1:], *array.shape[1:])
+    found = aligned(shape) if array.dtype == "float32" else np.zeros(shape, array.dtype)
+    if isinstance(array, np.ndarray):
+        np.take(array, numbers, axis=0, out=found[: len(numbers)], mode="clip")  # "raise" would make a copy, too
     else:
-        found[...] = images[numbers]
-    return whole
+        found[: len(numbers)] = array[numbers]
+    return found

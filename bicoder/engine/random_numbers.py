@@ -5,10 +5,11 @@ XLA's own choice of generator for TensorFlow takes three times as long on a CPU 
 
 import keras
 
+from bicoder.engine.tensor import Seed, Shape, Tensor
 from bicoder.engine.tracing import XLA
 
 
-def normal(shape, seed=None):
+def normal(shape: Shape, seed: Seed = None) -> Tensor:
     """Standard normal numbers, float32.
 
     Args:
@@ -22,7 +23,7 @@ def normal(shape, seed=None):
     return keras.random.normal(shape, dtype="float32", seed=seed)
 
 
-def uniform(shape, low=0.0, high=1.0, seed=None):
+def uniform(shape: Shape, low: float = 0.0, high: float = 1.0, seed: Seed = None) -> Tensor:
     """Numbers that are uniform in [low, high), float32.
 
     Args:

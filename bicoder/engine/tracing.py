@@ -1,14 +1,18 @@
 """How the TensorFlow program that is being traced will run; nothing in TensorFlow says so."""
 
 import contextlib
-import contextvars
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import TypeVar
 
-XLA = contextvars.ContextVar("XLA", default=False)  # whether XLA compiles it
-PARTS = contextvars.ContextVar("PARTS", default=1)  # in how many parts its batches come: see bicoder/engine/slices.py
+Value = TypeVar("Value")
+
+XLA: ContextVar[bool] = ContextVar("XLA", default=False)  # whether XLA compiles it
+SLICES: ContextVar[int] = ContextVar("SLICES", default=1)  # in how many slices its batches come
 
 
 @contextlib.contextmanager
-def during(variable, value):
+def during(variable: ContextVar[Value], value: Value) -> Iterator[None]:
     """What is traced inside sees this value."""
     token = variable.set(value)
     try:

@@ -19,7 +19,7 @@ class FiniteLoss(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         # Means over the epoch so far, after each step of the program that just ran.
-        history = self.model.train_function.history
+        history = self.model.step_metrics
         bad = ~np.isfinite(history["loss"])
         if not bad.any():
             return

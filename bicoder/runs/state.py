@@ -107,11 +107,11 @@ class TrainingState(keras.callbacks.Callback):
         self.partial = None
 
     def on_train_batch_begin(self, batch, logs=None):
-        self.first_step = self.state["batch"]
+        self.first_step = batch
 
     def on_train_batch_end(self, batch, logs=None):
         self.unsaved = True
-        self.state["batch"] = min(self.first_step + self.model.steps_per_execution, self.steps)
+        self.state["batch"] = batch + 1
 
     def on_epoch_end(self, epoch, logs=None):
         self.state |= {"epoch": epoch + 1, "batch": 0}

@@ -59,18 +59,19 @@ def fit(args, vae, loader, folder):
     """Train the model, from the last checkpoint where the run has one; returns the `TrainingState`."""
     import keras
 
+    from bicoder.engine.batches import source_of
     from bicoder.runs.finite_loss import FiniteLoss
     from bicoder.runs.interruption import Interruption
     from bicoder.runs.state import TrainingState
 
     vae.compile(keras.optimizers.Adam(args.learning_rate))
-    data = loader.training_data
-    training = TrainingState(folder, runs.METRICS, data.batches.count, args.weights == "best", args.checkpoint_epochs)
+    data, source = loader.training_data, source_of(loader.training_data)
+    training = TrainingState(folder, runs.METRICS, source.count, args.weights == "best", args.checkpoint_epochs)
     if args.resume is not None:
         print(f"{folder}: {training.resume(vae, args.epochs)}", flush=True)
     epoch, batch = training.state["epoch"], training.state["batch"]
-    data.batches.epoch.assign(epoch)
-    data.batches.skip.assign(batch)
+    source.epoch.assign(epoch)
+    source.skip.assign(batch)
     keywords = {
         "validation_data": loader.test_data,
         "callbacks": [training, FiniteLoss(training), Interruption(training)],

@@ -12,8 +12,8 @@ import tensorflow as tf
 from keras import layers
 
 from bicoder import VAE, Decoder, Encoder
-from bicoder.engine.slices import SMALLEST, by_parts, cores, fastest_parts, one_by_one, one_thread_each
-from bicoder.engine.tracing import PARTS, during
+from bicoder.engine.slices import SMALLEST, by_slices, cores, fastest_slices, one_by_one, one_thread_each
+from bicoder.engine.tracing import SLICES, during
 from bicoder.likelihoods import Likelihood
 from bicoder.networks import MLP, Network
 from bicoder.objectives import Objective
@@ -24,8 +24,8 @@ from bicoder.priors import Prior
 def sizes_of_parts(count, batch):
     """How large the parts of a batch are."""
     seen = []
-    with during(PARTS, count):
-        by_parts(lambda x: seen.append(x.shape[0]) or x, (tf.zeros((batch, 2)), 0), axis=0)
+    with during(SLICES, count):
+        by_slices(lambda x: seen.append(x.shape[0]) or x, (tf.zeros((batch, 2)), 0), axis=0)
     return seen
 
 
@@ -42,8 +42,8 @@ def test_there_are_no_small_parts():
 
 def test_parts_are_joined_in_their_order(rng):
     x, z = rng.random((50, 3)), rng.random((2, 50, 3))
-    with during(PARTS, 4):
-        joined = by_parts(lambda x, z: z * x, (tf.constant(x), 0), (tf.constant(z), 1), axis=1)
+    with during(SLICES, 4):
+        joined = by_slices(lambda x, z: z * x, (tf.constant(x), 0), (tf.constant(z), 1), axis=1)
     np.testing.assert_array_equal(joined, z * x)
 
 
@@ -54,8 +54,8 @@ def test_a_part_has_no_parts(rng):
         sizes.append(x.shape[0])
         return x
 
-    with during(PARTS, 2):
-        by_parts(lambda x: by_parts(inner, (x, 0), axis=0), (x, 0), axis=0)
+    with during(SLICES, 2):
+        by_slices(lambda x: by_slices(inner, (x, 0), axis=0), (x, 0), axis=0)
     assert sizes == [32, 32]
 
 
@@ -64,8 +64,8 @@ def test_a_batch_of_unknown_size_stays_whole(rng):
 
     @tf.function(input_signature=[tf.TensorSpec((None, 3))])
     def twice(x):
-        with during(PARTS, 4):
-            return by_parts(lambda x: 2.0 * x, (x, 0), axis=0)
+        with during(SLICES, 4):
+            return by_slices(lambda x: 2.0 * x, (x, 0), axis=0)
 
     np.testing.assert_array_equal(twice(x), 2.0 * x)
 
@@ -93,7 +93,7 @@ for family, part in ((Likelihood, "likelihood"), (Posterior, "posterior"), (Prio
 def bound_and_gradients(vae, x, count):
     """The loss of a batch in so many parts, and its gradients; the noise is the same for any number."""
     vae.noise.state.assign([1, 2])
-    with during(PARTS, count), tf.GradientTape() as tape:
+    with during(SLICES, count), tf.GradientTape() as tape:
         loss = tf.reduce_mean(vae(x, training=True).loss)
     gradients = tape.gradient(loss, vae.trainable_variables)
     return loss, [g for g in gradients if g is not None]
@@ -144,7 +144,7 @@ def test_networks_of_others_get_the_whole_batch_unless_they_say_that_they_need_i
 def test_fit_learns_the_same_from_parts(rng, monkeypatch):
     images, weights = rng.random((100, 8, 8, 1), "float32"), []
     for count in (1, 4):
-        monkeypatch.setattr("bicoder.engine.fitting.fastest_parts", lambda count=count: count)
+        monkeypatch.setattr("bicoder.engine.tensorflow_steps.fastest_slices", lambda count=count: count)
         vae = VAE(seed=0)
         vae.compile(keras.optimizers.SGD(1e-4))
         vae.fit(images, batch_size=64, epochs=2, verbose=0)
@@ -160,10 +160,10 @@ def test_what_comes_in_parts(shape, expected, how, rng, monkeypatch):
     for module, found in sizes.items():
 
         def seen(function, *arguments, found=found, **keywords):
-            return by_parts(lambda *parts: found.add(parts[0].shape[0]) or function(*parts), *arguments, **keywords)
+            return by_slices(lambda *parts: found.add(parts[0].shape[0]) or function(*parts), *arguments, **keywords)
 
-        monkeypatch.setattr(f"bicoder.{module}.by_parts", seen)
-    monkeypatch.setattr("bicoder.engine.fitting.fastest_parts", lambda: 4)
+        monkeypatch.setattr(f"bicoder.{module}.by_slices", seen)
+    monkeypatch.setattr("bicoder.engine.tensorflow_steps.fastest_slices", lambda: 4)
     vae, images = VAE(seed=0), rng.random((64, *shape), "float32")
     if how == "fit":
         vae.compile("adam")
@@ -191,9 +191,9 @@ def test_what_a_parent_says_does_not_count():
 def test_there_are_three_parts_at_most_where_operations_have_threads_of_their_own(monkeypatch):
     monkeypatch.setattr(tf.config.threading, "get_intra_op_parallelism_threads", lambda: 0)
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
-    assert fastest_parts() == max(1, min(3, cores() - 1))
+    assert fastest_slices() == max(1, min(3, cores() - 1))
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
-    assert fastest_parts() == cores()
+    assert fastest_slices() == cores()
 
 
 @pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="a GPU takes the whole batch")
@@ -205,7 +205,7 @@ def test_there_are_three_parts_at_most_where_operations_have_threads_of_their_ow
 def test_when_operations_have_one_thread_each(batch, variable, expected):
     code = (
         f"from bicoder.runs.train import import_keras; import_keras({batch})\n"
-        "from bicoder.engine.slices import fastest_parts; print(fastest_parts())"
+        "from bicoder.engine.slices import fastest_slices; print(fastest_slices())"
     )
     environment = {name: value for name, value in os.environ.items() if name != "TF_NUM_INTRAOP_THREADS"}
     environment |= {"TF_NUM_INTRAOP_THREADS": variable} if variable else {}

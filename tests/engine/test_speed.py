@@ -16,7 +16,7 @@ from conftest import ROOT
 
 from bicoder import VAE
 from bicoder.engine.batches import Batches
-from bicoder.engine.fitting import choose_steps, uses_xla
+from bicoder.engine.tensorflow_steps import choose_steps, uses_xla
 
 PLAIN = runpy.run_path(str(ROOT / "benchmarks" / "straightforward.py"))
 
@@ -64,7 +64,6 @@ def test_convolutions_are_not_much_slower_through_fit_than_step_by_step(rng):
 def test_xla_compiles_on_a_cpu_what_has_no_convolutions(shape, expected):
     vae = VAE()
     vae.build((None, *shape))
-    vae.compile()
     assert uses_xla(vae) is expected
 
 
@@ -72,10 +71,7 @@ def test_xla_compiles_on_a_cpu_what_has_no_convolutions(shape, expected):
 def test_how_many_steps_are_one_program(shape, batch, expected):
     """As many as are faster together, but for the memory of their images."""
     vae = VAE()
-    vae.compile()
-    images = np.broadcast_to(np.float32(0), (10_000, *shape))
     vae.build((None, *shape))
-    data = Batches(images, batch, 0).dataset()
-    assert choose_steps(vae, data) == expected
-    assert choose_steps(vae, data, None, [100]) == max(n for n in range(1, expected + 1) if 100 % n == 0)
-    assert choose_steps(vae, Batches(images[: 2 * batch], batch, 0).dataset()) == min(2, expected)
+    images = np.broadcast_to(np.float32(0), (10_000, *shape))
+    assert choose_steps("auto", uses_xla(vae), Batches(images, batch, 0)) == expected
+    assert choose_steps("auto", uses_xla(vae), Batches(images[: 2 * batch], batch, 0)) == min(2, expected)

@@ -10,7 +10,7 @@ from bicoder.cli.commands import EVALUATION
 from bicoder.cli.main import main
 from bicoder.data.loader import DataLoader
 from bicoder.engine.batches import Batches
-from bicoder.engine.fitting import batch_of
+from bicoder.engine.tensorflow_steps import batch_of
 from bicoder.runs import checkpoints
 
 SMALL = ["--network", "mlp:hidden=[16]", "--generate_from_prior", "--checkpoint_epochs", "1", "--batch_size", "9"]
@@ -78,7 +78,7 @@ def test_evaluation_is_the_same(runs, capsys):
 
 
 def in_order(batches, count):
-    """The batches of a member of what `Batches.many` gives."""
+    """The batches of a member of what `Batches.groups` gives."""
     return [batch_of(batches, i).numpy() for i in range(count)]
 
 
@@ -93,7 +93,7 @@ def test_batches_are_the_same_one_by_one_and_together(data, binarize, steps, ski
             batches.epoch.assign(4)
             if together:
                 batches.skip.assign(skip)
-                members = [member for groups in batches.many(steps, chosen) for member in groups]
+                members = [member for group in batches.groups(steps, chosen) for member in group]
                 drawn = [batch for member in members for batch in in_order(*member)]
             else:
                 drawn = list(batches.dataset())[skip:]

@@ -1,0 +1,111 @@
+"""The training loop: epochs, callbacks and validation on Keras' public pieces. It knows no backend."""
+
+import warnings
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any, Protocol, TypeAlias
+
+import keras
+
+Logs: TypeAlias = "dict[str, Any]"
+
+
+class Steps(Protocol):
+    """Many steps as one compiled program; there is one such class for each backend."""
+
+    count: int  # steps in a program, at most
+    chooses: bool  # whether it takes batches by their numbers out of all examples
+
+    def prepare(self, model: Any, data: Any, validation: Any) -> None:
+        """See that the programs do what new ones would do."""
+
+    def train(self, group: Any) -> tuple[Logs, int]:
+        """Learn from the batches of a group; the metrics after the last, and how many there were."""
+
+    def test(self, group: Any) -> tuple[Logs, int]:
+        """The same without learning."""
+
+
+def fit(
+    model: Any,
+    data: Any,
+    validation: Any,
+    callbacks: Any,
+    *,
+    epochs: int,
+    initial_epoch: int,
+    steps_per_epoch: int | None,
+    validation_steps: int | None,
+    validation_freq: int | Sequence[int],
+) -> keras.callbacks.History:
+    """Train a built model.
+
+    Args:
+        model: a compiled `keras.Model`, whose `programs` are `Steps`.
+        data, validation: sources of batches, see `sources.source`; None for no validation.
+        callbacks: a `keras.callbacks.CallbackList`.
+        epochs: the number of the last epoch.
+        initial_epoch: how many epochs there were before.
+        steps_per_epoch, validation_steps: batches, or None for all that the source has.
+        validation_freq: epochs from one validation to the next, or the numbers of the epochs, from 1, that have one.
+    """
+    steps: Steps = model.programs
+    steps.prepare(model, data, validation)
+    model.stop_training = False
+    callbacks.on_train_begin()
+    logs: Logs | None = None
+    # BackupAndRestore says there, and nowhere else, where training goes on.
+    for epoch in range(model._initial_epoch or initial_epoch, epochs):
+        model.reset_metrics()
+        callbacks.on_epoch_begin(epoch)
+        if model.programs is not steps:  # a callback has compiled the model
+            steps = model.programs
+            steps.prepare(model, data, validation)
+        number = first = data.done if steps_per_epoch is None else 0
+        with closing(data.groups(steps.count, steps.chooses, steps_per_epoch)) as groups:
+            for group in groups:
+                callbacks.on_train_batch_begin(number)
+                step_logs, count = steps.train(group)
+                number += count
+                callbacks.on_train_batch_end(number - 1, step_logs)
+                if model.stop_training:
+                    break
+        if number == first:
+            warnings.warn(f"fit: the data ran out, training ends after {epoch} epochs", stacklevel=2)
+            break
+        logs = dict(model.get_metrics_result())
+        if validation is not None and is_due(epoch, validation_freq):
+            found = validate(model, steps, validation, callbacks, validation_steps)
+            logs |= {f"val_{name}": value for name, value in found.items()}
+        callbacks.on_epoch_end(epoch, logs)
+        if model.stop_training:
+            break
+    if epochs > 0 and isinstance(model.optimizer, keras.optimizers.Optimizer):
+        model.optimizer.finalize_variable_values(model.trainable_weights)
+    callbacks.on_train_end(logs)
+    return model.history
+
+
+def is_due(epoch: int, frequency: int | Sequence[int]) -> bool:
+    """Whether an epoch, counted from 0, ends with a validation."""
+    return (epoch + 1) % frequency == 0 if isinstance(frequency, int) else epoch + 1 in frequency
+
+
+def validate(model: Any, steps: Steps, data: Any, callbacks: Any, count: int | None) -> Logs:
+    """The metrics of validation data."""
+    model.stop_evaluating = False
+    callbacks.on_test_begin()
+    model.reset_metrics()
+    data.restart()
+    number = 0
+    with closing(data.groups(steps.count, steps.chooses, count)) as groups:
+        for group in groups:
+            callbacks.on_test_batch_begin(number)
+            logs, done = steps.test(group)
+            number += done
+            callbacks.on_test_batch_end(number - 1, logs)
+            if model.stop_evaluating:
+                break
+    logs = dict(model.get_metrics_result())
+    callbacks.on_test_end(logs)
+    return logs
