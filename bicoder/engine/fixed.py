@@ -1,29 +1,36 @@
 """What a compiled program has fixed inside: all that is no variable when it is traced."""
 
+import types
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 
 PLAIN = (bool, int, float, str, type(None))
+BY_IDENTITY = (keras.Variable, keras.optimizers.schedules.LearningRateSchedule, types.FunctionType)
+STATES = ("built", "stop_training", "stop_evaluating")  # what Keras notes while a model is used
 
 
 def fixed_in_programs(model: Any, optimizer: Any) -> list[Any]:
     """What must be the same for a program of a model to do still what a new one would do.
 
     That is: which objects the model and the optimizer are made of, which of its variables are trained, dtypes, and
-    every plain value that one of its layers holds, such as the weight of a term of an objective.
+    every plain value and function that one of its layers holds, such as the weight of a term of an objective.
     """
     found: list[Any] = [Same(variable) for variable in model.trainable_variables]
-    for layer in [*layers_of(model), optimizer]:
-        found.append(Same(layer))
-        found.append(getattr(getattr(layer, "dtype_policy", None), "name", None))
-        found += [
-            (name, Same(value) if isinstance(value, keras.Variable) else value)
-            for name, value in vars(layer).items()
-            if isinstance(value, (*PLAIN, keras.Variable)) or is_plain_list(value)
-        ]
-    return found
+    for layer in layers_of(model):
+        found += [Same(layer), layer.dtype_policy.name]
+        found += values_of({name: value for name, value in vars(layer).items() if not name.startswith("_")})
+    return [*found, Same(optimizer), *values_of(vars(optimizer))]
+
+
+def values_of(attributes: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Of the attributes of an object, those that a trace reads as they are."""
+    return [
+        (name, Same(value) if isinstance(value, BY_IDENTITY) else value)
+        for name, value in attributes.items()
+        if (isinstance(value, (*PLAIN, *BY_IDENTITY)) or is_plain_list(value)) and name not in STATES
+    ]
 
 
 class Same:

@@ -80,6 +80,8 @@ def fit(
         callbacks.on_epoch_end(epoch, logs)
         if model.stop_training:
             break
+    if steps_per_epoch is not None:
+        data.restart()
     if epochs > 0 and isinstance(model.optimizer, keras.optimizers.Optimizer):
         model.optimizer.finalize_variable_values(model.trainable_weights)
     callbacks.on_train_end(logs)

@@ -14,7 +14,8 @@ from bicoder.errors import UsageError
 def is_arrays(x: Any) -> bool:
     """Whether `x` holds all examples, an array or a tree of them, rather than giving batches of them."""
     leaves = keras.tree.flatten(x)
-    return bool(leaves) and all(hasattr(leaf, "shape") or isinstance(leaf, (int, float)) for leaf in leaves)
+    numbers = isinstance(x, (list, tuple)) and all(isinstance(leaf, (int, float)) for leaf in leaves)
+    return bool(leaves) and (numbers or all(hasattr(leaf, "shape") for leaf in leaves))
 
 
 def as_array(array: Any, dtype: str | None = None) -> Any:

@@ -70,8 +70,7 @@ class TensorFlowSteps:
                     for batches in one.members(count)
                 ]
             )
-        # Tracing calls the layers for the first time, which some of them remember.
-        self._fixed = fixed_in_programs(model, model.optimizer)
+        self._fixed = fixed
 
     def train(self, group: list[Any]) -> tuple[Logs, int]:
         """Learn from the batches of a group; the metrics after the last, and how many there were."""
@@ -94,13 +93,13 @@ class TensorFlowSteps:
 
     def one_step(self, model: Any, optimizer: keras.optimizers.Optimizer) -> Callable[[Tensor], Tensor]:
         """A compiled function of one batch that updates a built model, and gives the loss before."""
-        fixed = fixed_in_programs(model, optimizer)
+        fixed = [id(variable) for variable in model.trainable_variables]  # all else would take longer than a step
         found, step = self._one_step.get(id(optimizer), (None, None))
         if found != fixed:
             if not optimizer.built:
                 optimizer.build(model.trainable_variables)
             step = one_step(model, optimizer, uses_xla(model, self.xla))
-            self._one_step[id(optimizer)] = fixed_in_programs(model, optimizer), step
+            self._one_step[id(optimizer)] = fixed, step
         return step
 
 

@@ -50,7 +50,7 @@ def interrupted(error):
 
 
 def load_other_weights(vae, x, folder):
-    other = small_vae()
+    other = small_vae(objective={"name": "beta_elbo", "beta": 2.0})
     other.fit(x, epochs=2, verbose=0)
     other.save_weights(folder / "other.weights.h5")
     vae.load_weights(folder / "other.weights.h5")
@@ -79,7 +79,6 @@ CHANGES = {
     "beta": lambda vae, x, folder: vae.objective.beta.assign(30.0),
     "beta as a number": lambda vae, x, folder: setattr(vae.objective, "beta", 30.0),
     "number of samples": lambda vae, x, folder: setattr(vae.objective, "num_samples", 3),
-    "objective": lambda vae, x, folder: setattr(vae, "objective", type(vae.objective)(beta=30.0)),
     "half precision": half_precision,
     "weights": load_other_weights,
     "an exception in a callback": interrupted(RuntimeError("of a callback")),
@@ -151,6 +150,7 @@ def test_a_callback_may_compile(vectors):
 
 def test_thirty_fits_keep_no_data(rng):
     vae, kept = small_vae(), []
+    before = {id(one) for one in gc.get_objects() if isinstance(one, Batches)}
     for number in range(30):
         x = rng.random((60, 12), "float32")
         kept.append(weakref.ref(x))
@@ -161,7 +161,7 @@ def test_thirty_fits_keep_no_data(rng):
         del x, data
     gc.collect()
     assert not [reference for reference in kept if reference() is not None]
-    assert not [one for one in gc.get_objects() if isinstance(one, Batches)]
+    assert not [one for one in gc.get_objects() if isinstance(one, Batches) and id(one) not in before]
 
 
 # ---- Data of all kinds
@@ -214,7 +214,8 @@ def test_the_same_data_in_another_form_are_learnt_in_the_same_way(kind, vectors)
     results = []
     for data in (vectors, SOURCES[kind](vectors)):
         vae = small_vae()
-        history = vae.fit(data, batch_size=16, epochs=2, shuffle=False, validation_data=data, verbose=0).history
+        held_out = vectors if isinstance(data, list) else data  # Keras takes a list for (x, y, weights)
+        history = vae.fit(data, batch_size=16, epochs=2, shuffle=False, validation_data=held_out, verbose=0).history
         assert int(vae.optimizer.iterations) == 14
         results.append((history["loss"], history["val_loss"]))
     np.testing.assert_allclose(results[1], results[0], rtol=1e-5)
