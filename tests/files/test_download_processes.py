@@ -101,7 +101,7 @@ def test_without_locks_every_process_gets_a_whole_file(tmp_path, serve, tool, wa
     event = threading.Event()
     server = serve(tmp_path, plays(halves(CONTENT, event)))
     # Old versions of filelock take ENOLCK for a lock of somebody else, and wait.
-    code = f"import errno, fcntl, os\n{NO_LOCKS[way]}\nfrom bicoder import download\ndownload.LOCK_TIMEOUT = 1\n{FETCH}"
+    code = f"import errno, fcntl, os\n{NO_LOCKS[way]}\nfrom bicoder.files import cache\ncache.LOCK_TIMEOUT = 1\n{FETCH}"
     processes = [start(server.url, tmp_path / "cache", code) for _ in range(3)]
     wait_for(lambda: len(server.requests) == 3)  # all at once
     event.set()

@@ -15,7 +15,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from test_safe_pickle import PACKS, PROTOCOLS, SMALL, assert_same, read
+from test_pickles import PACKS, PROTOCOLS, SMALL, assert_same, read
 
 from bicoder.data.formats.pickles import LARGE, MOST_OPCODES
 from bicoder.errors import DataError
