@@ -19,7 +19,7 @@ from bicoder.data.formats.archives import (
     open_zip,
     read_exactly,
 )
-from bicoder.data.formats.in_file import in_file
+from bicoder.data.formats.rows_in_file import rows_in_file
 from bicoder.errors import DataError
 
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
@@ -112,7 +112,7 @@ def open_array(path):
             shape, fortran, dtype = read_header(stream, path)
             check_size(shape, dtype, path)
             if shape and not fortran:
-                return in_file(path, stream.tell(), shape, dtype, to_end=True)
+                return rows_in_file(path, stream.tell(), shape, dtype, to_end=True)
     return read_array(path)
 
 

@@ -14,7 +14,7 @@ import pickletools
 from typing import IO, cast
 
 from bicoder.data.formats.archives import LARGEST, open_content, read_exactly
-from bicoder.data.formats.pickled_array import Array, DType, Encoded, Span, are_whole
+from bicoder.data.formats.array_descriptions import Array, DType, Encoded, Span, are_whole
 from bicoder.errors import BicoderError, DataError
 
 LARGE = 2**16  # bytes; a byte string from this size on stays in the file

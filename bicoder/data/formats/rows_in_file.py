@@ -8,7 +8,7 @@ from bicoder.data.formats.archives import check_end, kind_of_file, open_content,
 from bicoder.engine.portions import Portions
 
 
-def in_file(path, offset, shape, dtype, to_end=False):
+def rows_in_file(path, offset, shape, dtype, to_end=False):
     """`Portions` of an array that lies in the content of a file, row after row.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bicoder.data.formats.arrays import check_size
-from bicoder.data.formats.in_file import in_file
+from bicoder.data.formats.rows_in_file import rows_in_file
 from bicoder.errors import DataError
 
 NUMBER = re.compile(r"[<>=|]?([?]|b1|[iu][1248]|f(2|4|8|16))")
@@ -104,7 +104,7 @@ class Array:
         """The array as `Portions` where its rows lie in the file one after the other, else itself."""
         self.check(path)
         if isinstance(self.data, Span) and self.shape and not self.fortran and self.axes is None:
-            return in_file(path, self.data.offset, self.shape, self.dtype)
+            return rows_in_file(path, self.data.offset, self.shape, self.dtype)
         return self.read(stream, path)
 
 
