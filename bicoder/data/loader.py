@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from bicoder.data.conversion import Stored, StoreError, store
+from bicoder.data.conversion import PixelFile, StoreError, converted
 from bicoder.data.datasets import Images, find_dataset
 from bicoder.data.pixels import scaled, scaling, split, survey, to_images, to_labels, warn_of_overlap
 from bicoder.data.sources import Source
@@ -88,7 +88,7 @@ class DataLoader:
         self._test = test
 
     def _read(self):
-        """The data set's `Images`: arrays, or `Stored` ones where they stay in files or are sooner read from there."""
+        """The data set's `Images`: arrays, or `PixelFile`s that are sooner read, or shall stay in files."""
         if not self.stream and not self.dataset.is_slow():
             return self.dataset.read()
         images = self.dataset.sources()
@@ -102,11 +102,11 @@ class DataLoader:
         return Images(**found)
 
     def _stored(self, array):
-        """A `Source` as `Stored`; everything else as it is."""
+        """A `Source` as `PixelFile`; everything else as it is."""
         if not isinstance(array, Source):
             return array
         try:
-            return store(array, self.data_dir)
+            return converted(array, self.data_dir)
         except StoreError as error:
             if self.stream:
                 raise DataError(str(error)) from error
@@ -118,8 +118,8 @@ class DataLoader:
         parts = {name: images.train} | ({} if images.test is None else {f"{name}: test images": images.test})
         surveys = {}
         for part, array in parts.items():
-            surveys[part] = array.survey if isinstance(array, Stored) else survey(array, part)
-            if not isinstance(array, Stored):
+            surveys[part] = array.survey if isinstance(array, PixelFile) else survey(array, part)
+            if not isinstance(array, PixelFile):
                 parts[part] = to_images(array, part)
         given = zip(parts.items(), (images.train_labels, images.test_labels), strict=False)
         labels = [to_labels(found, array.shape[0], f"{part}: labels", classes) for (part, array), found in given]
@@ -139,8 +139,8 @@ class DataLoader:
         return train, test, *labels, images.label_names
 
     def _pixels(self, array, how):
-        """An array as float32 in [0, 1]; a `Stored` one stays where it is."""
-        return array.images(how) if isinstance(array, Stored) else scaled(array, how)
+        """An array as float32 in [0, 1]; a `PixelFile` one stays where it is."""
+        return array.images(how) if isinstance(array, PixelFile) else scaled(array, how)
 
     def _drawn(self, images, seed):
         """`draw_binary`; of images in a file into another file."""
