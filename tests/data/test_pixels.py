@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from bicoder.data.pixels import scaled, scaling, split, survey, to_images, to_labels, warn_of_overlap
+from bicoder.data.pixels import scaled, scaling, survey, to_images, to_labels, warn_of_overlap
+from bicoder.data.splits import split
 from bicoder.errors import DataError
 
 few = settings(max_examples=50, deadline=None, database=None)
