@@ -1,8 +1,8 @@
 """Images converted once into a file that can be read from anywhere, in the folder of the downloads.
 
 The file is an ordinary .npy array of bytes or float32. Beside it is its record: what it was made of, what it is, and
-what is known about its pixels. The array is renamed first and its record then, so an array without its own record, be
-its maker killed between the two or its content another's, is made again.
+what is known about its pixels. The array is renamed first and its record then. So an array without its own record is
+made again, whether its maker was killed between the two or its content is another's.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ class StoreError(Exception):
 
 
 class PixelFile:
-    """An array of pixels that lies in a file as it was, but for its dtype: where it is, and its `Survey`."""
+    """An array of pixels that lies in a file as it was, but for its dtype: its place, and its `Survey`."""
 
     def __init__(self, path: Path, offset: int, dtype: np.dtype, shape: tuple[int, ...], survey: Survey) -> None:
         self.path, self.offset, self.dtype, self.shape, self.survey = path, offset, dtype, shape, survey

@@ -37,7 +37,7 @@ class DataLoader:
         batch_size: images in a batch; the last one of an epoch may be shorter.
         view: for `mnist_color`, "m0" to "m4".
         data_dir: folder of the downloaded files; by default $BICODER_DATA, else the user's cache.
-        seed: of the shuffling.
+        seed: of the shuffling, and of the pixels that `binarize` draws.
         mirror: address of a folder to fetch the files from; by default $BICODER_MIRROR, else their publisher.
         image_size: a number or (height, width), for folders of images; by default their own size.
         flatten: True for vectors, False for images; None for what the data set's own task has.

@@ -116,7 +116,7 @@ def range_of(found: Survey, peak: float) -> str:
 
 
 def is_rounded(found: Survey) -> bool:
-    """Whether these are floats in [0, 1] of which rounding took some out of it."""
+    """Whether these are floats that were in [0, 1] before rounding took some out of it."""
     near = found.low >= -ROUNDING and found.high <= 1 + ROUNDING
     return found.kind == "f" and near and (found.low < 0 or found.high > 1)
 

@@ -15,7 +15,7 @@ from bicoder.errors import DataError
 
 
 class StoredImages:
-    """Images (N, ...) of float32 in [0, 1], of which none is in memory but those that are asked for.
+    """Images (N, ...) of float32 in [0, 1] that stay in a file until they are asked for.
 
     `images[3]`, `images[10:20]` and `images[[5, 2, 7]]` are arrays, as those of a NumPy array are; `select` and
     `reshape` give images that are in the file still. `numpy.asarray(images)` reads all of them.

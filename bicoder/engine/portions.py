@@ -16,7 +16,7 @@ class Portions:
         shape: (N, ...).
         dtype: of its numbers.
         read: function (rows) -> iterator of arrays (n, ...), in their order, of at most so many rows.
-        offset: where its bytes begin, if all of them lie in a file as they are; else None.
+        offset: of its first byte, if all of them lie in a file as they are; else None.
     """
 
     def __init__(

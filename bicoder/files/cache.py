@@ -26,11 +26,7 @@ def data_folder(data_dir: str | Path | None = None) -> Path:
 
 
 def cached_file(
-    name: str,
-    url: str,
-    data_dir: str | Path | None = None,
-    mirror: str | None = None,
-    download: bool = True,
+    name: str, url: str, data_dir: str | Path | None = None, mirror: str | None = None, download: bool = True
 ) -> Path:
     """Path of a data file; it is fetched if it is not there yet, or is not what was fetched any more.
 
@@ -38,7 +34,7 @@ def cached_file(
 
     Args:
         name: the file's name in the cache and on a mirror.
-        url: where its publisher has it.
+        url: its address at its publisher.
         data_dir: see `data_folder`.
         mirror: address of a folder that holds a copy, else $BICODER_MIRROR, else None.
         download: False to fail if the file would have to be fetched.

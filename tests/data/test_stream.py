@@ -90,8 +90,8 @@ def test_the_same_images_as_in_memory(source, cache, binarize, monkeypatch):
     monkeypatch.setattr("bicoder.engine.portions.BYTES", 300)
     for _ in range(2):  # converted, and found
         stream = DataLoader(source, seed=3, binarize=binarize, data_dir=cache, stream=True)
-        for part in ("training_images", "test_images"):
-            found, expected = getattr(stream, part), getattr(memory, part)
+        for name in ("training_images", "test_images"):
+            found, expected = getattr(stream, name), getattr(memory, name)
             assert isinstance(found, StoredImages)
             assert (found.shape, found.dtype, found.size) == (expected.shape, expected.dtype, expected.size)
             np.testing.assert_array_equal(found[:], expected)
