@@ -73,10 +73,10 @@ def counted(number, noun):
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def check_seed(seed):
+def check_seed(seed, name="seed"):
     """`seed` where it is None or a whole number that every generator takes, else `UsageError`."""
     if seed is None:
         return None
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or not 0 <= int(seed) < 2**31:
-        raise UsageError(f"seed: expected a whole number from 0 to 2147483647, received {seed!r}")
+        raise UsageError(f"{name}: expected a whole number from 0 to 2147483647, received {seed!r}")
     return int(seed)

@@ -1,8 +1,8 @@
 """Images converted once into a file that can be read from anywhere, in the folder of the downloads.
 
 The file is an ordinary .npy array of bytes or float32. Beside it is its record: what it was made of, what it is, and
-what is known about its pixels. The array is renamed first and its record then, so an array without its own record, be
-its maker killed between the two or its content another's, is made again.
+what is known about its pixels. The array is renamed first and its record then. So an array without its own record is
+made again, whether its maker was killed between the two or its content is another's.
 """
 
 import contextlib
@@ -11,21 +11,23 @@ import json
 import math
 import os
 import shutil
-import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from bicoder.data.formats.arrays import check_size, read_header
-from bicoder.data.pixels import Survey, Surveyor, to_images
+from bicoder.data.pixels import Scaling, Survey, Surveyor, to_images
 from bicoder.data.pixels import survey as survey_of
+from bicoder.data.sources import Source
 from bicoder.data.stored_images import StoredImages
 from bicoder.engine.portions import Portions, portions
 from bicoder.errors import DataError
-from bicoder.files.cache import ELSEWHERE, data_folder, exit_on_sigterm, one_at_a_time
-from bicoder.files.record import record_path
-from bicoder.files.unfinished import new_part, remove_stale_parts
+from bicoder.files.cache import ELSEWHERE, data_folder
+from bicoder.files.lock import one_at_a_time
+from bicoder.files.record import record_path, set_back
+from bicoder.files.whole_file import new_file, remove_stale
 
 FORMAT = 1  # of what is converted into what; another one is made again
 FOLDER = "converted"
@@ -36,30 +38,30 @@ class StoreError(Exception):
     """The disk does not take the file: full, or not to be written."""
 
 
-class Stored:
-    """A converted array: where it is, and the `Survey` of its pixels, which are as they were but for their dtype."""
+class PixelFile:
+    """An array of pixels that lies in a file as it was, but for its dtype: its place, and its `Survey`."""
 
-    def __init__(self, path, offset, dtype, shape, survey):
+    def __init__(self, path: Path, offset: int, dtype: np.dtype, shape: tuple[int, ...], survey: Survey) -> None:
         self.path, self.offset, self.dtype, self.shape, self.survey = path, offset, dtype, shape, survey
 
-    def images(self, scaling):
-        """The pixels as `StoredImages`."""
+    def images(self, scaling: Scaling) -> StoredImages:
+        """The pixels as `StoredImages`, of this shape."""
         return StoredImages(self.path, self.offset, self.dtype, self.shape, scaling)
 
 
-def in_place(array, path):
-    """`Portions` of images in colour that lie in the file at `path` as they are, as `Stored`; None for all else."""
+def in_place(array: np.ndarray | Portions, path: Path) -> PixelFile | None:
+    """`Portions` of images in colour that lie in the file at `path` as they are, as a `PixelFile`; else None."""
     if not isinstance(array, Portions) or array.offset is None or len(array.shape) != 4 or array.shape[-1] != 3:
         return None
-    return Stored(path, array.offset, array.dtype, array.shape, survey_of(array, path))
+    return PixelFile(path, array.offset, array.dtype, array.shape, survey_of(array, str(path)))
 
 
-def store(source, data_dir=None):
-    """The array of a `Source` as `Stored`, converted unless it has been already.
+def converted(source: Source, data_dir: str | Path | None = None) -> PixelFile:
+    """The array of a `Source` as a `PixelFile`, converted unless it has been already.
 
     Args:
         source: `Source`.
-        data_dir: see `download.data_folder`.
+        data_dir: see `cache.data_folder`.
     Raises:
         StoreError: the disk does not take it.
         DataError: its pixels are no finite numbers, it is no array of images, or it changes meanwhile.
@@ -73,15 +75,15 @@ def store(source, data_dir=None):
         return found
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with exit_on_sigterm(), one_at_a_time(path, "converts"):
+        with one_at_a_time(path, "converts"):
             found = known(path, made_of)  # another process was faster
             if not found:
-                remove_stale_parts(path)
+                remove_stale(path, record_path(path))
                 survey = convert(source, path)
                 if {"place": place, **source.identity()} != made_of:
                     path.unlink(missing_ok=True)
                     raise DataError(f"{source.name}: has changed while it was read; leave it alone, and start again")
-                write_record(path, made_of, survey)
+                record(path, made_of, survey)
                 found = known(path, made_of)
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror or error}; {ELSEWHERE}") from error
@@ -90,25 +92,25 @@ def store(source, data_dir=None):
     return found
 
 
-def known(path, made_of):
-    """The `Stored` array at `path`, or None where it is not exactly what its record says, or made of something else."""
+def known(path: Path, made_of: dict[str, Any]) -> PixelFile | None:
+    """The `PixelFile` at `path`, or None if it is not exactly what its record says, or made of something else."""
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         with open(record_path(path), "rb") as file:
-            record = json.loads(file.read(2**16))
+            said = json.loads(file.read(2**16))
         with open(path, "rb") as file:
             (shape, fortran, dtype), found = read_header(file, path), os.fstat(file.fileno())
             offset = file.tell()
-        survey = Survey(**record["survey"])
+        survey = Survey(**said["survey"])
         numbers = all(isinstance(value, (int, float)) for value in (survey.low, survey.high))
         whole = offset + check_size(shape, dtype, path) == found.st_size and not fortran
-        state = record["array"] == [found.st_size, found.st_mtime_ns, list(shape), dtype.str]
-        if whole and state and numbers and record["source"] == made_of and dtype.str in ("|u1", "<f4"):
-            return Stored(path, offset, dtype, shape, survey)
+        state = said["array"] == [found.st_size, found.st_mtime_ns, list(shape), dtype.str]
+        if whole and state and numbers and said["source"] == made_of and dtype.str in ("|u1", "<f4"):
+            return PixelFile(path, offset, dtype, shape, survey)
     return None
 
 
-def check_room(path, size):
-    """`StoreError` where the disk has no room for so many bytes."""
+def check_room(path: Path, size: int) -> None:
+    """`StoreError` if the disk has no room for so many bytes."""
     free = shutil.disk_usage(path.parent).free
     if free < size + RESERVE:
         raise StoreError(
@@ -117,7 +119,7 @@ def check_room(path, size):
         )
 
 
-def convert(source, path):
+def convert(source: Source, path: Path) -> Survey:
     """Write the array to `path`, a portion at a time; returns its `Survey`."""
     array, name = source.open(), source.name
     surveyor = Surveyor(array.dtype, name)
@@ -125,9 +127,8 @@ def convert(source, path):
     # Bytes stay bytes, a quarter of float32; all other numbers are float32 in the end.
     dtype = np.dtype("u1" if surveyor.dtype.str[1:] in ("u1", "b1") else "<f4")
     check_room(path, math.prod(shape) * dtype.itemsize)
-    part = new_part(path)
-    try:
-        with open(part, "wb") as file, progress(shape[0]) as bar:
+    with new_file(path) as new:
+        with open(new, "wb") as file, progress(shape[0]) as bar:
             header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
             for portion in portions(array):
@@ -137,32 +138,23 @@ def convert(source, path):
                         file.write(np.ascontiguousarray(to_images(portion, name), dtype).data)
                 bar.update(len(portion))
         survey = surveyor.survey()
-        # A time in the past, so that whatever is changed later changes the time too, be it in the same millisecond.
-        past = int(time.time()) - 2
-        os.utime(part, (past, past))
-        part.replace(path)
-        return survey
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+        set_back(new)
+        new.replace(path)
+    return survey
 
 
-def progress(count):
+def progress(count: int) -> tqdm:
     """A bar that shows after five seconds, on a terminal."""
     return tqdm(total=count, desc="converting images", delay=5, leave=False, disable=None)
 
 
-def write_record(path, made_of, survey):
-    """The record of an array, whole or not at all."""
+def record(path: Path, made_of: dict[str, Any], survey: Survey) -> None:
+    """Write the record of an array."""
     with open(path, "rb") as file:
         shape, _, dtype = read_header(file, path)
         found = os.fstat(file.fileno())
     array = [found.st_size, found.st_mtime_ns, shape, dtype.str]
-    record = {"source": made_of, "array": array, "survey": survey._asdict()}
-    part = new_part(path)
-    try:
-        part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        part.replace(record_path(path))
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+    text = json.dumps({"source": made_of, "array": array, "survey": survey._asdict()}, indent=2) + "\n"
+    with new_file(record_path(path)) as new:
+        new.write_text(text, encoding="utf-8")
+        new.replace(record_path(path))

@@ -1,22 +1,31 @@
 """DataLoader: download, unzip, transform, batch."""
 
 import functools
+import numbers
 import os
 import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bicoder.data.conversion import Stored, StoreError, store
+from bicoder.data.conversion import PixelFile, StoreError, converted
 from bicoder.data.datasets import Images, find_dataset
-from bicoder.data.pixels import scaled, scaling, split, survey, to_images, to_labels, warn_of_overlap
+from bicoder.data.pixels import DIVISORS, Scaling, scaled, scaling, survey, to_images, to_labels, warn_of_overlap
 from bicoder.data.sources import Source
-from bicoder.data.stored_images import StoredImages
+from bicoder.data.splits import Split
+from bicoder.data.stored_images import ImageArray, StoredImages
 from bicoder.engine.memory import aligned
 from bicoder.engine.portions import Portions, portions
-from bicoder.errors import DataError, UsageError, check_count, check_seed
+from bicoder.errors import DataError, UsageError, check_count, check_seed, counted
 from bicoder.files.cache import cached_file
 
-TEST_SEED = 20160101  # binarised test images are the same in every run, so that their numbers can be compared
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+# Binarised test and validation images are the same in every run, so that their numbers can be compared.
+TEST_SEED, VALIDATION_SEED = 20160101, 20160102
 
 
 class DataLoader:
@@ -28,168 +37,268 @@ class DataLoader:
         batch_size: images in a batch; the last one of an epoch may be shorter.
         view: for `mnist_color`, "m0" to "m4".
         data_dir: folder of the downloaded files; by default $BICODER_DATA, else the user's cache.
-        seed: of the shuffling, and of the split where a data set has no test images of its own.
+        seed: of the shuffling, and of the pixels that `binarize` draws.
         mirror: address of a folder to fetch the files from; by default $BICODER_MIRROR, else their publisher.
         image_size: a number or (height, width), for folders of images; by default their own size.
         flatten: True for vectors, False for images; None for what the data set's own task has.
         binarize: None; "static", every pixel drawn once as 0 or 1 with its grey value as probability; "dynamic", drawn
-            anew each time. Test images are drawn once, always the same.
+            anew each time. Test and validation images are drawn once, always the same.
         download: False to use only what is there already.
         stream: True to keep the images of a folder, a .npy file or `mnist_color` out of memory: they are converted
             once, into a file in `data_dir`, and read from there.
+        validation: the share of the training images, from 0 and below 1, that is set aside to choose by, at least one
+            image unless it is 0. Test images do not depend on it.
+        split_seed: of the validation images, and of the test images if a data set has none of its own; by default
+            `seed`.
+        only_test: the `scaling` of an earlier loader, to read the test images without the training images; a data set
+            that holds its test images out of the others reads all of them all the same.
     Attributes:
         training_images, test_images: arrays (N, ...); with `stream`, `StoredImages`, which read what they are asked
             for.
         training_labels, test_labels: whole numbers (N,), or None.
+        validation_images, validation_labels: the same of the validation images; None if `validation` is 0.
         label_names: tuple of text, may be empty.
-        image_shape: (height, width, channels), for pictures; None where the examples are vectors of no known shape.
+        image_shape: (height, width, channels), for pictures; None if the examples are vectors of no known shape.
+        scaling: (divisor, clip), how the pixels of the test images became what they are.
     Raises:
         UsageError, DataError, DownloadError.
     """
 
     def __init__(
         self,
-        dset,
-        batch_size=128,
-        view="m0",
-        data_dir=None,
-        seed=0,
-        mirror=None,
-        image_size=None,
-        flatten=None,
-        binarize=None,
-        download=True,
-        stream=False,
-    ):
+        dset: str | os.PathLike,
+        batch_size: int = 128,
+        view: str = "m0",
+        data_dir: str | Path | None = None,
+        seed: int = 0,
+        mirror: str | None = None,
+        image_size: int | tuple[int, int] | None = None,
+        flatten: bool | None = None,
+        binarize: str | None = None,
+        download: bool = True,
+        stream: bool = False,
+        validation: float = 0.0,
+        split_seed: int | None = None,
+        only_test: Sequence | None = None,
+    ) -> None:
         if not isinstance(dset, (str, os.PathLike)):
             raise UsageError(f"dset: expected a name or a path, received {type(dset).__name__}")
-        if image_size is not None and np.ndim(image_size) == 0:
-            image_size = (image_size, image_size)
-        self.batch_size, self.seed = check_count("batch_size", batch_size), check_seed(seed)
+        size: Any = image_size if image_size is None or np.ndim(image_size) else (image_size, image_size)
+        if binarize not in (None, "static", "dynamic"):
+            raise UsageError(f"binarize: expected static or dynamic, received {binarize!r}")
+        self.batch_size, self.seed, self.binarize = check_count("batch_size", batch_size), check_seed(seed), binarize
+        self.split_seed = self.seed if split_seed is None else check_seed(split_seed, "split_seed")
+        self.validation, self.only_test = check_share(validation), None if only_test is None else to_scaling(only_test)
         fetch = functools.partial(cached_file, data_dir=data_dir, mirror=mirror, download=download)
-        self.dataset = find_dataset(dset)(dset, view, image_size, fetch, say)
+        self.dataset = find_dataset(dset)(dset, view, size, fetch, say, only_test is not None)
         self.stream, self.data_dir = bool(stream), data_dir
+        self.flatten = self.dataset.flatten if flatten is None else bool(flatten)
         try:
-            arrays = self._arrays(self._read())
+            self._take(self._read())
         except MemoryError as error:
             raise DataError(
                 f"{dset}: takes more memory than there is; use --stream, fewer or smaller images"
             ) from error
-        train, test, self.training_labels, self.test_labels, self.label_names = arrays
-        self.image_shape = train.shape[1:] if train.ndim == 4 else None
-        if flatten or (flatten is None and self.dataset.flatten):
-            train, test = (images.reshape(len(images), -1) for images in (train, test))
-        if binarize not in (None, "static", "dynamic"):
-            raise UsageError(f"binarize: expected static or dynamic, received {binarize!r}")
-        self.binarize = binarize
-        if binarize:
-            test = self._drawn(test if self.stream else np.asarray(test), TEST_SEED)
-        self.training_images = self._drawn(train, seed) if binarize == "static" else train
-        self._test = test
 
-    def _read(self):
-        """The data set's `Images`: arrays, or `Stored` ones where they stay in files or are sooner read from there."""
+    def _read(self) -> Images:
+        """The data set's `Images`: arrays, or `PixelFile`s that are sooner read, or shall stay in files."""
         if not self.stream and not self.dataset.is_slow():
             return self.dataset.read()
         images = self.dataset.sources()
-        if self.stream and not isinstance(images.train, Source):
+        if self.stream and not any(isinstance(array, Source) for array in (images.train, images.test)):
             say(f"{self.dataset.dset}: is kept in memory; --stream is for folders, .npy files and mnist_color")
         try:
-            found = {name: self._stored(array) for name, array in images._asdict().items()}
+            found = {name: self._converted(array) for name, array in images._asdict().items()}
         except StoreError as error:
             say(f"Going on without a converted copy: {error}")
             return self.dataset.read()
         return Images(**found)
 
-    def _stored(self, array):
-        """A `Source` as `Stored`; everything else as it is."""
+    def _converted(self, array: Any) -> Any:
+        """A `Source` as `PixelFile`; everything else as it is."""
         if not isinstance(array, Source):
             return array
         try:
-            return store(array, self.data_dir)
+            return converted(array, self.data_dir)
         except StoreError as error:
             if self.stream:
                 raise DataError(str(error)) from error
             raise
 
-    def _arrays(self, images: Images):
-        """What the data set gave, checked and transformed: training and test images, labels of both, names."""
-        name, classes = str(self.dataset.dset), self.dataset.classes
-        parts = {name: images.train} | ({} if images.test is None else {f"{name}: test images": images.test})
-        surveys = {}
-        for part, array in parts.items():
-            surveys[part] = array.survey if isinstance(array, Stored) else survey(array, part)
-            if not isinstance(array, Stored):
-                parts[part] = to_images(array, part)
-        given = zip(parts.items(), (images.train_labels, images.test_labels), strict=False)
-        labels = [to_labels(found, array.shape[0], f"{part}: labels", classes) for (part, array), found in given]
-        # All are scaled in the same way, also where one of them happens to be dark.
-        peak = max(found.high for found in surveys.values())
-        train, *test = (self._pixels(array, scaling(surveys[part], part, say, peak)) for part, array in parts.items())
-        if not self.stream:
-            train = np.asarray(train)
-        if not test:
-            orders = split(len(train), self.seed)
-            held_out = [train.select(order) if isinstance(train, StoredImages) else train[order] for order in orders]
-            return *held_out, *(None if labels[0] is None else labels[0][order] for order in orders), images.label_names
-        [test] = test
-        if test.shape[1:] != train.shape[1:]:
-            raise DataError(f"{name}: expected test images of shape {train.shape[1:]}, received {test.shape[1:]}")
-        warn_of_overlap(train, test, name, say)
-        return train, test, *labels, images.label_names
+    def _take(self, images: Images) -> None:
+        """Make of what the data set gave what is for training, validation and testing."""
+        name = str(self.dataset.dset)
+        train, test, self.scaling = self._scaled(images, name)
+        if train and not self.stream:
+            train = Split(np.asarray(train.images), train.labels)
+        if test is None:
+            train, test = self._there(train, "training_images").hold_out(self.split_seed)
+        elif train:
+            expected, received = train.images.shape[1:], test.images.shape[1:]
+            if received != expected:
+                raise DataError(f"{name}: expected test images of shape {expected}, received {received}")
+            warn_of_overlap(train.images, test.images, name, say)
+        train, validation = self._set_aside(train) if train and self.validation else (train, None)
+        shape, static = test.images.shape[1:], self.binarize == "static"
+        self.label_names, self.image_shape = images.label_names, shape if len(shape) == 3 else None
+        self._test = self._ready(test, bool(self.binarize), TEST_SEED)
+        self._validation = validation and self._ready(validation, bool(self.binarize), VALIDATION_SEED)
+        self._training = train and self._ready(train, static, self.seed)
 
-    def _pixels(self, array, how):
-        """An array as float32 in [0, 1]; a `Stored` one stays where it is."""
-        return array.images(how) if isinstance(array, Stored) else scaled(array, how)
+    def _scaled(self, images: Images, name: str) -> tuple[Split | None, Split | None, Scaling]:
+        """Training and test images in [0, 1], with their labels, None if there are none; and how the last were scaled.
 
-    def _drawn(self, images, seed):
+        All are scaled in the same way, even if one of them happens to be dark.
+        """
+        both = {name: (images.train, images.train_labels), f"{name}: test images": (images.test, images.test_labels)}
+        given = {title: pair for title, pair in both.items() if pair[0] is not None}
+        surveys, arrays, splits = {}, {}, {}
+        for title, (array, _) in given.items():
+            in_file = isinstance(array, PixelFile)
+            surveys[title] = array.survey if in_file else survey(array, title)
+            arrays[title] = array if in_file else to_images(array, title)
+        labels = {
+            title: to_labels(found, arrays[title].shape[0], f"{title}: labels", self.dataset.classes)
+            for title, (_, found) in given.items()
+        }
+        alone = self.only_test if images.train is None else None
+        peak = alone.divisor if alone else max(found.high for found in surveys.values())
+        for title, array in arrays.items():
+            how = scaling(surveys[title], title, say, peak)
+            if alone and how.divisor != alone.divisor:
+                raise DataError(
+                    f"{title}: expected pixels to be divided by {alone.divisor}, as beside the training images, "
+                    f"received some to be divided by {how.divisor}; take the test images that were there then"
+                )
+            pixels = array.images(how) if isinstance(array, PixelFile) else scaled(array, how)
+            splits[title] = Split(pixels, labels[title])
+        return splits.get(name), splits.get(f"{name}: test images"), how
+
+    def _set_aside(self, train: Split) -> tuple[Split, Split]:
+        """The training images without those that are for validation, and these; drawn apart from the test images."""
+        left, validation = train.hold_out(None if self.split_seed is None else [self.split_seed, 1], self.validation)
+        images = counted(len(train.images), "training image")
+        if not 0 < len(left.images) < len(train.images):
+            raise UsageError(
+                f"validation: expected a share that leaves some to train on, received {self.validation:g} of {images}; "
+                "take a smaller share, or more images"
+            )
+        say(f"{self.dataset.dset}: {len(validation.images):,} of {images} are set aside for validation.")
+        return left, validation
+
+    def _ready(self, split: Split, draw: bool, seed: int | None) -> Split:
+        """A split as it is asked for: its images as vectors if they shall be, and drawn as 0 or 1."""
+        images = split.images.reshape(len(split.images), -1) if self.flatten else split.images
+        if draw:
+            images = self._drawn(images if self.stream else np.asarray(images), seed)
+        return Split(images, split.labels)
+
+    def _drawn(self, images: ImageArray, seed: int | None) -> ImageArray:
         """`draw_binary`; of images in a file into another file."""
         if not isinstance(images, StoredImages):
             return draw_binary(images, seed)
 
-        def draw(_):
+        def draw(_: int) -> Iterator[np.ndarray]:
             rng = np.random.default_rng(seed)
-            return ((rng.random(part.shape, "float32") < part).astype("uint8") for part in portions(images))
+            return ((rng.random(some.shape, "float32") < some).astype("uint8") for some in portions(images))
 
         place = f"{images.path} drawn with {seed}"
         source = Source(lambda: Portions(images.shape, "uint8", draw), images.path.name, place, images.identity)
-        found = self._stored(source)
+        found = self._converted(source)
         return found.images(scaling(found.survey, place, say)).reshape(len(images), *images.shape[1:])
 
-    @functools.cached_property
-    def test_images(self):
-        """Test images (N, ...), which some data sets read when they are asked for: who only trains needs no memory."""
-        return self._test if self.stream else np.asarray(self._test)
+    def _there(self, split: Split | None, name: str) -> Split:
+        """A split, if it was read."""
+        if split is None:
+            raise UsageError(f"{name}: not read, since this loader has only_test; make one without it")
+        return split
+
+    @property
+    def training_images(self) -> ImageArray:
+        """Training images (N, ...)."""
+        return self._there(self._training, "training_images").images
+
+    @property
+    def training_labels(self) -> np.ndarray | None:
+        """Their labels (N,), or None."""
+        return self._there(self._training, "training_labels").labels
+
+    @property
+    def validation_images(self) -> ImageArray | None:
+        """Validation images (N, ...), or None."""
+        return self._there(self._validation, "validation_images").images if self.validation else None
+
+    @property
+    def validation_labels(self) -> np.ndarray | None:
+        """Their labels (N,), or None."""
+        return self._there(self._validation, "validation_labels").labels if self.validation else None
 
     @functools.cached_property
-    def training_data(self):
+    def test_images(self) -> ImageArray:
+        """Test images (N, ...), which some data sets read when they are asked for; training needs none."""
+        return self._test.images if self.stream else np.asarray(self._test.images)
+
+    @property
+    def test_labels(self) -> np.ndarray | None:
+        """Their labels (N,), or None."""
+        return self._test.labels
+
+    @functools.cached_property
+    def training_data(self) -> "tf.data.Dataset":
         """A `tf.data.Dataset` of batches (batch, ...), in a new order every time it is iterated."""
         from bicoder.engine.batches import Batches
 
         return Batches(self.training_images, self.batch_size, self.seed, binarize=self.binarize == "dynamic").dataset()
 
     @property
-    def get_training_data(self):
+    def get_training_data(self) -> "tf.data.Dataset":
         """The same as `training_data`."""
         return self.training_data
 
     @functools.cached_property
-    def test_data(self):
+    def validation_data(self) -> "tf.data.Dataset | None":
+        """A `tf.data.Dataset` of batches of validation images, in their own order, or None."""
+        return None if self.validation_images is None else self._in_order(self.validation_images)
+
+    @functools.cached_property
+    def test_data(self) -> "tf.data.Dataset":
         """A `tf.data.Dataset` of batches of test images, in their own order."""
+        return self._in_order(self.test_images)
+
+    def _in_order(self, images: ImageArray) -> "tf.data.Dataset":
+        """Batches of images in their own order."""
         from bicoder.engine.batches import Batches
 
-        return Batches(self.test_images, self.batch_size, self.seed, shuffle=False).dataset()
+        return Batches(images, self.batch_size, self.seed, shuffle=False).dataset()
 
 
-def draw_binary(images, seed):
-    """Every pixel 1 with its grey value as probability, else 0 (Salakhutdinov & Murray 2008)."""
+def check_share(value: Any) -> float:
+    """The share of validation images, if it is a number from 0 and below 1, else `UsageError`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) < 1:
+        raise UsageError(f"validation: expected a number from 0 and below 1, received {value!r}")
+    return float(value)
+
+
+def to_scaling(value: Any) -> Scaling:
+    """A `Scaling`, also out of what JSON makes of one."""
+    try:
+        divisor, clip = value
+    except (TypeError, ValueError):
+        divisor, clip = None, None
+    if divisor not in DIVISORS.values() or not isinstance(clip, bool):
+        raise UsageError(f"only_test: expected the scaling of an earlier loader, received {value!r}")
+    return Scaling(divisor, clip)
+
+
+def draw_binary(images: np.ndarray, seed: int | None) -> np.ndarray:
+    """Every pixel 1 with its grey value as probability, else 0 (Salakhutdinov & Murray 2008); (N, ...)."""
     rng, drawn, start = np.random.default_rng(seed), aligned(images.shape), 0
-    for part in portions(images):
-        drawn[start : start + len(part)] = rng.random(part.shape, "float32") < part
-        start += len(part)
+    for some in portions(images):
+        drawn[start : start + len(some)] = rng.random(some.shape, "float32") < some
+        start += len(some)
     return drawn
 
 
-def say(line):
+def say(line: str) -> None:
     """A note about the data; standard output is for results."""
     print(line, file=sys.stderr)

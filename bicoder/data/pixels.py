@@ -1,12 +1,13 @@
 """Checks and transforms from what a file held to float32 pixels in [0, 1]."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bicoder.engine.memory import aligned
-from bicoder.engine.portions import portions
+from bicoder.engine.portions import Portions, portions
 from bicoder.errors import DataError
 
 ROUNDING = 1e-3  # floats that leave [0, 1] by no more than this were in it before someone resized them
@@ -23,7 +24,7 @@ class Survey(NamedTuple):
 
 
 class Scaling(NamedTuple):
-    """How pixels become float32 in [0, 1]: divided, and where they are the leftovers of rounding clipped."""
+    """How pixels become float32 in [0, 1]: divided, and clipped if rounding took them out of it."""
 
     divisor: int
     clip: bool
@@ -33,11 +34,11 @@ class Surveyor:
     """Makes the `Survey` of an array out of its portions, which come one after the other.
 
     Args:
-        dtype: of the array; `DataError` where it holds no numbers.
+        dtype: of the array; `DataError` if it holds no numbers.
         name: what messages call it.
     """
 
-    def __init__(self, dtype, name):
+    def __init__(self, dtype: np.dtype, name: str) -> None:
         if dtype.kind not in "buif":
             raise DataError(f"{name}: expected numbers, received dtype {dtype}")
         self.dtype, self.name = dtype, name
@@ -45,8 +46,8 @@ class Surveyor:
         self.seen, self.wrong = 0, 0
         self.first: tuple[int, ...] = ()
 
-    def add(self, portion):
-        """The next rows; NaN and infinity show in the smallest and the largest value."""
+    def add(self, portion: np.ndarray) -> None:
+        """The next rows, (n, ...); NaN and infinity show in the smallest and the largest value."""
         low, high = portion.min().item(), portion.max().item()
         if self.dtype.kind == "f":
             if not (math.isfinite(low) and math.isfinite(high)):
@@ -55,13 +56,14 @@ class Surveyor:
         self.low, self.high = min(self.low, low), max(self.high, high)
         self.seen += len(portion)
 
-    def count_wrong(self, finite):
+    def count_wrong(self, finite: np.ndarray) -> None:
+        """Of some rows, which numbers are finite, bool (n, ...)."""
         if not self.wrong:
             row, *rest = np.unravel_index(np.argmin(finite), finite.shape)
             self.first = (self.seen + int(row), *map(int, rest))
-        self.wrong += finite.size - np.count_nonzero(finite)
+        self.wrong += int(finite.size - np.count_nonzero(finite))
 
-    def survey(self):
+    def survey(self) -> Survey:
         """What was found; `DataError` unless every pixel is a finite number."""
         if self.wrong:
             raise DataError(
@@ -71,7 +73,7 @@ class Surveyor:
         return Survey(self.dtype.kind, self.dtype.str[1:], self.low, self.high, self.whole)
 
 
-def survey(array, name):
+def survey(array: np.ndarray | Portions, name: str) -> Survey:
     """The `Survey` of an array, or of `Portions`; the index in its error is that of the array as it was saved."""
     surveyor = Surveyor(array.dtype, name)
     if 0 not in array.shape and len(array.shape):
@@ -80,7 +82,7 @@ def survey(array, name):
     return surveyor.survey()
 
 
-def to_images(array, name):
+def to_images(array: np.ndarray, name: str) -> np.ndarray:
     """(N, height, width[, channels]) or (N, D), with one or three channels: an axis is added to grey images."""
     if array.ndim not in (2, 3, 4):
         raise DataError(
@@ -98,7 +100,28 @@ def to_images(array, name):
     return array
 
 
-def scaling(found, name, say=print, peak=0):
+# What pixels are, by the largest value of their set and their dtype -> what they are divided by.
+DIVISORS = {"unit": 1, "byte": 255, "up to 255": 255, "uint16": 65535, "other": 1}
+
+
+def range_of(found: Survey, peak: float) -> str:
+    """Which of `DIVISORS` the pixels are, in a set whose largest value is `peak`."""
+    if peak <= 1 + ROUNDING:
+        return "unit"
+    if found.code == "u1":
+        return "byte"
+    if peak <= 255:
+        return "up to 255"
+    return "uint16" if found.code == "u2" else "other"
+
+
+def is_rounded(found: Survey) -> bool:
+    """Whether these are floats that were in [0, 1] before rounding took some out of it."""
+    near = found.low >= -ROUNDING and found.high <= 1 + ROUNDING
+    return found.kind == "f" and near and (found.low < 0 or found.high > 1)
+
+
+def scaling(found: Survey, name: str, say: Callable[[str], Any] = print, peak: float = 0) -> Scaling:
     """How pixels become float32 in [0, 1]: 8 and 16 bits are divided by their range, all else up to 255 by 255.
 
     Args:
@@ -110,20 +133,17 @@ def scaling(found, name, say=print, peak=0):
     Raises:
         DataError: values below 0 or above the range, or fractions up to 1 in a set that goes beyond 1.
     """
-    low, high, clip = found.low, found.high, False
-    if found.kind == "f" and low >= -ROUNDING and high <= 1 + ROUNDING and (low < 0 or high > 1):
-        clip, low, high = True, 0, 1
+    clip = is_rounded(found)
+    low, high = (0, 1) if clip else (found.low, found.high)
     peak = max(high, peak)
-    if found.kind == "f" and high <= 1 + ROUNDING < peak and not (found.whole and not clip):
+    if found.kind == "f" and high <= 1 + ROUNDING < peak and (clip or not found.whole):
         raise DataError(
             f"{name}: expected all images on one scale, received values up to {high:g} here and up to {peak:g} in the "
             "others; rescale them"
         )
-    divisor = 1
-    if peak > 1 + ROUNDING:
-        divisor = 255 if found.code == "u1" else 65535 if found.code == "u2" and peak > 255 else 1
-    if divisor == 1 and 1 + ROUNDING < peak <= 255:
-        divisor = 255
+    found_as = range_of(found, peak)
+    divisor = DIVISORS[found_as]
+    if found_as == "up to 255":
         say(f"{name}: values up to {high:g} are taken as 0 to 255 and divided by 255.")
     if low < 0 or high / divisor > 1:
         hint = "(x + 1) / 2 brings them there" if low >= -1 - ROUNDING and high <= 1 + ROUNDING else "rescale them"
@@ -135,8 +155,8 @@ def scaling(found, name, say=print, peak=0):
     return Scaling(divisor, clip)
 
 
-def scaled(array, how):
-    """Pixels as float32 in [0, 1], by a `Scaling`; the same array where it is that already."""
+def scaled(array: np.ndarray, how: Scaling) -> np.ndarray:
+    """Pixels as float32 in [0, 1], by a `Scaling`; the same array if it is that already."""
     if how.clip:
         array = np.clip(array, 0, 1)
     if how.divisor == 1:
@@ -145,11 +165,17 @@ def scaled(array, how):
     return np.divide(array, divisor, out=aligned(array.shape), dtype="float32", casting="unsafe")
 
 
-def warn_of_overlap(train, test, name, say=print):
-    """Say where test images are among the training images, by the hash of each, or where there are more of them."""
+def warn_of_overlap(train: Any, test: Any, name: str, say: Callable[[str], Any] = print) -> None:
+    """Say if test images are among the training images, by the hash of each, or if there are more of them.
+
+    Args:
+        train, test: (N, ...), arrays or `StoredImages`.
+        name: what the line calls them.
+        say: called with the line.
+    """
     # Most images differ in their middle row already, which is sooner hashed than all of them.
-    for part in (middle, np.asarray):
-        shared = np.isin(hashes(test, part), hashes(train, part)).sum()
+    for view in (middle, np.asarray):
+        shared = np.isin(hashes(test, view), hashes(train, view)).sum()
         if shared <= len(test) // 100:
             break
     if shared > len(test) // 100:
@@ -158,30 +184,35 @@ def warn_of_overlap(train, test, name, say=print):
         say(f"{name}: more test images, {len(test):,}, than training images, {len(train):,}; are they swapped?")
 
 
-def middle(images):
-    """The row in the middle of every image, or all of a vector."""
+def middle(images: np.ndarray) -> np.ndarray:
+    """The row in the middle of every image, (n, width, ...), or all of a vector, (n, D)."""
     return images[:, images.shape[1] // 2] if images.ndim > 2 else images
 
 
-def hashes(images, part):
-    """A hash of a part of every image, uint64 (N,): the sum of its numbers' bits, each times a random odd number."""
+def hashes(images: Any, view: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """A hash of what `view` shows of images, uint64 (N,): the sum of its numbers' bits, each times a random odd number.
+
+    Args:
+        images: (N, ...), an array or `StoredImages`.
+        view: function of images (n, ...) to numbers (n, ...).
+    """
     found, factors = [], None
     for portion in portions(images):
-        bits = np.ascontiguousarray(part(portion)).reshape(len(portion), -1).view("u4")
+        bits = np.ascontiguousarray(view(portion)).reshape(len(portion), -1).view("u4")
         if factors is None:
             factors = np.random.default_rng(0).integers(2**63, size=bits.shape[1], dtype="u8") * 2 + 1
         found.append(bits @ factors)  # modulo 2^64
     return np.concatenate(found)
 
 
-def to_labels(labels, count, name, classes=None):
-    """Labels as whole numbers (N,), or None where there are none.
+def to_labels(labels: Any, count: int, name: str, classes: int | None = None) -> np.ndarray | None:
+    """Labels as whole numbers (N,), or None if there are none.
 
     Args:
         labels: (N,) or (N, 1), whole numbers of any type.
         count: N.
         name: what messages call them.
-        classes: how many there are, from 0 on; None where any whole number is one.
+        classes: how many there are, from 0 on; None if any whole number is one.
     """
     if labels is None:
         return None
@@ -203,11 +234,3 @@ def to_labels(labels, count, name, classes=None):
         expected = "whole numbers" if classes is None else f"whole numbers from 0 to {high}"
         raise DataError(f"{name}: expected {expected}, received {labels[first]} at index {first}")
     return labels.astype("int64")
-
-
-def split(count, seed, fraction=0.2):
-    """Which of `count` images are to train on, and which are held out, a random fifth, at least one: two arrays."""
-    order = np.random.default_rng(seed).permutation(count)
-    held_out = max(1, round(fraction * count))
-    # Of a single image there is nothing to hold out: it is both.
-    return (order, order) if count == 1 else (order[held_out:], order[:held_out])

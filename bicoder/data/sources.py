@@ -1,23 +1,26 @@
 """Where arrays come from that are read only when it must be."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from bicoder.engine.portions import Portions
 from bicoder.errors import DataError
 
 
 class Source(NamedTuple):
-    """Where an array comes from that is only read where it has not been converted yet."""
+    """Where an array comes from that is only read if it has not been converted yet."""
 
-    open: Callable  # function -> the array, or `Portions`
+    open: Callable[[], np.ndarray | Portions]
     name: str  # what messages call it
     place: str  # what it is made of and how: text that stays the same when the content changes
-    identity: Callable  # function -> what is another when the content has changed
+    identity: Callable[[], dict[str, Any]]  # of what is another when the content has changed
 
 
-def identity(paths, base=None):
+def identity(paths: Sequence[str | Path], base: Path | None = None) -> dict[str, Any]:
     """What says that files are the ones they were: place, number, and a hash of all names, sizes and times."""
     digest, size = hashlib.sha256(), 0
     for path in paths:
@@ -32,12 +35,18 @@ def identity(paths, base=None):
     return {"files": len(paths), "bytes": size, "sha256": digest.hexdigest()}
 
 
-def of_files(open_it, name, paths, how="", base=None):
+def of_files(
+    open_it: Callable[[], np.ndarray | Portions],
+    name: str | Path,
+    paths: Sequence[str | Path],
+    how: str = "",
+    base: Path | None = None,
+) -> Source:
     """The `Source` of an array that files hold.
 
     Args:
         open_it: see `Source`.
-        name: see `Source`; a path.
+        name: see `Source`.
         paths: of the files.
         how: what is made of them.
         base: folder that holds all of them.

@@ -5,15 +5,17 @@ import io
 import math
 import os
 import threading
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from bicoder.data.pixels import scaled
+from bicoder.data.pixels import Scaling, scaled
 from bicoder.errors import DataError
 
 
 class StoredImages:
-    """Images (N, ...) of float32 in [0, 1], of which none is in memory but those that are asked for.
+    """Images (N, ...) of float32 in [0, 1] that stay in a file until they are asked for.
 
     `images[3]`, `images[10:20]` and `images[[5, 2, 7]]` are arrays, as those of a NumPy array are; `select` and
     `reshape` give images that are in the file still. `numpy.asarray(images)` reads all of them.
@@ -23,7 +25,7 @@ class StoredImages:
     bytes are bytes in the file, a quarter of float32, and are scaled when they are read.
 
     Args:
-        path: of a file whose content is trusted, see `image_store`.
+        path: of a file whose content is trusted, see `conversion`.
         offset: bytes in front of the first image.
         dtype: of the pixels in the file.
         shape: (N, ...).
@@ -32,56 +34,59 @@ class StoredImages:
 
     dtype = np.dtype("float32")
     in_file = True  # for the training loop, which would make an array of anything else
+    rows: np.ndarray | None
 
-    def __init__(self, path, offset, dtype, shape, scaling):
+    def __init__(
+        self, path: Path, offset: int, dtype: np.dtype | str, shape: tuple[int, ...], scaling: Scaling
+    ) -> None:
         self.path, self.offset, self.stored, self.shape, self.scaling = path, offset, np.dtype(dtype), shape, scaling
-        # Which row of the file each image is; None where all are, in their order.
+        # Which row of the file each image is; None if all are, in their order.
         self.rows = None
         self.file = io.FileIO(path)  # open as long as the images are there
         self.lock = threading.Lock()
         self.opened = self.state()
 
-    def state(self):
-        """Size and time of the file that is open, be it replaced under its name."""
+    def state(self) -> tuple[int, int]:
+        """Size and time of the file that is open, even if it has been replaced under its name."""
         found = os.fstat(self.file.fileno())
         return found.st_size, found.st_mtime_ns
 
-    def identity(self):
+    def identity(self) -> dict[str, Any]:
         """What says that these are the same images of the same file."""
-        rows = None if self.rows is None else hashlib.sha256(self.rows.astype("<i8")).hexdigest()
+        rows = None if self.rows is None else hashlib.sha256(self.rows.astype("<i8").tobytes()).hexdigest()
         return {"state": list(self.opened), "scaling": list(self.scaling), "shape": list(self.shape), "rows": rows}
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.shape[0]
 
     @property
-    def ndim(self):
+    def ndim(self) -> int:
         return len(self.shape)
 
     @property
-    def size(self):
+    def size(self) -> int:
         return math.prod(self.shape)
 
-    def changed(self, rows, shape):
+    def changed(self, rows: np.ndarray | None, shape: tuple[int, ...]) -> "StoredImages":
         """The same file, read in another way."""
         other = object.__new__(StoredImages)
         other.__dict__.update(self.__dict__, rows=rows, shape=shape)
         return other
 
-    def select(self, numbers):
-        """The images of these numbers, in this order, still in the file."""
+    def select(self, numbers: np.ndarray | list[int]) -> "StoredImages":
+        """The images of these numbers (n,), in this order, still in the file."""
         rows = np.asarray(numbers) if self.rows is None else self.rows[numbers]
         return self.changed(rows, (len(rows), *self.shape[1:]))
 
-    def reshape(self, count, *shape):
+    def reshape(self, count: int, *shape: int) -> "StoredImages":
         """Images of another shape, with the same number of pixels; -1 for what is left."""
         [example] = np.broadcast_to(np.float32(0), (1, *self.shape[1:])).reshape(1, *shape)
         return self.changed(self.rows, (count, *example.shape))
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:].astype(dtype or self.dtype, copy=False)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Any) -> np.ndarray:
         numbers = np.arange(len(self))[key]  # whatever NumPy takes, and its errors
         if numbers.ndim == 0:
             return self.read(numbers[None])[0]
@@ -89,8 +94,8 @@ class StoredImages:
             return self.read(numbers.ravel()).reshape(*numbers.shape, *self.shape[1:])
         return self.read(numbers)
 
-    def read(self, numbers):
-        """The images of these numbers, float32 (n, ...)."""
+    def read(self, numbers: np.ndarray) -> np.ndarray:
+        """The images of these numbers (n,), float32 (n, ...)."""
         rows = numbers if self.rows is None else self.rows[numbers]
         pixels = np.empty((len(rows), math.prod(self.shape[1:])), self.stored)
         with self.lock:
@@ -103,12 +108,15 @@ class StoredImages:
                 raise DataError(f"{self.path}: has changed while it was in use; leave it alone, and start again")
         return scaled(pixels, self.scaling).reshape(len(rows), *self.shape[1:])
 
-    def read_into(self, pixels, row):
+    def read_into(self, pixels: np.ndarray, row: int) -> None:
         """Fill an array with the file from a row on."""
-        left = memoryview(pixels).cast("B")
+        left = pixels.data.cast("B")
         self.file.seek(self.offset + int(row) * math.prod(self.shape[1:]) * self.stored.itemsize)
         while left.nbytes:  # two GB at most come at a time
             count = self.file.readinto(left)
             if not count:
                 raise DataError(f"{self.path}: has been cut short while it was in use; leave it alone, and start again")
             left = left[count:]
+
+
+ImageArray: TypeAlias = np.ndarray | StoredImages  # (N, ...) of float32 in [0, 1]

@@ -1,4 +1,4 @@
-"""Memory that TensorFlow uses as it is; an array that begins elsewhere it copies."""
+"""64-byte-aligned arrays, which TensorFlow shares instead of copying."""
 
 import math
 
@@ -7,7 +7,7 @@ import numpy as np
 BYTES = 64  # at a multiple of which it must begin
 
 
-def aligned(shape):
+def aligned(shape: tuple[int, ...]) -> np.ndarray:
     """An array of float32 of this shape, whose content means nothing yet."""
     size = math.prod(shape)
     memory = np.empty(size + BYTES // 4, "float32")
@@ -15,7 +15,7 @@ def aligned(shape):
     return memory[first : first + size].reshape(shape)
 
 
-def is_aligned(array):
+def is_aligned(array: np.ndarray) -> bool:
     """Whether TensorFlow can use an array as it is."""
     flags = array.flags
     return array.dtype == "float32" and flags.c_contiguous and flags.writeable and array.ctypes.data % BYTES == 0

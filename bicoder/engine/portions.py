@@ -1,6 +1,8 @@
 """Arrays (N, ...) that are read or walked a portion at a time, so that memory does not grow with N."""
 
 import math
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -14,20 +16,26 @@ class Portions:
         shape: (N, ...).
         dtype: of its numbers.
         read: function (rows) -> iterator of arrays (n, ...), in their order, of at most so many rows.
-        offset: where its bytes begin, if all of them lie in a file as they are; else None.
+        offset: of its first byte, if all of them lie in a file as they are; else None.
     """
 
-    def __init__(self, shape, dtype, read, offset=None):
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype | str,
+        read: Callable[[int], Iterator[np.ndarray]],
+        offset: int | None = None,
+    ) -> None:
         self.shape, self.dtype, self.read, self.offset = tuple(shape), np.dtype(dtype), read, offset
 
 
-def rows_of(array):
+def rows_of(array: Any) -> int:
     """How many rows make a portion."""
     return max(1, BYTES // max(1, math.prod(array.shape[1:]) * array.dtype.itemsize))
 
 
-def portions(array):
-    """The rows of an array of any kind, or of `Portions`, in order: arrays (n, ...) of a few MB."""
+def portions(array: Any) -> Iterator[np.ndarray]:
+    """The rows of an array (N, ...) of any kind, or of `Portions`, in order: arrays (n, ...) of a few MB."""
     rows = rows_of(array)
     if isinstance(array, Portions):
         return array.read(rows)

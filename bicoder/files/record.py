@@ -3,10 +3,13 @@
 import contextlib
 import hashlib
 import json
+import os
+import time
+from pathlib import Path
 from typing import NamedTuple
 
 from bicoder.errors import DataError
-from bicoder.files.unfinished import new_part
+from bicoder.files.whole_file import whole_file
 
 
 class Record(NamedTuple):
@@ -17,13 +20,13 @@ class Record(NamedTuple):
     mtime_ns: int
 
 
-def record_path(path):
-    """Where the record of a file is."""
+def record_path(path: Path) -> Path:
+    """The path of a file's record."""
     return path.with_name(f".{path.name}.json")
 
 
-def read_record(path):
-    """The `Record` of a file, or None where it has none, as a file that was put there by hand."""
+def read_record(path: Path) -> Record | None:
+    """The `Record` of a file, or None if it has none, as a file that was put there by hand."""
     record = record_path(path)
     try:
         fields = json.loads(record.read_text(encoding="utf-8"))
@@ -37,21 +40,21 @@ def read_record(path):
         ) from error
 
 
-def write_record(path, sha256):
-    """Record a file that is known to be good."""
+def write_record(path: Path, sha256: str) -> None:
+    """Record a file that is known to be good, if that can be: a cache that is read-only is read again instead."""
     found = path.stat()
     text = json.dumps(Record(found.st_size, sha256, found.st_mtime_ns)._asdict(), indent=2) + "\n"
-    # Whole or not at all, and only where it can be: a cache that is read-only is read again instead.
-    new = new_part(path)
-    with contextlib.suppress(OSError):
-        try:
-            new.write_text(text, encoding="utf-8")
-            new.replace(record_path(path))
-        finally:
-            new.unlink(missing_ok=True)
+    with contextlib.suppress(DataError), whole_file(record_path(path), DataError) as new:
+        new.write_text(text, encoding="utf-8")
 
 
-def sha256_of(path):
+def set_back(path: Path) -> None:
+    """Give a file a time in the past, so that any later change changes its time too, even in the same millisecond."""
+    past = int(time.time()) - 2
+    os.utime(path, (past, past))
+
+
+def sha256_of(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
@@ -60,10 +63,10 @@ def sha256_of(path):
     return digest.hexdigest()
 
 
-def change_of(path):
-    """How a file differs from its record: "expected ..., received ...", or None where it does not, or has none.
+def change_of(path: Path) -> str | None:
+    """How a file differs from its record: "expected ..., received ..."; None if it does not, or has none.
 
-    It is read only where its size is the recorded one, and its time is not.
+    It is read only if its size is the recorded one and its time is not.
     """
     record, found = read_record(path), path.stat()
     if record is None or (found.st_size, found.st_mtime_ns) == (record.size, record.mtime_ns):

@@ -1,6 +1,7 @@
 """One try at an address: what is there comes into a file, by wget or by requests."""
 
 import contextlib
+import email.message
 import email.parser
 import errno
 import hashlib
@@ -14,20 +15,22 @@ import sys
 import tempfile
 import textwrap
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from urllib.parse import urljoin
 
 TIMEOUT = 30  # seconds without a byte
 REDIRECTS = 10
 BLOCK = 2**16  # bytes; also bounds what a compressed block can grow to, to 64 MiB
 
+Headers: TypeAlias = Mapping[str, str] | email.message.Message  # whatever the case of their names
+
 
 class TransferError(Exception):
     """Why a try failed: `again` is whether another may succeed, `wait` the seconds the server asks for, or None."""
 
-    def __init__(self, reason, again=False, wait=None):
+    def __init__(self, reason: str, again: bool = False, wait: float | None = None) -> None:
         super().__init__(reason)
         self.again, self.wait = again, wait
 
@@ -36,8 +39,8 @@ class Answer(NamedTuple):
     """What a server answered."""
 
     status: int
-    headers: Mapping[str, str]  # whatever the case of their names
-    blocks: Iterator[bytes]  # the body as it was sent; `TransferError` where it breaks off
+    headers: Headers
+    blocks: Iterator[bytes]  # the body as it was sent; `TransferError` if it breaks off
 
 
 class Received(NamedTuple):
@@ -47,18 +50,18 @@ class Received(NamedTuple):
     end_is_known: bool  # whether something told where the body ends, so that what came is all of it
 
 
-def is_web_address(url):
+def is_web_address(url: str) -> bool:
     """Whether this is fetched at all: nothing but http and https is."""
     return url.lower().startswith(("http://", "https://"))
 
 
-def without_password(url):
+def without_password(url: str) -> str:
     """The address as it may be shown."""
     return re.sub(r"(?<=//)[^/@]*@", "", url)
 
 
-def receive(url, part):
-    """Write what is at `url` into the file `part`, from its beginning; returns `Received`.
+def receive(url: str, path: Path) -> Received:
+    """Write what is at `url` into the file at `path`, from its beginning; returns `Received`.
 
     Nothing is ever resumed: no request asks for a range, so no answer can be appended to another.
 
@@ -79,12 +82,12 @@ def receive(url, part):
                 raise TransferError(
                     f"the server answered {answer.status} {phrase}".strip(), again, retry_after(answer.headers)
                 )
-            return write(answer, part)
+            return write(answer, path)
     raise TransferError(f"over {REDIRECTS} redirects, the last to {without_password(url)}")
 
 
-def redirected(url, location):
-    """The address that a redirect leads to; `TransferError` where that is less safe than `url`, or no web address."""
+def redirected(url: str, location: str) -> str:
+    """The address that a redirect leads to; `TransferError` if that is less safe than `url`, or no web address."""
     try:
         target = urljoin(url, location)
     except ValueError:
@@ -96,8 +99,8 @@ def redirected(url, location):
     return target
 
 
-def retry_after(headers):
-    """Seconds that the server asks to wait, which it may give as a date; None where it asks for nothing."""
+def retry_after(headers: Headers) -> float | None:
+    """Seconds that the server asks to wait, which it may give as a date; None if it asks for nothing."""
     from urllib3 import Retry
     from urllib3.exceptions import InvalidHeader
 
@@ -107,24 +110,24 @@ def retry_after(headers):
         return None
 
 
-def write(answer, part):
-    """Write the body of an answer, unpacked where it came with a Content-Encoding, and flush it to the disk."""
+def write(answer: Answer, path: Path) -> Received:
+    """Write the body of an answer, unpacked if it came with a Content-Encoding, and flush it to the disk."""
     coding = answer.headers.get("Content-Encoding", "identity").strip().lower()
     if coding not in ("", "identity", "gzip", "x-gzip"):
         raise TransferError(f"expected the file as it is, or with Content-Encoding gzip, received {coding[:80]}")
     length, chunked = length_of(answer.headers), "chunked" in answer.headers.get("Transfer-Encoding", "").lower()
     received, digest = 0, hashlib.sha256()
 
-    def counted():
+    def counted() -> Iterator[bytes]:
         nonlocal received
         for block in answer.blocks:
             received += len(block)
             yield block
 
     try:
-        if length is not None and 0 < shutil.disk_usage(part.parent).free < length:
+        if length is not None and 0 < shutil.disk_usage(path.parent).free < length:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # known before the first byte of many
-        with open(part, "wb") as file:
+        with open(path, "wb") as file:
             for block in unzipped(counted()) if "gzip" in coding else counted():
                 file.write(block)
                 digest.update(block)
@@ -143,13 +146,13 @@ def write(answer, part):
     return Received(digest.hexdigest(), length is not None or chunked or "gzip" in coding)
 
 
-def length_of(headers):
+def length_of(headers: Headers) -> int | None:
     """The number of bytes that the answer claims to have, or None; chunks have none."""
     length = headers.get("Content-Length", "").strip()
     return int(length) if length.isdecimal() and not headers.get("Transfer-Encoding") else None
 
 
-def unzipped(blocks):
+def unzipped(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """The content of a gzip that comes in blocks."""
     unzip = zlib.decompressobj(31)
     try:
@@ -165,7 +168,7 @@ def unzipped(blocks):
         raise TransferError("the gzip ended too early", again=True)
 
 
-def has_wget():
+def has_wget() -> bool:
     """Whether there is a wget whose log can be read: GNU's, and not wget2 or that of BusyBox."""
     path = shutil.which("wget")
     if not path:
@@ -175,7 +178,7 @@ def has_wget():
 
 
 @contextlib.contextmanager
-def with_wget(url):
+def with_wget(url: str) -> Iterator[Answer]:
     """The `Answer` of wget, which shows its own bar with the time left.
 
     The body comes through a pipe: if this process is killed, wget cannot go on alone. What the server answered stands
@@ -205,21 +208,21 @@ def with_wget(url):
                 process.kill()
 
 
-def end_of_wget(process):
-    """Nothing after the last block, or `TransferError` where wget failed."""
+def end_of_wget(process: subprocess.Popen) -> Iterator[bytes]:
+    """Nothing after the last block, or `TransferError` if wget failed."""
     if process.wait():
         raise wget_error(process, f"the connection broke, or gave nothing for {TIMEOUT:g} s")
     yield from ()
 
 
-def wget_error(process, reason):
+def wget_error(process: subprocess.Popen, reason: str) -> TransferError:
     """The `TransferError` of a wget that has ended."""
     code = process.wait()
     # Another try does not turn a text into an address (1), or make a certificate valid (5).
     return TransferError(reason or f"no answer (wget ended with {code})", again=code not in (1, 2, 5))
 
 
-def read_log(log):
+def read_log(log: Path) -> tuple[int | None, Headers, str]:
     """Status and headers of the last answer in wget's log, and its last line; None, {} and the line without one."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     lines = text.strip().splitlines()
@@ -231,13 +234,13 @@ def read_log(log):
 
 
 @contextlib.contextmanager
-def with_requests(url):
+def with_requests(url: str) -> Iterator[Answer]:
     """The `Answer` without wget, with a bar on a terminal."""
     import requests
     from tqdm import tqdm
     from urllib3.exceptions import HTTPError
 
-    def blocks(answer):
+    def blocks(answer: requests.Response) -> Iterator[bytes]:
         try:
             with tqdm(
                 total=length_of(answer.headers), unit="B", unit_scale=True, disable=not sys.stderr.isatty()

@@ -15,7 +15,7 @@ from PIL import Image
 from bicoder.data.datasets import DROPBOX, Dataset, Images, MnistBW, MnistColor, Named, find_dataset
 from bicoder.errors import DataError, UsageError
 
-# What the task gives as the addresses, in their parts.
+# What the task gives as the addresses: what varies in each.
 ADDRESSES = {
     "mnist_bw.npy": ("fjye8km5530t9981ulrll", "ou7nt8t88wx1z38nodjjx6lch", "5swdpnbr"),
     "mnist_bw_te.npy": ("dj8vbkfpf5ey523z6ro43", "5msedqw3dhv0s8za976qlaoir", "nmu00cvk"),

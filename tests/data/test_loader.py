@@ -261,7 +261,7 @@ def test_digits_are_split_into_two_parts_without_the_network(tmp_path):
     from sklearn.datasets import load_digits
 
     loader = DataLoader("digits", data_dir=tmp_path / "never", download=False)
-    train, test = ({image.tobytes() for image in part} for part in (loader.training_images, loader.test_images))
+    train, test = ({image.tobytes() for image in images} for images in (loader.training_images, loader.test_images))
     everything = {image.tobytes() for image in (load_digits().data / 16).astype("float32")}
     assert train.isdisjoint(test)
     assert train | test == everything

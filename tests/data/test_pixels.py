@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from bicoder.data.pixels import scaled, scaling, split, survey, to_images, to_labels, warn_of_overlap
+from bicoder.data.pixels import scaled, scaling, survey, to_images, to_labels, warn_of_overlap
+from bicoder.data.splits import split
 from bicoder.errors import DataError
 
 few = settings(max_examples=50, deadline=None, database=None)
@@ -263,36 +264,36 @@ def test_a_label_that_is_too_large_for_any_set(value, dtype):
 
 
 @pytest.fixture
-def parts(rng):
+def both(rng):
     """Two hundred training images and a hundred test images."""
     images = rng.random((300, 4, 4, 1), dtype="float32")
     return images[:200], images[200:]
 
 
 @pytest.mark.fault(41)
-def test_different_images_are_not_spoken_of(parts, notes):
-    warn_of_overlap(*parts, "a", notes.append)
+def test_different_images_are_not_spoken_of(both, notes):
+    warn_of_overlap(*both, "a", notes.append)
     assert not notes
 
 
 @pytest.mark.fault(41)
-def test_test_images_that_are_the_training_images(parts, notes):
-    warn_of_overlap(parts[0], parts[0], "my set", notes.append)
+def test_test_images_that_are_the_training_images(both, notes):
+    warn_of_overlap(both[0], both[0], "my set", notes.append)
     assert notes == ["my set: 200 of 200 test images are training images too; that flatters their numbers."]
 
 
 @pytest.mark.fault(41)
 @pytest.mark.parametrize(("shared", "spoken"), [(0, False), (1, False), (2, True), (50, True)])
-def test_test_images_of_which_some_are_training_images(parts, notes, shared, spoken):
-    train, test = parts
+def test_test_images_of_which_some_are_training_images(both, notes, shared, spoken):
+    train, test = both
     test[:shared] = train[100 : 100 + shared]
     warn_of_overlap(train, test, "a", notes.append)
     assert [f"a: {shared} of 100" in note for note in notes] == [True] * spoken
 
 
 @pytest.mark.fault(41)
-def test_more_test_images_than_training_images(parts, notes):
-    train, test = parts
+def test_more_test_images_than_training_images(both, notes):
+    train, test = both
     warn_of_overlap(test, train, "my set", notes.append)
     assert notes == ["my set: more test images, 200, than training images, 100; are they swapped?"]
 
@@ -332,4 +333,4 @@ def test_a_split_of_sorted_data_has_the_histogram_of_a_random_one(seed):
 
 
 def test_a_split_of_one_image_uses_it_twice():
-    assert [part.tolist() for part in split(1, 0)] == [[0], [0]]
+    assert [one.tolist() for one in split(1, 0)] == [[0], [0]]

@@ -17,6 +17,7 @@ from PIL import Image
 from bicoder.data.loader import DataLoader
 from bicoder.data.stored_images import StoredImages
 from bicoder.errors import DataError
+from bicoder.files.whole_file import UNFINISHED
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def cache(tmp_path):
 
 
 def arrays_of(cache):
-    return sorted((cache / "converted").glob("*.npy"))
+    return sorted(path for path in (cache / "converted").glob("*.npy") if not path.name.startswith("."))
 
 
 def folder_of(path, rng):
@@ -89,8 +90,8 @@ def test_the_same_images_as_in_memory(source, cache, binarize, monkeypatch):
     monkeypatch.setattr("bicoder.engine.portions.BYTES", 300)
     for _ in range(2):  # converted, and found
         stream = DataLoader(source, seed=3, binarize=binarize, data_dir=cache, stream=True)
-        for part in ("training_images", "test_images"):
-            found, expected = getattr(stream, part), getattr(memory, part)
+        for name in ("training_images", "test_images"):
+            found, expected = getattr(stream, name), getattr(memory, name)
             assert isinstance(found, StoredImages)
             assert (found.shape, found.dtype, found.size) == (expected.shape, expected.dtype, expected.size)
             np.testing.assert_array_equal(found[:], expected)
@@ -287,7 +288,7 @@ def test_killed_while_converting(tmp_path, cache, rng):
         f"q.Surveyor.add = add\n{LOAD}stream=True)"
     )
     assert python(code, tmp_path / "x.npy", cache).wait(60) == -9
-    assert [p for p in (cache / "converted").iterdir() if p.suffix == ".part"]
+    assert list((cache / "converted").glob(f"{UNFINISHED}*"))
     assert arrays_of(cache) == []
     images = DataLoader(tmp_path / "x.npy", data_dir=cache, stream=True).training_images
     np.testing.assert_array_equal(images[:], DataLoader(tmp_path / "x.npy").training_images)

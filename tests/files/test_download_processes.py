@@ -15,10 +15,9 @@ import pytest
 from conftest import ROOT, contents
 from misbehaving_server import answer, drip, halves, plays, stall
 
-from bicoder.files import cache as download
-from bicoder.files import unfinished as part_file
+from bicoder.files import lock
 from bicoder.files.cache import cached_file
-from bicoder.files.unfinished import new_part, remove_stale_parts
+from bicoder.files.whole_file import HOST, PROCESS, UNFINISHED, new_name, remove_stale
 
 CONTENT = b"\x93NUMPY" + os.urandom(300_000)
 NAME = "mnist_bw.npy"
@@ -43,8 +42,8 @@ def wait_for(condition, seconds=30):
         time.sleep(0.01)
 
 
-def parts(folder):
-    return [path for path in folder.glob("*.part") if path.stat().st_size] if folder.is_dir() else []
+def unfinished(folder):
+    return [path for path in folder.glob(f"{UNFINISHED}*{NAME}") if path.stat().st_size] if folder.is_dir() else []
 
 
 def is_whole(folder):
@@ -76,7 +75,7 @@ def test_processes_that_fetch_the_same_file_make_one_request(tmp_path, serve, to
     event = threading.Event()
     server, cache = serve(tmp_path, plays(halves(CONTENT, event))), tmp_path / "cache"
     processes = [start(server.url, cache)]
-    wait_for(lambda: parts(cache))
+    wait_for(lambda: unfinished(cache))
     processes += [start(server.url, cache) for _ in range(2)]
     for process in processes[1:]:
         assert process.stderr.readline() == f"Waiting for another process that fetches {NAME}\n"
@@ -101,7 +100,7 @@ def test_without_locks_every_process_gets_a_whole_file(tmp_path, serve, tool, wa
     event = threading.Event()
     server = serve(tmp_path, plays(halves(CONTENT, event)))
     # Old versions of filelock take ENOLCK for a lock of somebody else, and wait.
-    code = f"import errno, fcntl, os\n{NO_LOCKS[way]}\nfrom bicoder import download\ndownload.LOCK_TIMEOUT = 1\n{FETCH}"
+    code = f"import errno, fcntl, os\n{NO_LOCKS[way]}\nfrom bicoder.files import lock\nlock.LOCK_TIMEOUT = 1\n{FETCH}"
     processes = [start(server.url, tmp_path / "cache", code) for _ in range(3)]
     wait_for(lambda: len(server.requests) == 3)  # all at once
     event.set()
@@ -141,11 +140,11 @@ def test_a_terminal_shows_a_bar(tmp_path, serve, tool):
 def test_after_a_kill_the_next_run_cleans_up_and_succeeds(tmp_path, serve, tool, capsys):
     server, cache = serve(tmp_path, plays(drip(CONTENT, 6), answer(body=CONTENT))), tmp_path / "cache"
     process = start(server.url, cache)
-    wait_for(lambda: parts(cache))
+    wait_for(lambda: unfinished(cache))
     process.kill()
     process.communicate(timeout=30)
     assert server.hung_up.wait(10)  # wget is gone too
-    [left] = parts(cache)
+    [left] = unfinished(cache)
     assert contents(cache).keys() == {left.name, LOCK}
     cached_file(NAME, server.url, cache)
     assert is_whole(cache)
@@ -175,7 +174,7 @@ def test_a_signal_ends_the_program_and_leaves_nothing(tmp_path, serve, tool, num
         text=True,
         start_new_session=True,
     )
-    wait_for(lambda: server.requests and (at is None or parts(cache)))
+    wait_for(lambda: server.requests and (at is None or unfinished(cache)))
     if group:
         os.killpg(process.pid, number)
     else:
@@ -194,7 +193,7 @@ def test_a_process_that_ended_in_the_middle_hands_over_at_once(tmp_path, serve, 
     """The one that waits sees that the other is gone; it does not wait for the time-out."""
     server, cache = serve(tmp_path, plays(drip(CONTENT, 6), drip(CONTENT, 1))), tmp_path / "cache"
     process = start(server.url, cache)
-    wait_for(lambda: parts(cache))
+    wait_for(lambda: unfinished(cache))
     killer = threading.Timer(0.5, lambda: (process.kill(), process.communicate()))
     killer.start()
     cached_file(NAME, server.url, cache)
@@ -215,7 +214,7 @@ time.sleep(600)
 @pytest.mark.fault(24)
 def test_a_lock_under_which_nothing_is_written_is_taken_over(tmp_path, serve, tool, capsys, monkeypatch):
     """As that of a process which hangs, or of a machine that is gone, on a file system that does not know it."""
-    monkeypatch.setattr(download, "LOCK_TIMEOUT", 0.5)
+    monkeypatch.setattr(lock, "LOCK_TIMEOUT", 0.5)
     with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / LOCK], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout.readline() == "held\n"
@@ -231,10 +230,10 @@ def test_a_lock_under_which_nothing_is_written_is_taken_over(tmp_path, serve, to
 @pytest.mark.fault(24)
 def test_a_process_that_is_slow_is_waited_for(tmp_path, serve, capsys, monkeypatch):
     """It is alive as long as its file grows, however long that takes."""
-    monkeypatch.setattr(download, "LOCK_TIMEOUT", 1)
+    monkeypatch.setattr(lock, "LOCK_TIMEOUT", 1)
     server, cache = serve(tmp_path, plays(drip(CONTENT, 4))), tmp_path / "cache"
     process = start(server.url, cache)
-    wait_for(lambda: parts(cache))
+    wait_for(lambda: unfinished(cache))
     cached_file(NAME, server.url, cache)
     assert process.wait(30) == 0
     process.communicate()
@@ -258,27 +257,29 @@ def test_only_what_nobody_is_writing_is_removed(tmp_path, capsys):
     else:  # elsewhere, they count as alive
         zombie.wait()
     living = os.getppid()
-    host, mine, other = part_file.HOST, part_file.PROCESS, "0123abcd"
+    other = "0123abcd"
     kept = [
-        new_part(path).name,  # of another thread
-        f".{NAME}.{host}-{living}-{other}-1.part",
-        f".{NAME}.elsewhere-{ended.pid}-{other}-2.part",  # nobody here can tell
-        f".{NAME}.of.another.kind.part",
-        f".other_{NAME}.{host}-{ended.pid}-{other}-3.part",
+        new_name(path).name,  # of another thread
+        f"{UNFINISHED}{HOST}-{living}-{other}-1-{NAME}",
+        f"{UNFINISHED}elsewhere-{ended.pid}-{other}-2-{NAME}",  # nobody here can tell
+        f"{UNFINISHED}of-another-kind-{NAME}",
+        f"{UNFINISHED}{HOST}-{ended.pid}-{other}-3-other_{NAME}",
+        f"{UNFINISHED}{HOST}-x-{other}-9-{NAME}",
     ]
     removed = [
-        f".{NAME}.{host}-{ended.pid}-{other}-4.part",
-        f".{NAME}.{host}-{zombie.pid}-{other}-8.part",
-        f".{NAME}.{host}-{os.getpid()}-{other}-5.part",  # of an earlier process with the number of this one
-        f".{NAME}.elsewhere-{living}-{other}-6.part",  # a day old
-        f".{NAME}.{host}-{living}-{mine}-7.part",  # a day old
+        f"{UNFINISHED}{HOST}-{ended.pid}-{other}-4-{NAME}",
+        f"{UNFINISHED}{HOST}-{zombie.pid}-{other}-8-{NAME}",
+        f"{UNFINISHED}{HOST}-{os.getpid()}-{other}-5-{NAME}",  # of an earlier process with the number of this one
+        f"{UNFINISHED}{HOST}-{10**30}-{other}-0-{NAME}",  # a number that no process has
+        f"{UNFINISHED}elsewhere-{living}-{other}-6-{NAME}",  # a day old
+        f"{UNFINISHED}{HOST}-{living}-{PROCESS}-7-{NAME}",  # a day old
     ]
     for name in kept + removed:
         (tmp_path / name).write_bytes(b"half")
     day = time.time() - 25 * 3600
-    for name in removed[3:]:
+    for name in removed[-2:]:
         os.utime(tmp_path / name, (day, day))
-    remove_stale_parts(path)
+    remove_stale(path)
     assert contents(tmp_path).keys() == set(kept)
     assert sorted(capsys.readouterr().err.splitlines()) == sorted(
         f"Removed {tmp_path / name}, 4 bytes that an interrupted run left" for name in removed

@@ -16,6 +16,7 @@ from bicoder.data.loader import DataLoader
 from bicoder.errors import DataError, DownloadError
 from bicoder.files.cache import cached_file
 from bicoder.files.record import record_path
+from bicoder.files.whole_file import UNFINISHED
 
 CONTENT = b"\x93NUMPY" + os.urandom(300_000)
 FLIPPED = CONTENT[:-100] + bytes([CONTENT[-100] ^ 1]) + CONTENT[-99:]
@@ -103,7 +104,7 @@ def test_a_complete_file_is_verified_and_never_appended_to(fetched, server, touc
 @pytest.mark.fault(14)
 def test_an_unfinished_file_that_is_complete_is_not_resumed(fetched, server):
     fetched.unlink()
-    left = fetched.with_name(f".{NAME}.elsewhere-1-ab-cd.part")
+    left = fetched.with_name(f"{UNFINISHED}elsewhere-1-ab-cd-{NAME}")
     left.write_bytes(CONTENT)
     assert get(server, fetched).read_bytes() == CONTENT
     assert "Range" not in server.headers[-1]

@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes, and its content, taken out of a zip or a gzip where it lies in one.
+"""What a file is, by its first bytes, and its content, taken out of a zip or a gzip if it lies in one.
 
 An archive can claim anything, so what comes out of it is counted while it is read, and nothing is ever written: a
 member's name decides nothing.
@@ -9,20 +9,24 @@ import gzip
 import io
 import stat
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
+from typing import IO, Any, TypeAlias
 
 from bicoder.errors import BicoderError, DataError
 
 # No image set that fits a machine's memory is larger; a file that claims more is not read.
 LARGEST = 64 * 2**30
-# An archive may hold this many bytes, or this many times its own size where that is more. dSprites, black but for one
+# An archive may hold this many bytes, or this many times its own size if that is more. dSprites, black but for one
 # white shape in each image, has a ratio of 113; a bomb has 1,000.
 SMALL, MOST_RATIO = 2**28, 200
 MOST_MEMBERS, MOST_DIRECTORY = 1000, 2**20  # files in a zip, and bytes of the list of them
 BLOCK = 2**18  # bytes that are read at a time
 
+Stream: TypeAlias = io.BufferedReader  # of a file, or of what comes out of an archive
 
-def kind(head):
+
+def kind(head: bytes) -> str:
     """ "npy", "zip", "gzip", "idx", "tar", "html", "empty" or "other", from the first 512 bytes of a file."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not head:
@@ -39,8 +43,8 @@ def kind(head):
     return "other"
 
 
-def kind_of_file(path):
-    """`kind` of the file at `path`; `DataError` where it cannot be read."""
+def kind_of_file(path: str | Path) -> str:
+    """`kind` of the file at `path`; `DataError` if it cannot be read."""
     try:
         with open(path, "rb") as file:
             return kind(file.read(512))
@@ -48,8 +52,8 @@ def kind_of_file(path):
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def no_data(found):
-    """What to say where data was expected and a file is of the kind `found`; None where it may hold data."""
+def no_data(found: str) -> str | None:
+    """What to say if data was expected and a file is of the kind `found`; None if it may hold data."""
     return {
         "empty": "an empty file; delete it and fetch it again",
         "html": "a web page; delete it and fetch it again (with dl=1)",
@@ -58,7 +62,7 @@ def no_data(found):
 
 
 @contextlib.contextmanager
-def damage_as_data_error(path, what):
+def damage_as_data_error(path: str | Path, what: str) -> Iterator[None]:
     """Whatever a reader raises on damaged bytes becomes `DataError`: no list of what they raise is complete."""
     try:
         yield
@@ -72,7 +76,7 @@ def damage_as_data_error(path, what):
 
 
 @contextlib.contextmanager
-def open_content(path):
+def open_content(path: str | Path) -> Iterator[Stream]:
     """The content of a file as a seekable binary stream: out of its zip or gzip, or the file itself.
 
     A zip must hold one file; what macOS adds (`__MACOSX/`) does not count. Errors of the archive are `DataError`.
@@ -92,12 +96,12 @@ def open_content(path):
                 yield stream
 
 
-def most_content(path):
+def most_content(path: str | Path) -> int:
     """Bytes that may come out of an archive."""
     return min(LARGEST, max(SMALL, MOST_RATIO * Path(path).stat().st_size))
 
 
-def counted(stream, path):
+def counted(stream: IO[bytes] | gzip.GzipFile, path: str | Path) -> io.BufferedReader:
     """The stream of an archive as a buffered one that gives no more than `most_content`."""
     return io.BufferedReader(Counted(stream, most_content(path), path), 2**16)
 
@@ -105,22 +109,22 @@ def counted(stream, path):
 class Counted(io.RawIOBase):
     """What comes out of an archive, up to a number of bytes.
 
-    Where it is moved forward it reads what it passes, so that the archive's checksum covers it.
+    If it is moved forward it reads what it passes, so that the archive's checksum covers it.
     """
 
-    def __init__(self, stream, most, path):
+    def __init__(self, stream: IO[bytes] | gzip.GzipFile, most: int, path: str | Path) -> None:
         self.stream, self.most, self.path, self.position = stream, most, path, 0
 
-    def readable(self):
+    def readable(self) -> bool:
         return True
 
-    def seekable(self):
+    def seekable(self) -> bool:
         return True
 
-    def tell(self):
+    def tell(self) -> int:
         return self.position
 
-    def take(self, size):
+    def take(self, size: int) -> bytes:
         block = self.stream.read(min(size, BLOCK))
         self.position += len(block)
         if self.position > self.most:
@@ -130,12 +134,12 @@ class Counted(io.RawIOBase):
             )
         return block
 
-    def readinto(self, buffer):
+    def readinto(self, buffer: Any) -> int:
         block = self.take(len(buffer))
         buffer[: len(block)] = block
         return len(block)
 
-    def seek(self, offset, whence=io.SEEK_SET):
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         if whence == io.SEEK_END:
             raise io.UnsupportedOperation("the end of an archive's content is not known")
         target = offset + (self.position if whence == io.SEEK_CUR else 0)
@@ -150,8 +154,8 @@ class Counted(io.RawIOBase):
 class ZipBytes(io.FileIO):
     """A zip file whose list of members cannot be large: `zipfile` reads it at once and makes an object of each."""
 
-    def read(self, size=-1, /):
-        if size > MOST_DIRECTORY:
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MOST_DIRECTORY:
             raise DataError(
                 f"{self.name}: expected a zip archive of at most {MOST_MEMBERS:,} files, received a list of "
                 f"{size:,} bytes; unpack it yourself if you trust it"
@@ -160,14 +164,14 @@ class ZipBytes(io.FileIO):
 
 
 @contextlib.contextmanager
-def open_zip(path):
+def open_zip(path: str | Path) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
     """A `zipfile.ZipFile` for reading, and its files, in which there is nothing to object to."""
     with damage_as_data_error(path, "zip archive"), ZipBytes(path) as file, zipfile.ZipFile(file) as archive:
         check_count(archive, file, path)
         yield archive, plain_files(archive, path)
 
 
-def check_count(archive, file, path):
+def check_count(archive: zipfile.ZipFile, file: io.FileIO, path: str | Path) -> None:
     """`DataError` unless the archive has as many files as its last bytes say; `zipfile` does not compare them."""
     file.seek(-22 - len(archive.comment), io.SEEK_END)
     end, count = file.read(22), len(archive.infolist())
@@ -178,12 +182,12 @@ def check_count(archive, file, path):
         raise DataError(f"{path}: damaged zip archive: lists {claimed:,} files, of which {count:,} are found")
 
 
-def open_member(archive, member, path):
+def open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str | Path) -> io.BufferedReader:
     """A buffered stream of one member."""
     return counted(archive.open(member), path)
 
 
-def plain_files(archive, path):
+def plain_files(archive: zipfile.ZipFile, path: str | Path) -> list[zipfile.ZipInfo]:
     """The files in a zip, without what macOS adds; `DataError` for what no honest archive of arrays has."""
     everything = archive.infolist()
     if len(everything) > MOST_MEMBERS:
@@ -210,8 +214,8 @@ def plain_files(archive, path):
     return found
 
 
-def fault_of(member):
-    """Why a member of a zip is refused; None where it is a plain file or a folder.
+def fault_of(member: zipfile.ZipInfo) -> str | None:
+    """Why a member of a zip is refused; None if it is a plain file or a folder.
 
     Its name is used for nothing but messages; a name that leads out of a folder has no honest reason all the same.
     Only stored and deflated members can be read a few bytes at a time: `zipfile` unpacks a block of any other method
@@ -230,7 +234,7 @@ def fault_of(member):
     return None
 
 
-def only(members, path):
+def only(members: list[zipfile.ZipInfo], path: str | Path) -> zipfile.ZipInfo:
     """The one file inside a zip."""
     if len(members) != 1:
         names = ", ".join(m.filename[:80] for m in members[:5]) or "nothing"
@@ -239,7 +243,7 @@ def only(members, path):
     return members[0]
 
 
-def read_exactly(stream, size, path):
+def read_exactly(stream: Stream, size: int, path: str | Path) -> bytearray:
     """`size` bytes of a stream as a bytearray; memory grows with what is really there, not with what is claimed."""
     content = bytearray()
     while len(content) < size:
@@ -250,7 +254,7 @@ def read_exactly(stream, size, path):
     return content
 
 
-def check_end(stream, path):
+def check_end(stream: Stream, path: str | Path) -> None:
     """`DataError` unless the stream ends here; an archive compares its checksum there."""
     if stream.read(1):
         raise DataError(f"{path}: expected the end of the file, received more bytes; save it again")

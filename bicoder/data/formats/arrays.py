@@ -4,11 +4,14 @@ import io
 import math
 import struct
 import warnings
+from collections.abc import Collection
+from pathlib import Path
 
 import numpy as np
 
 from bicoder.data.formats.archives import (
     LARGEST,
+    Stream,
     check_end,
     damage_as_data_error,
     kind,
@@ -19,7 +22,8 @@ from bicoder.data.formats.archives import (
     open_zip,
     read_exactly,
 )
-from bicoder.data.formats.in_file import in_file
+from bicoder.data.formats.rows_in_file import rows_in_file
+from bicoder.engine.portions import Portions
 from bicoder.errors import DataError
 
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
@@ -38,8 +42,8 @@ ELSE = {
 }
 
 
-def check_size(shape, dtype, path):
-    """Bytes of an array of this shape; refused before anything is allocated where it makes no sense."""
+def check_size(shape: tuple[int, ...], dtype: np.dtype, path: str | Path) -> int:
+    """Bytes of an array of this shape; refused before anything is allocated if it makes no sense."""
     if len(shape) > 32 or any(type(n) is not int or n < 0 for n in shape) or dtype.itemsize == 0:
         raise DataError(f"{path}: expected dimensions of 0 or more, received shape {str(shape)[:80]} of {dtype}")
     if dtype.kind not in "buif":
@@ -49,7 +53,7 @@ def check_size(shape, dtype, path):
     return math.prod(shape) * dtype.itemsize
 
 
-def read_header(stream, path):
+def read_header(stream: Stream, path: str | Path) -> tuple[tuple[int, ...], bool, np.dtype]:
     """(shape, whether it is in Fortran's order, dtype) of one .npy array, from a stream at its start."""
     with damage_as_data_error(path, ".npy header"):
         head = bytes(read_exactly(stream, np.lib.format.MAGIC_LEN, path))
@@ -67,7 +71,7 @@ def read_header(stream, path):
             return parse(header)
 
 
-def read_npy(stream, path):
+def read_npy(stream: Stream, path: str | Path) -> np.ndarray:
     """One .npy array from a stream at its start, which must end there too; object arrays are refused."""
     shape, fortran, dtype = read_header(stream, path)
     content = read_exactly(stream, check_size(shape, dtype, path), path)
@@ -75,7 +79,7 @@ def read_npy(stream, path):
     return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
 
 
-def read_idx(stream, path):
+def read_idx(stream: Stream, path: str | Path) -> np.ndarray:
     """One IDX array (the format of the original MNIST files), for a stream at its start."""
     head = bytes(read_exactly(stream, 4, path))
     if kind(head) != "idx":
@@ -88,7 +92,7 @@ def read_idx(stream, path):
     return np.frombuffer(content, dtype).reshape(shape)
 
 
-def read_array(path):
+def read_array(path: str | Path) -> np.ndarray:
     """The array in a .npy or an IDX file, bare or inside a zip or a gzip, whatever the file is called."""
     with open_content(path) as stream:
         head = stream.read(512)
@@ -103,8 +107,8 @@ def read_array(path):
     raise DataError(f"{path}: expected a .npy or IDX array, received {received}")
 
 
-def open_array(path):
-    """`read_array` as `Portions` where its rows lie one after the other, in a .npy file, bare or in an archive."""
+def open_array(path: str | Path) -> np.ndarray | Portions:
+    """`read_array` as `Portions` if its rows lie one after the other, in a .npy file, bare or in an archive."""
     with open_content(path) as stream:
         head = stream.read(512)
         stream.seek(0)
@@ -112,11 +116,11 @@ def open_array(path):
             shape, fortran, dtype = read_header(stream, path)
             check_size(shape, dtype, path)
             if shape and not fortran:
-                return in_file(path, stream.tell(), shape, dtype, to_end=True)
+                return rows_in_file(path, stream.tell(), shape, dtype, to_end=True)
     return read_array(path)
 
 
-def npz_names(path):
+def npz_names(path: str | Path) -> list[str]:
     """The names of the arrays in an .npz file, in its own order."""
     if kind_of_file(path) != "zip":
         raise DataError(f"{path}: expected an .npz archive, received a file of another kind; save it with numpy.savez")
@@ -127,7 +131,7 @@ def npz_names(path):
         return [member.filename.removesuffix(".npy") for member in members]
 
 
-def read_npz(path, names):
+def read_npz(path: str | Path, names: Collection[str | None]) -> dict[str, np.ndarray]:
     """name -> array, for these members of an .npz file; the others are not read."""
     arrays = {}
     with open_zip(path) as (archive, members):

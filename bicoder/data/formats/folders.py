@@ -4,7 +4,9 @@ import contextlib
 import io
 import os
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -16,17 +18,17 @@ from bicoder.engine.portions import Portions
 from bicoder.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-# Images of different sizes, or larger than this, are scaled to DEFAULT pixels where no size is asked for.
+# Images of different sizes, or larger than this, are scaled to DEFAULT pixels if no size is asked for.
 LARGEST_SIDE, DEFAULT = 128, (64, 64)
 
 
-def find_images(folder):
+def find_images(folder: Path) -> list[Path]:
     """Paths of the images in a folder and its sub-folders, sorted; hidden files do not count.
 
     A link to a folder is followed, but no folder is entered twice.
     """
 
-    def refuse(error):
+    def refuse(error: OSError) -> None:
         raise DataError(f"{error.filename}: cannot be read: {error.strerror or error}") from error
 
     found, entered = [], set()
@@ -47,13 +49,13 @@ def find_images(folder):
 class ImageBytes(io.FileIO):
     """An image file that never allocates more than it holds: Pillow asks for as many bytes as a header claims."""
 
-    def read(self, size=-1, /):
+    def read(self, size: int | None = -1, /) -> bytes:
         left = max(0, os.fstat(self.fileno()).st_size - self.tell())
-        return super().read(left if size < 0 else min(size, left))
+        return super().read(left if size is None or size < 0 else min(size, left))
 
 
 @contextlib.contextmanager
-def open_image(path):
+def open_image(path: Path) -> Iterator[Image.Image]:
     """A PNG or JPEG file as a Pillow image; whatever Pillow raises on it is a `DataError`.
 
     Pillow warns of images with more than 89 million pixels, which a small file can claim; here that is an error.
@@ -73,7 +75,7 @@ def open_image(path):
             yield image
 
 
-def read_image(path, size=None, mode=None):
+def read_image(path: Path, size: tuple[int, int] | None = None, mode: str | None = None) -> np.ndarray:
     """One image as uint8 (height, width, channels).
 
     Args:
@@ -95,7 +97,7 @@ def read_image(path, size=None, mode=None):
     return array[:, :, None] if array.ndim == 2 else array
 
 
-def describe(path):
+def describe(path: Path) -> tuple[tuple[int, int], bool]:
     """((height, width), is it grey) of an image, whose checksums are compared if it has some."""
     with open_image(path) as image:
         image.verify()  # nothing else compares those of a PNG
@@ -106,8 +108,10 @@ def describe(path):
         return (height, width), image.mode in ("1", "L", "I", "F", "I;16", "I;16B")
 
 
-def common_size(sizes, size, say=print):
-    """The size of all images: what was asked for, else their own where they agree, else `DEFAULT`."""
+def common_size(
+    sizes: set[tuple[int, int]], size: tuple[int, int] | None, say: Callable[[str], Any] = print
+) -> tuple[int, int]:
+    """The size of all images: what was asked for, else their own if they agree, else `DEFAULT`."""
     if size is not None:
         return size
     if len(sizes) == 1 and max(next(iter(sizes))) <= LARGEST_SIDE:
@@ -119,11 +123,13 @@ def common_size(sizes, size, say=print):
     return DEFAULT
 
 
-def read_folder(folder, size=None, say=print):
+def read_folder(
+    folder: Path, size: tuple[int, int] | None = None, say: Callable[[str], Any] = print
+) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
     """All images of a folder.
 
     Args:
-        folder: path; where it has sub-folders, the name of the first one on the way to an image is its label.
+        folder: path; if it has sub-folders, the name of the first one on the way to an image is its label.
         size: (height, width), or None.
         say: called with a line about what was decided.
     Returns:
@@ -139,7 +145,9 @@ def read_folder(folder, size=None, say=print):
     return images, *labels_of(folder, paths)
 
 
-def open_images(folder, paths, size=None, say=print):
+def open_images(
+    folder: Path, paths: list[Path], size: tuple[int, int] | None = None, say: Callable[[str], Any] = print
+) -> Portions:
     """The images of a folder as `Portions`, uint8; see `read_folder`."""
     sizes, greys = set(), set()
     for path in tqdm(paths, "looking at images", disable=len(paths) < 1000, leave=False):
@@ -150,14 +158,14 @@ def open_images(folder, paths, size=None, say=print):
     shape = (len(paths), *size, 1 if mode == "L" else 3)
     check_size(shape, np.dtype("float32"), folder)  # what becomes of the bytes
 
-    def read(rows):
+    def read(rows: int) -> Iterator[np.ndarray]:
         for start in range(0, len(paths), rows):
             yield np.stack([read_image(path, size, mode) for path in paths[start : start + rows]])
 
     return Portions(shape, "uint8", read)
 
 
-def labels_of(folder, paths):
+def labels_of(folder: Path, paths: list[Path]) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Labels int (N,) or None, and their names, of images in a folder."""
     parents = (path.relative_to(folder).parts[0] if path.parent != Path(folder) else "" for path in paths)
     numbers: dict[str, int] = {}

@@ -11,10 +11,12 @@ time and memory are bounded by the size of the file and by the limits below, how
 
 import dataclasses
 import pickletools
-from typing import IO, cast
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, cast
 
-from bicoder.data.formats.archives import LARGEST, open_content, read_exactly
-from bicoder.data.formats.pickled_array import Array, DType, Encoded, Span, are_whole
+from bicoder.data.formats.archives import LARGEST, Stream, open_content, read_exactly
+from bicoder.data.formats.array_descriptions import Array, DType, Encoded, Span, are_whole
 from bicoder.errors import BicoderError, DataError
 
 LARGE = 2**16  # bytes; a byte string from this size on stays in the file
@@ -45,14 +47,14 @@ class Skipping:
     `genops` asks where it is before each opcode, and nowhere else: what it reads next is the opcode, then its argument.
     """
 
-    def __init__(self, stream, path):
+    def __init__(self, stream: Stream, path: str | Path) -> None:
         self.stream, self.path, self.opcode = stream, path, b""
 
-    def tell(self):
+    def tell(self) -> int:
         self.opcode = b""
         return self.stream.tell()
 
-    def read(self, size):
+    def read(self, size: int) -> Any:
         if not self.opcode:
             self.opcode = self.stream.read(size)
             # A bytearray is announced as bytes, which genops hands on as they are; a bytearray it would copy.
@@ -65,7 +67,7 @@ class Skipping:
             raise ValueError(f"an argument of {size:,} bytes, where there is none of this length")
         return bytes(read_exactly(self.stream, size, self.path))
 
-    def skip(self, size):
+    def skip(self, size: int) -> Span:
         """The place of the next `size` bytes, which must be there."""
         start = self.stream.tell()
         if size <= LARGEST:
@@ -74,7 +76,7 @@ class Skipping:
             raise DataError(f"{self.path}: truncated: a string of {size:,} bytes at {start:,} ends after the file")
         return Span(start, size)
 
-    def readline(self):
+    def readline(self) -> bytes:
         return self.stream.readline(-1 if self.opcode in (b"V", b"S") else LARGE)
 
 
@@ -89,15 +91,16 @@ class Reader:
     }
     TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
-    def __init__(self):
-        self.stack, self.memo = [], {}
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
 
-    def pop(self):
+    def pop(self) -> Any:
         if not self.stack or self.stack[-1] is MARK:
             raise ValueError("a stack underflow")
         return self.stack.pop()
 
-    def pop_mark(self):
+    def pop_mark(self) -> list[Any]:
         items = []
         while self.stack and self.stack[-1] is not MARK:
             items.append(self.stack.pop())
@@ -106,7 +109,7 @@ class Reader:
         self.stack.pop()
         return items[::-1]
 
-    def step(self, name, argument):
+    def step(self, name: str, argument: Any) -> None:
         """Carry out one opcode."""
         if name in self.LITERALS:
             self.stack.append(argument)
@@ -122,37 +125,37 @@ class Reader:
                 raise ValueError(f"opcode {name} is not allowed")
             method(argument)
 
-    def do_mark(self, _):
+    def do_mark(self, _: Any) -> None:
         self.stack.append(MARK)
 
-    def do_tuple(self, _):
+    def do_tuple(self, _: Any) -> None:
         self.stack.append(tuple(self.pop_mark()))
 
-    def do_empty_tuple(self, _):
+    def do_empty_tuple(self, _: Any) -> None:
         self.stack.append(())
 
-    def do_empty_dict(self, _):
+    def do_empty_dict(self, _: Any) -> None:
         self.stack.append({})
 
-    def do_dict(self, _):
+    def do_dict(self, _: Any) -> None:
         self.stack.append(self.paired(self.pop_mark(), {}))
 
-    def do_setitem(self, _):
+    def do_setitem(self, _: Any) -> None:
         value, key = self.pop(), self.pop()
         self.paired([key, value], self.top_dict())
 
-    def do_setitems(self, _):
+    def do_setitems(self, _: Any) -> None:
         items = self.pop_mark()
         self.paired(items, self.top_dict())
 
-    def top_dict(self):
+    def top_dict(self) -> dict[Any, Any]:
         target = self.stack[-1] if self.stack else None
         if not isinstance(target, dict):
             raise ValueError("an item that is set outside a dictionary")
         return target
 
     @staticmethod
-    def paired(items, target):
+    def paired(items: list[Any], target: dict[Any, Any]) -> dict[Any, Any]:
         if len(target) + len(items) // 2 > MOST_KEYS:
             raise ValueError(f"more than {MOST_KEYS:,} keys")
         for key, value in zip(items[::2], items[1::2], strict=True):
@@ -161,7 +164,7 @@ class Reader:
             target[key] = value
         return target
 
-    def do_put(self, argument):
+    def do_put(self, argument: Any) -> None:
         if not self.stack or self.stack[-1] is MARK:
             raise ValueError("nothing to remember")
         if not 0 <= argument < MOST_MEMO:
@@ -170,41 +173,41 @@ class Reader:
 
     do_binput = do_long_binput = do_put
 
-    def do_memoize(self, _):
+    def do_memoize(self, _: Any) -> None:
         self.do_put(len(self.memo))
 
-    def do_get(self, argument):
+    def do_get(self, argument: Any) -> None:
         if argument not in self.memo:
             raise ValueError(f"nothing remembered under {argument}")
         self.stack.append(self.memo[argument])
 
     do_binget = do_long_binget = do_get
 
-    def do_global(self, argument):
+    def do_global(self, argument: Any) -> None:
         if argument not in KNOWN:
             raise ValueError(f"global {argument.replace(' ', '.')!r} is not allowed")
         self.stack.append(Global(argument))
 
-    def do_stack_global(self, _):
+    def do_stack_global(self, _: Any) -> None:
         name, module = self.pop(), self.pop()
         if not isinstance(name, str) or not isinstance(module, str):
             raise ValueError("a global without a name")
         self.do_global(f"{module} {name}")
 
-    def do_reduce(self, _):
+    def do_reduce(self, _: Any) -> None:
         arguments, function = self.pop(), self.pop()
         if not isinstance(function, Global) or not isinstance(arguments, tuple):
             raise ValueError("a call of something that is no known name")
         self.stack.append(self.call(function.name, arguments))
 
-    def do_build(self, _):
+    def do_build(self, _: Any) -> None:
         state, target = self.pop(), self.stack[-1] if self.stack else None
         if not isinstance(target, (Array, DType)):
             raise ValueError("a state for something that is no array")
         target.build(state)
 
     @staticmethod
-    def call(name, arguments):
+    def call(name: str, arguments: tuple[Any, ...]) -> Any:
         """What the known names would have made; nothing is called."""
         if name == "numpy dtype" and arguments:
             return DType(arguments[0])
@@ -227,7 +230,7 @@ class Reader:
         raise ValueError(f"call of {name.replace(' ', '.')} with arguments that no array has")
 
 
-def parse(stream, path):
+def parse(stream: Stream, path: str | Path) -> Any:
     """The object in a pickle: a dictionary or an `Array`, whose bytes are still in the stream."""
     reader = Reader()
     source = Skipping(stream, path)
@@ -244,13 +247,15 @@ def parse(stream, path):
     return reader.stack[0]
 
 
-def read_views(path, wanted, views=(), in_portions=False):
+def read_views(
+    path: str | Path, wanted: Sequence[str], views: Sequence[str] = (), in_portions: bool = False
+) -> list[Any]:
     """The arrays under the keys `wanted` of a pickled dictionary of arrays; the others are not read.
 
     Args:
         path: a pickle of protocol 0 to 5, bare or inside a zip or a gzip.
         wanted: list of keys.
-        views: keys whose arrays, where they are there, must have the same number of images.
+        views: keys whose arrays, if they are there, must have the same number of images.
         in_portions: True for `Portions` of arrays that can be read so, instead of the arrays.
     Returns:
         List of arrays.
@@ -278,6 +283,6 @@ def read_views(path, wanted, views=(), in_portions=False):
         return [(found[key].open if in_portions else found[key].read)(stream, path) for key in wanted]
 
 
-def has_images(value):
+def has_images(value: Any) -> bool:
     """Whether this is an array with a first axis."""
     return isinstance(value, Array) and are_whole(value.shape) and len(value.shape) > 0

@@ -15,7 +15,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from test_safe_pickle import PACKS, PROTOCOLS, SMALL, assert_same, read
+from test_pickles import PACKS, PROTOCOLS, SMALL, assert_same, read
 
 from bicoder.data.formats.pickles import LARGE, MOST_OPCODES
 from bicoder.errors import DataError
@@ -73,7 +73,7 @@ def under_m0(opcodes):
 
 
 def array_of(data=b"C\x08" + bytes(8), shape=b"K\x02\x85", code="f4", state=b"t", arguments=b"K\x00\x85C\x01b"):
-    """The opcodes of an array, of which any part can be replaced."""
+    """The opcodes of an array, any of which can be replaced."""
     made = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n" + arguments + b"tR"
     dtype = (
         b"cnumpy\ndtype\n"
@@ -111,7 +111,7 @@ NAMES = {
     "STACK_GLOBAL with \\0": named("numpy", "ndarray\0"),
     "dotted name": named("numpy", "f2py.os.system") + TOUCH,
     "dotted name below a known one": named("numpy", "ndarray.__class__"),
-    "module that is only a part": named("core.multiarray", "_reconstruct"),
+    "module that is only an end": named("core.multiarray", "_reconstruct"),
     "space in the name": named("", "numpy ndarray"),
     "no module": named("", "eval") + MAKE,
 }

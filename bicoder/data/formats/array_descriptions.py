@@ -1,13 +1,16 @@
-"""What the pickle of an array says, before its bytes are looked at."""
+"""Arrays described in a pickle; their bytes are read later."""
 
 import dataclasses
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bicoder.data.formats.archives import Stream
 from bicoder.data.formats.arrays import check_size
-from bicoder.data.formats.in_file import in_file
+from bicoder.data.formats.rows_in_file import rows_in_file
+from bicoder.engine.portions import Portions
 from bicoder.errors import DataError
 
 NUMBER = re.compile(r"[<>=|]?([?]|b1|[iu][1248]|f(2|4|8|16))")
@@ -20,10 +23,10 @@ class Span:
     offset: int
     size: int
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.size
 
-    def read(self, stream, path):
+    def read(self, stream: Stream, path: str | Path) -> np.ndarray:
         """The bytes; all of them were there when the place was found, so their memory is taken at once."""
         stream.seek(self.offset)
         content = np.empty(self.size, "u1")
@@ -42,20 +45,20 @@ class Encoded:
 
     text: str
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.text)
 
 
 class DType:
     """A dtype while its pickle is read: the code first, the byte order when BUILD comes."""
 
-    def __init__(self, code):
+    def __init__(self, code: Any) -> None:
         if not isinstance(code, str) or not NUMBER.fullmatch(code):
             raise ValueError("a dtype that is no number")
         self.dtype = np.dtype(code)
 
-    def build(self, state):
-        # (version, byte order, parts of a structured dtype, size of a text or a structure, flags[, metadata])
+    def build(self, state: Any) -> None:
+        # (version, byte order, fields of a structured dtype, size of a text or a structure, flags[, metadata])
         if not isinstance(state, tuple) or len(state) not in (8, 9) or state[2:5] != (None, None, None):
             raise ValueError("a dtype with a state that no number has")
         if state[1] not in ("<", ">", "|", "="):
@@ -64,12 +67,12 @@ class DType:
 
 
 class Array:
-    """An array that is not read yet: shape, dtype, order and where its bytes are."""
+    """An array that is not read yet: shape, dtype, order and the place of its bytes."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.data, self.dtype, self.shape, self.fortran, self.axes = None, None, (), False, None
 
-    def build(self, state):
+    def build(self, state: Any) -> None:
         if not isinstance(state, tuple) or len(state) != 5 or state[0] != 1 or not isinstance(state[2], DType):
             raise ValueError("an array with a state that none has")
         _, self.shape, dtype, self.fortran, self.data = state
@@ -79,7 +82,7 @@ class Array:
         if isinstance(self.data, str):  # Python 2 wrote bytes as text
             self.data = Encoded(self.data)
 
-    def check(self, path):
+    def check(self, path: str | Path) -> None:
         """`DataError` unless it has a shape, and as many bytes as that takes."""
         if not isinstance(self.data, (bytes, Span, Encoded)) or not are_whole(self.shape):
             raise DataError(f"{path}: expected an array, received one without data or without a shape")
@@ -89,7 +92,7 @@ class Array:
         if len(self.data) != size:
             raise DataError(f"{path}: expected {size:,} bytes for shape {self.shape}, received {len(self.data):,}")
 
-    def read(self, stream, path):
+    def read(self, stream: Stream, path: str | Path) -> np.ndarray:
         """The array itself."""
         self.check(path)
         content: Any = self.data
@@ -100,14 +103,14 @@ class Array:
         array = np.frombuffer(content, self.dtype).reshape(self.shape, order="F" if self.fortran else "C")
         return array if self.axes is None else array.transpose(self.axes)
 
-    def open(self, stream, path):
-        """The array as `Portions` where its rows lie in the file one after the other, else itself."""
+    def open(self, stream: Stream, path: str | Path) -> np.ndarray | Portions:
+        """The array as `Portions` if its rows lie in the file one after the other, else itself."""
         self.check(path)
         if isinstance(self.data, Span) and self.shape and not self.fortran and self.axes is None:
-            return in_file(path, self.data.offset, self.shape, self.dtype)
+            return rows_in_file(path, self.data.offset, self.shape, self.dtype)
         return self.read(stream, path)
 
 
-def are_whole(numbers):
+def are_whole(numbers: Any) -> bool:
     """Whether this is a tuple of whole numbers."""
     return isinstance(numbers, tuple) and all(isinstance(n, int) for n in numbers)

@@ -1,6 +1,8 @@
 """Arrays that lie in the content of a file, row after row, and are read a portion at a time."""
 
 import math
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -8,7 +10,9 @@ from bicoder.data.formats.archives import check_end, kind_of_file, open_content,
 from bicoder.engine.portions import Portions
 
 
-def in_file(path, offset, shape, dtype, to_end=False):
+def rows_in_file(
+    path: str | Path, offset: int, shape: tuple[int, ...], dtype: np.dtype, to_end: bool = False
+) -> Portions:
     """`Portions` of an array that lies in the content of a file, row after row.
 
     Args:
@@ -19,7 +23,7 @@ def in_file(path, offset, shape, dtype, to_end=False):
         to_end: whether the content must end there too.
     """
 
-    def read(rows):
+    def read(rows: int) -> Iterator[np.ndarray]:
         row = math.prod(shape[1:]) * dtype.itemsize
         with open_content(path) as stream:
             stream.seek(offset)
