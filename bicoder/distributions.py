@@ -27,6 +27,11 @@ class Distribution(abc.ABC):
             num_samples: int or None.
         """
 
+    def sample_and_log_prob(self, seed=None, num_samples=None):
+        """What `sample` draws, with its `log_prob`: overridden if the two are cheaper together."""
+        value = self.sample(seed, num_samples)
+        return value, self.log_prob(value)
+
     @abc.abstractmethod
     def log_prob(self, value):
         """log p(value) in nats, summed over all but the batch axes.

@@ -167,7 +167,6 @@ class InverseAutoregressive(Distribution):
 
     def __init__(self, base, flow, context):
         self.base, self.flow, self.context = base, flow, context
-        self._drawn = (None, None)  # the last sample, and its log density
 
     @property
     def mean(self):
@@ -177,8 +176,10 @@ class InverseAutoregressive(Distribution):
         return ops.mean(z, axis=0)
 
     def sample(self, seed=None, num_samples=None):
-        self._drawn = self.push(self.base.sample(seed, num_samples))
-        return self._drawn[0]
+        return self.sample_and_log_prob(seed, num_samples)[0]
+
+    def sample_and_log_prob(self, seed=None, num_samples=None):
+        return self.push(self.base.sample(seed, num_samples))
 
     def push(self, z):
         """Take z of the base through the flow; returns it with its log density."""
@@ -191,9 +192,6 @@ class InverseAutoregressive(Distribution):
         return z, log_q
 
     def log_prob(self, value):
-        drawn, log_q = self._drawn
-        if value is drawn:
-            return log_q
         z = ops.convert_to_tensor(value)
         log_s = 0.0
         for network in reversed(self.flow):

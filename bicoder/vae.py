@@ -102,21 +102,21 @@ class VAE(keras.Model):
     def call(self, x, training=None):
         """Every step from the data to the objective: x (batch, ...) -> `Bound`."""
         q = self.encoder(x, training=training)
-        z = q.sample(self.noise, self.objective.num_samples)  # (K, batch, latent)
-        terms = self.terms(x, z, q, training)
+        z, log_qz = q.sample_and_log_prob(self.noise, self.objective.num_samples)  # (K, batch, latent), (K, batch)
+        terms = self.terms(x, z, q, log_qz, training)
         rate = ops.sum(terms.kl, axis=-1)
         return Bound(-self.objective.bound(terms), -ops.mean(terms.log_px, axis=0), rate)
 
-    def terms(self, x, z, q, training=None):
+    def terms(self, x, z, q, log_qz, training=None):
         """The `Terms` of the objective for x (batch, ...) and z (K, batch, latent), samples of q = q(z|x)."""
         log_px = self.log_px(x, z, training)
-        log_pz, log_qz = self.prior.log_prob(z), q.log_prob(z)
+        log_pz = self.prior.log_prob(z)
         kl = kl_divergence(q, self.prior)
         if kl is None:
             kl = ops.mean(log_qz - log_pz, axis=0)[:, None]
 
         def at(z, q):
-            return self.terms(x, z, q, training)
+            return self.terms(x, z, q, q.log_prob(z), training)
 
         return Terms(log_px, log_pz, log_qz, kl, z, q, self.prior, self.noise, bool(training), at)
 
@@ -314,9 +314,9 @@ class VAE(keras.Model):
             log w, log p(x|z), and log q(z|x) - log p(z).
         """
         q = self.encode(x)
-        z = q.sample(noise, num_samples)
+        z, log_qz = q.sample_and_log_prob(noise, num_samples)
         log_px = self.log_px(x, z)
-        log_ratio = q.log_prob(z) - self.prior.log_prob(z)
+        log_ratio = log_qz - self.prior.log_prob(z)
         return log_px - log_ratio, log_px, log_ratio
 
     def log_likelihood(self, x, num_samples=1000, seed=0):

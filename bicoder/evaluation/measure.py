@@ -194,8 +194,8 @@ def marginal(vae, images, order, noise):
     wanted = -(-min(MOST_CODES, len(images)) // BLOCK)
     information = marginal_kl = count = 0.0
     for own in posteriors[:wanted]:
-        z = own.sample(noise)
-        log_own, log_prior = own.log_prob(z), vae.prior.log_prob(z)
+        z, log_own = own.sample_and_log_prob(noise)
+        log_prior = vae.prior.log_prob(z)
         every = [log_density_of_each(q, z) for q in posteriors]
         log_marginal = ops.logsumexp(ops.concatenate(every, axis=1), axis=1) - math.log(len(images))
         information += float(ops.sum(log_own - log_marginal))
