@@ -42,6 +42,20 @@ class Likelihood(Component, keras.layers.Layer):
     def call(self, raw):
         """Raw output (..., num_outputs) -> `Distribution` over x (..., channels)."""
 
+    def for_batch(self, p, x):
+        """p(x|z) of a training batch, which may depend on the batch as a whole; without side effects.
+
+        A class that overrides this or `keep` gets batches whole.
+
+        Args:
+            p: what `call` returned, with parameters (samples, batch, ...).
+            x: (batch, ...).
+        """
+        return p
+
+    def keep(self, p):
+        """Called once in every training step, with what `for_batch` returned, to keep what must outlive the batch."""
+
     def check(self, x, name="data"):
         """Raise `DataError` where the array `x` has values of density zero under this likelihood."""
         expected = f"values in [{self.low:g}, {self.high:g}]"
@@ -180,32 +194,19 @@ class OptimalGaussianLikelihood(Likelihood):
         """log of the kept sigma, a scalar."""
         return 0.5 * ops.log(ops.maximum(ops.convert_to_tensor(self.variance), 1e-6))
 
-    def keep(self, mean_square):
-        """Move the running average towards the mean squared error of a batch; the first batch sets it."""
+    def call(self, raw):
+        return Gaussian(raw, self.log_sigma())
+
+    def for_batch(self, p, x):
+        mean_square = ops.maximum(ops.mean(ops.square(x - p.mean)), 1e-6)
+        return Gaussian(p.mean, 0.5 * ops.log(mean_square))
+
+    def keep(self, p):
+        """Move the running average towards the mean squared error of the batch; the first batch sets it."""
         momentum = ops.where(self.seen > 0.0, self.momentum, 0.0)
+        mean_square = ops.exp(2.0 * ops.stop_gradient(p.log_scale))
         self.variance.assign(momentum * self.variance + (1.0 - momentum) * mean_square)
         self.seen.assign(1.0)
-
-    def call(self, raw, training=None):
-        return OptimalGaussian(raw, self.keep) if training else Gaussian(raw, self.log_sigma())
-
-
-class OptimalGaussian(Gaussian):
-    """Gaussians of one sigma that is found when the value is there: the root mean squared error.
-
-    Args:
-        mean: tensor (..., batch, ...).
-        keep: function that is told the mean squared error.
-    """
-
-    def __init__(self, mean, keep):
-        super().__init__(mean, 0.0)
-        self.keep = keep
-
-    def log_prob(self, value):
-        mean_square = ops.maximum(ops.mean(ops.square(value - self.mean)), 1e-6)
-        self.keep(ops.stop_gradient(mean_square))
-        return Gaussian(self.mean, 0.5 * ops.log(mean_square)).log_prob(value)
 
 
 class BernoulliLikelihood(Likelihood):

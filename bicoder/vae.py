@@ -103,13 +103,20 @@ class VAE(keras.Model):
         """Every step from the data to the objective: x (batch, ...) -> `Bound`."""
         q = self.encoder(x, training=training)
         z, log_qz = q.sample_and_log_prob(self.noise, self.objective.num_samples)  # (K, batch, latent), (K, batch)
-        terms = self.terms(x, z, q, log_qz, training)
+        terms = self.terms(x, z, q, log_qz, training, keep=bool(training))
         rate = ops.sum(terms.kl, axis=-1)
         return Bound(-self.objective.bound(terms), -ops.mean(terms.log_px, axis=0), rate)
 
-    def terms(self, x, z, q, log_qz, training=None):
-        """The `Terms` of the objective for x (batch, ...) and z (K, batch, latent), samples of q = q(z|x)."""
-        log_px = self.log_px(x, z, training)
+    def terms(self, x, z, q, log_qz, training=None, keep=False):
+        """The `Terms` of the objective for x (batch, ...) and z (K, batch, latent), samples of q = q(z|x).
+
+        Args:
+            x, z, q: as above.
+            log_qz: log q(z|x), (K, batch).
+            training: whether this is a training step.
+            keep: whether the likelihood keeps what it learns from the batch: once a step, however often it is asked.
+        """
+        log_px = self.log_px(x, z, training, keep)
         log_pz = self.prior.log_prob(z)
         kl = kl_divergence(q, self.prior)
         if kl is None:
@@ -120,16 +127,20 @@ class VAE(keras.Model):
 
         return Terms(log_px, log_pz, log_qz, kl, z, q, self.prior, self.noise, bool(training), at)
 
-    def log_px(self, x, z, training=None):
-        """log p(x|z) of x (batch, ...) for z (K, batch, latent): (K, batch)."""
-        alone = self.decoder.one_by_one and one_by_one(self.decoder.likelihood)
-        return by_parts(
-            lambda x, z: self.decoder(z, training=training).log_prob(x),
-            (ops.cast(x, "float32"), 0),
-            (z, -2),
-            axis=-1,
-            allowed=alone,
-        )
+    def log_px(self, x, z, training=None, keep=False):
+        """log p(x|z) of x (batch, ...) for z (K, batch, latent): (K, batch); see `terms`."""
+        likelihood = self.decoder.likelihood
+
+        def log_prob(x, z):
+            p = self.decoder(z, training=training)
+            if training:
+                p = likelihood.for_batch(p, x)
+            if keep:
+                likelihood.keep(p)
+            return p.log_prob(x)
+
+        alone = self.decoder.one_by_one and one_by_one(likelihood)
+        return by_parts(log_prob, (ops.cast(x, "float32"), 0), (z, -2), axis=-1, allowed=alone)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Mean loss of the batch, in nats for one example, with what layers of your own add; `y` is not used."""
