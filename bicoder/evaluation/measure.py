@@ -174,7 +174,7 @@ def rates(vae, images, numbers):
     """`rate`, exact where it is known, `elbo` and `kl_per_dimension`."""
     from bicoder.kl import kl_divergence
 
-    exact = [kl_divergence(vae.encode(x), vae.prior) for x in blocks(images)]
+    exact = [kl_divergence(vae.encode(x), vae.prior.distribution()) for x in blocks(images)]
     per_dimension, rate = None, numbers["rate"]
     if exact[0] is not None:
         kl = np.concatenate([to_numpy(part) for part in exact])
