@@ -163,6 +163,32 @@ def test_density_of_a_posterior_is_that_of_its_samples(posterior, rng):
     np.testing.assert_allclose(mass, 1.0, atol=2e-3)
 
 
+class Counting(keras.layers.Layer):
+    """A dense layer that counts the examples it sees."""
+
+    def build(self, input_shape):
+        self.dense = keras.layers.Dense(6)
+        self.dense.build(input_shape)
+        self.seen = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, x):
+        self.seen.assign_add(keras.ops.cast(keras.ops.shape(x)[0], "float32"))
+        return self.dense(x)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 6)
+
+
+def test_every_image_is_encoded_once(rng):
+    network = Counting()
+    vae = VAE(Encoder(network, 3), Decoder(MLP((8,))), seed=0)
+    vae.build((None, PIXELS))
+    network.seen.assign(0.0)
+    labels = np.arange(130) % 2
+    evaluate(vae, (rng.random((130, PIXELS), "float32"), labels), num_samples=7)
+    assert float(network.seen) == 130
+
+
 def test_labels_and_loader(linear, rng):
     vae, x, _ = linear
     labels = (np.asarray(vae.encode(x).mean)[:, 0] > 0).astype(int)
