@@ -172,6 +172,9 @@ def test_prior_samples_follow_its_density(name):
     mass = np.exp(np.asarray(prior.log_prob(grid), "float64")) * 0.04**2
     assert mass.sum() == pytest.approx(1.0, abs=1e-3)
     spread = z.std(axis=0)
+    p = prior.distribution()
+    assert tuple(p.mean.shape) == tuple(p.sample(seed=0).shape) == (1, 2)
+    np.testing.assert_allclose(p.mean[0], mass @ grid, atol=0.5 * spread.max())  # a flow's is that of 64 samples
     np.testing.assert_allclose(z.mean(axis=0), mass @ grid, atol=0.03 * spread.max())
     np.testing.assert_allclose((z**2).mean(axis=0), mass @ grid**2, rtol=0.05)
     np.testing.assert_allclose(
