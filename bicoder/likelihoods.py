@@ -57,7 +57,7 @@ class Likelihood(Component, keras.layers.Layer):
     def for_batch(self, p: Distribution, x: Tensor) -> Distribution:
         """p(x|z) of a training batch, which may depend on the batch as a whole; without side effects.
 
-        A class that overrides this or `keep` gets batches whole.
+        A class that overrides this or `keep` leaves `one_by_one` False, and so gets batches whole.
 
         Args:
             p: what `call` returned, with parameters (samples, batch, ...).

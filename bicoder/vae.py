@@ -121,7 +121,6 @@ class VAE(keras.Model):
         """The `Terms` of the objective for x (batch, ...) and z (K, batch, latent), samples of q = q(z|x).
 
         Args:
-            x, z, q: as above.
             log_qz: log q(z|x), (K, batch).
             training: whether this is a training step.
             keep: whether the likelihood keeps what it learns from the batch: once a step, however often it is asked.
