@@ -7,7 +7,9 @@ import keras
 from keras import ops
 
 from bicoder.component import Component
+from bicoder.distributions import Distribution
 from bicoder.engine.slices import by_slices, one_by_one
+from bicoder.engine.tensor import Shape, Tensor
 from bicoder.errors import MOST_DIMENSIONS, UsageError, check_count
 from bicoder.likelihoods import Likelihood
 from bicoder.networks import MLP, Conv, Network
@@ -23,7 +25,7 @@ class BiCoder(Component, keras.layers.Layer):
         seed: int or None, for the initial weights of a network that is not your own.
     """
 
-    def __init__(self, network="auto", seed=None):
+    def __init__(self, network: Any = "auto", seed: int | None = None) -> None:
         super().__init__()
         if isinstance(network, dict) and "class_name" in network:  # a layer of the user's, as Keras wrote it down
             network = keras.saving.deserialize_keras_object(network)
@@ -31,33 +33,33 @@ class BiCoder(Component, keras.layers.Layer):
         self.seed = seed
 
     @staticmethod
-    def is_layer(network):
+    def is_layer(network: Any) -> bool:
         """Whether `network` is the user's own Keras layer."""
         return isinstance(network, keras.layers.Layer)
 
     @property
-    def one_by_one(self):
-        """Whether the network treats the examples of a batch one by one, so that it may have them in parts."""
+    def one_by_one(self) -> bool:
+        """Whether the network treats the examples of a batch one by one, so that it may have them in slices."""
         return one_by_one(self.network) and not self.body.non_trainable_variables
 
     @property
     @abc.abstractmethod
-    def head(self):
+    def head(self) -> Any:
         """The layer from the network's raw output to a `Distribution`."""
 
     @abc.abstractmethod
-    def raw_shape(self):
+    def raw_shape(self) -> Shape:
         """Shape of one example's raw output, as the head needs it."""
 
     @abc.abstractmethod
-    def make_body(self, input_shape):
+    def make_body(self, input_shape: Shape) -> keras.layers.Layer:
         """This coder's half of `self.network`, a Keras layer from `input_shape` to (batch, *raw_shape)."""
 
     @abc.abstractmethod
-    def image_shape(self, input_shape):
+    def image_shape(self, input_shape: Shape) -> Shape:
         """Shape of one example x, from the shape that the coder is built with."""
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         input_shape = (None, *input_shape[1:])
         self.event_axes = len(input_shape) - 1
         if self.network == "auto":
@@ -75,8 +77,12 @@ class BiCoder(Component, keras.layers.Layer):
             self.head.seed = self.seed
             self.head.build(received)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensor, training: bool | None = None) -> Distribution:
         """(batch, ...) or (samples, batch, ...) -> `Distribution` with the same leading axes."""
+        return self.head(self.raw(inputs, training))
+
+    def raw(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        """The network's output, of which the head makes the distribution: (batch, *raw_shape), float32."""
         leading = ops.shape(inputs)[: -self.event_axes]
         if len(leading) > 1:  # a network knows one batch axis only: fold the samples into it
             inputs = ops.reshape(inputs, (-1, *inputs.shape[-self.event_axes :]))
@@ -84,7 +90,7 @@ class BiCoder(Component, keras.layers.Layer):
         raw = ops.cast(raw, "float32")
         if len(leading) > 1:
             raw = ops.reshape(raw, (*leading, *self.raw_shape()))
-        return self.head(raw)
+        return raw
 
 
 class Encoder(BiCoder):
@@ -97,7 +103,13 @@ class Encoder(BiCoder):
         seed: see `BiCoder`.
     """
 
-    def __init__(self, network="auto", latent_dim=None, posterior="diagonal_gaussian", seed=None):
+    def __init__(
+        self,
+        network: Any = "auto",
+        latent_dim: int | None = None,
+        posterior: Any = "diagonal_gaussian",
+        seed: int | None = None,
+    ) -> None:
         super().__init__(network, seed)
         if latent_dim is None and self.is_layer(self.network):
             raise UsageError("latent_dim: needed with a network of your own, received None")
@@ -105,16 +117,16 @@ class Encoder(BiCoder):
         self.posterior = Posterior.get(posterior)
 
     @property
-    def head(self):
+    def head(self) -> Posterior:
         return self.posterior
 
-    def image_shape(self, input_shape):
+    def image_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape[1:])
 
-    def raw_shape(self):
+    def raw_shape(self) -> Shape:
         return (self.posterior.num_outputs(self.latent_dim),)
 
-    def make_body(self, input_shape):
+    def make_body(self, input_shape: Shape) -> keras.layers.Layer:
         if self.latent_dim is None:
             self.latent_dim = self.network.latent_dim
         return self.network.encoder(self.image_shape(input_shape), *self.raw_shape(), seed=self.seed)
@@ -130,23 +142,29 @@ class Decoder(BiCoder):
         seed: see `BiCoder`.
     """
 
-    def __init__(self, network="auto", output_shape=None, likelihood="gaussian", seed=None):
+    def __init__(
+        self,
+        network: Any = "auto",
+        output_shape: Shape | None = None,
+        likelihood: Any = "gaussian",
+        seed: int | None = None,
+    ) -> None:
         super().__init__(network, seed)
         self.output_shape: Any = None if output_shape is None else tuple(output_shape)
         self.likelihood = Likelihood.get(likelihood)
 
     @property
-    def head(self):
+    def head(self) -> Likelihood:
         return self.likelihood
 
-    def image_shape(self, input_shape):
+    def image_shape(self, input_shape: Shape) -> Shape:
         if self.output_shape is None:
             raise UsageError("output_shape: needed to build a Decoder on its own, received None")
         return self.output_shape
 
-    def raw_shape(self):
+    def raw_shape(self) -> Shape:
         *axes, channels = self.output_shape
         return (*axes, self.likelihood.num_outputs(channels))
 
-    def make_body(self, input_shape):
+    def make_body(self, input_shape: Shape) -> keras.layers.Layer:
         return self.network.decoder(self.output_shape, self.raw_shape()[-1], seed=self.seed)

@@ -9,16 +9,17 @@ import ast
 import inspect
 import re
 from pathlib import Path
+from typing import Any
 
 from bicoder.errors import UsageError, suggestion
 
 
-def snake_case(name):
+def snake_case(name: str) -> str:
     """`MnistBW` -> `mnist_bw`, `BetaELBO` -> `beta_elbo`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
-def part_name(class_name, family):
+def part_name(class_name: str, family: str) -> str:
     """The name users type: the class name without its family, `GaussianLikelihood` -> `gaussian`."""
     return snake_case(class_name.removesuffix(family) or class_name)
 
@@ -30,24 +31,24 @@ class Component(abc.ABC):  # noqa: B024 - its abstract methods are those of the 
     """
 
     @classmethod
-    def family(cls):
+    def family(cls) -> "type[Component]":
         """The root of the family: the class just below `Component`."""
         return [c for c in cls.__mro__ if issubclass(c, Component)][-2]
 
     @classmethod
-    def part_name(cls):
+    def part_name(cls) -> str:
         """The name that users type for this class."""
         return part_name(cls.__name__, cls.family().__name__)
 
     @classmethod
-    def arguments(cls):
+    def arguments(cls) -> list[str]:
         """Names of the arguments of `__init__`."""
         # Of the method, not of the class: Python 3.10 takes the class's to be that of Keras' own `__new__`.
         parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
         return [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL and p.kind is not p.VAR_KEYWORD]
 
     @classmethod
-    def members(cls):
+    def members(cls) -> dict[str, Any]:
         """name -> class, for this class and all below it, without the abstract ones."""
         found = {} if inspect.isabstract(cls) else {cls.part_name(): cls}
         for child in cls.__subclasses__():
@@ -55,12 +56,12 @@ class Component(abc.ABC):  # noqa: B024 - its abstract methods are those of the 
         return found
 
     @classmethod
-    def get(cls, spec, **arguments):
+    def get(cls, spec: Any, **arguments: Any) -> Any:
         """Turn a name, a config or an instance into an instance; None stays None.
 
         Args:
             spec: a name such as "gaussian", a config (a dict with "name" and arguments), an instance, or None.
-            arguments: given to the class where `spec` is a name.
+            arguments: given to the class if `spec` is a name.
         Raises:
             UsageError: no member has that name, or it does not take these arguments.
         """
@@ -84,16 +85,16 @@ class Component(abc.ABC):  # noqa: B024 - its abstract methods are those of the 
             )
         return members[spec](**arguments)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The arguments of `__init__`, parts among them as configs of their own."""
         return {name: plain(getattr(self, name)) for name in self.arguments()}
 
-    def spec(self):
+    def spec(self) -> dict[str, Any]:
         """{"name": ..., **config}: what `get` turns back into an equal part."""
         return {"name": self.part_name(), **self.get_config()}
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """A part as its config, a Keras layer of the user's as Keras' own config, a tuple as a list; else as it is."""
     if isinstance(value, Component):
         return value.spec()
@@ -104,7 +105,7 @@ def plain(value):
     return list(value) if isinstance(value, tuple) else value
 
 
-def names_in_source(module, family):
+def names_in_source(module: str, family: str) -> dict[str, str]:
     """name -> first line of the docstring, for the members of a family, read from the source and not imported.
 
     `--help` lists every part, and importing Keras takes five seconds; the text of the module is there at once.

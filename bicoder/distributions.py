@@ -6,29 +6,39 @@ import math
 from keras import ops
 
 from bicoder.engine.random_numbers import normal, uniform
+from bicoder.engine.tensor import Seed, Shape, Tensor
 
 LOG_2PI = math.log(2.0 * math.pi)
+MEAN_SAMPLES = 64  # whose average stands for a mean that has no closed form; their seed never changes
 
 
 class Distribution(abc.ABC):
     """A distribution over tensors; its parameters are tensors of shape (batch, ...) or (samples, batch, ...)."""
 
+    # Whether `log_prob` is quick for any value, and not only for what `sample_and_log_prob` draws.
+    density_is_cheap: bool = True
+
     @property
     @abc.abstractmethod
-    def mean(self):
+    def mean(self) -> Tensor:
         """E[x], of the shape of one draw."""
 
     @abc.abstractmethod
-    def sample(self, seed=None, num_samples=None):
-        """Draw `num_samples` values, shape (num_samples, *mean.shape), or one, shape mean.shape, where it is None.
+    def sample(self, seed: Seed = None, num_samples: int | None = None) -> Tensor:
+        """Draw `num_samples` values, shape (num_samples, *mean.shape), or one, shape mean.shape, if it is None.
 
         Args:
             seed: int, `keras.random.SeedGenerator` or None.
             num_samples: int or None.
         """
 
+    def sample_and_log_prob(self, seed: Seed = None, num_samples: int | None = None) -> tuple[Tensor, Tensor]:
+        """What `sample` draws, with its `log_prob`: overridden if the two are cheaper together."""
+        value = self.sample(seed, num_samples)
+        return value, self.log_prob(value)
+
     @abc.abstractmethod
-    def log_prob(self, value):
+    def log_prob(self, value: Tensor) -> Tensor:
         """log p(value) in nats, summed over all but the batch axes.
 
         Of `value` and `mean`, the one with fewer axes has exactly one batch axis, its first; what the other has in
@@ -36,30 +46,30 @@ class Distribution(abc.ABC):
         """
 
 
-def sum_event(elementwise, value, mean):
+def sum_event(elementwise: Tensor, value: Tensor, mean: Tensor) -> Tensor:
     """Sum an element-wise log density over the axes of one event (see `Distribution.log_prob`)."""
     event_axes = max(min(ops.ndim(value), ops.ndim(mean)) - 1, 0)
     return ops.sum(elementwise, axis=tuple(range(-event_axes, 0))) if event_axes else elementwise
 
 
-def draw_shape(mean, num_samples):
-    """Shape of `num_samples` draws, or of one where it is None."""
+def draw_shape(mean: Tensor, num_samples: int | None) -> Shape:
+    """Shape of `num_samples` draws, or of one if it is None."""
     return ops.shape(mean) if num_samples is None else (num_samples, *ops.shape(mean))
 
 
 class _LocationScale(Distribution):
     """What distributions of a mean and a scale have in common."""
 
-    def __init__(self, mean, log_scale):
+    def __init__(self, mean: Tensor, log_scale: Tensor) -> None:
         self._mean = ops.convert_to_tensor(mean)
         self.log_scale = ops.convert_to_tensor(log_scale, dtype=self._mean.dtype)
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         return self._mean
 
     @property
-    def scale(self):
+    def scale(self) -> Tensor:
         """e^log_scale: for a Gaussian sigma, the standard deviation."""
         return ops.exp(self.log_scale)
 
@@ -68,26 +78,26 @@ class Gaussian(_LocationScale):
     """Independent Gaussians.
 
     log p(x) = -1/2 log(2 pi) - log(sigma) - (x - mean)^2 / (2 sigma^2), summed over the elements: log(sigma) counts
-    once for EVERY element, also where one sigma serves all.
+    once for EVERY element, even if one sigma serves all.
 
     Args:
         mean: tensor (batch, ...).
         log_scale: log(sigma), tensor that broadcasts to `mean`.
     """
 
-    def sample(self, seed=None, num_samples=None):
+    def sample(self, seed: Seed = None, num_samples: int | None = None) -> Tensor:
         noise = normal(draw_shape(self.mean, num_samples), seed)
         return self.mean + self.scale * noise
 
-    def log_prob(self, value):
+    def log_prob(self, value: Tensor) -> Tensor:
         return sum_event(self.elementwise(value), value, self.mean)
 
-    def elementwise(self, value):
+    def elementwise(self, value: Tensor) -> Tensor:
         """The log density of every element, not summed."""
         standardised = (value - self.mean) * ops.exp(-self.log_scale)
         return -0.5 * (LOG_2PI + ops.square(standardised)) - self.log_scale
 
-    def detached(self):
+    def detached(self) -> "Gaussian":
         """The same distribution, through whose parameters no gradient flows."""
         return Gaussian(ops.stop_gradient(self.mean), ops.stop_gradient(self.log_scale))
 
@@ -102,14 +112,14 @@ class Laplace(_LocationScale):
         log_scale: log(b), tensor that broadcasts to `mean`; the standard deviation is sqrt(2) b.
     """
 
-    def sample(self, seed=None, num_samples=None):
+    def sample(self, seed: Seed = None, num_samples: int | None = None) -> Tensor:
         # The inverse of the distribution function, at u in (-1/2, 1/2); the bound keeps log away from zero.
         shape = draw_shape(self.mean, num_samples)
         u = uniform(shape, -0.5, 0.5, seed)
         tail = ops.maximum(1.0 - 2.0 * ops.abs(u), 1e-7)
         return self.mean - self.scale * ops.sign(u) * ops.log(tail)
 
-    def log_prob(self, value):
+    def log_prob(self, value: Tensor) -> Tensor:
         elementwise = -math.log(2.0) - self.log_scale - ops.abs(value - self.mean) * ops.exp(-self.log_scale)
         return sum_event(elementwise, value, self.mean)
 
@@ -123,19 +133,19 @@ class Bernoulli(Distribution):
         logits: log(p / (1 - p)), tensor (batch, ...).
     """
 
-    def __init__(self, logits):
+    def __init__(self, logits: Tensor) -> None:
         self.logits = ops.convert_to_tensor(logits)
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         return ops.sigmoid(self.logits)
 
-    def sample(self, seed=None, num_samples=None):
+    def sample(self, seed: Seed = None, num_samples: int | None = None) -> Tensor:
         shape = draw_shape(self.logits, num_samples)
         u = uniform(shape, seed=seed)
         return ops.cast(u < self.mean, self.logits.dtype)
 
-    def log_prob(self, value):
+    def log_prob(self, value: Tensor) -> Tensor:
         # softplus(l) = max(l, 0) + log(1 + e^-|l|), written so that XLA makes it with its fast exp and log.
         size = ops.abs(self.logits)
         softplus = 0.5 * (self.logits + size) + ops.log(1.0 + ops.exp(-size))
@@ -152,27 +162,27 @@ class FullGaussian(Distribution):
         scale_tril: L, lower triangular with a positive diagonal, tensor (batch, d, d).
     """
 
-    def __init__(self, mean, scale_tril):
+    def __init__(self, mean: Tensor, scale_tril: Tensor) -> None:
         self._mean = ops.convert_to_tensor(mean)
         self.scale_tril = ops.convert_to_tensor(scale_tril, dtype=self._mean.dtype)
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         return self._mean
 
-    def detached(self):
+    def detached(self) -> "FullGaussian":
         """The same distribution, through whose parameters no gradient flows."""
         return FullGaussian(ops.stop_gradient(self.mean), ops.stop_gradient(self.scale_tril))
 
-    def log_diagonal(self):
+    def log_diagonal(self) -> Tensor:
         """log of the diagonal of L, (batch, d)."""
         return ops.log(ops.diagonal(self.scale_tril, axis1=-2, axis2=-1))
 
-    def sample(self, seed=None, num_samples=None):
+    def sample(self, seed: Seed = None, num_samples: int | None = None) -> Tensor:
         noise = normal(draw_shape(self.mean, num_samples), seed)
         return self.mean + ops.einsum("bij,...bj->...bi", self.scale_tril, noise)
 
-    def log_prob(self, value):
+    def log_prob(self, value: Tensor) -> Tensor:
         # The samples become columns, so that every triangle is solved once for all of them.
         d = self.mean.shape[-1]
         leading = ops.shape(value)[:-1]
@@ -194,15 +204,15 @@ class ContinuousBernoulli(Distribution):
 
     small = 1.0  # below, the series is more exact than the formula
 
-    def __init__(self, logits):
+    def __init__(self, logits: Tensor) -> None:
         self.logits = ops.convert_to_tensor(logits)
 
-    def _large(self):
-        """(|logit| < small, |logit| where it is not, else 1): what the formulae can be given without harm."""
+    def _large(self) -> tuple[Tensor, Tensor]:
+        """(|logit| < small, |logit| if it is not, else 1): what the formulae can be given without harm."""
         size = ops.abs(self.logits)
         return size < self.small, ops.where(size < self.small, 1.0, size)
 
-    def log_normaliser(self):
+    def log_normaliser(self) -> Tensor:
         """log((e^logit - 1) / logit), element by element."""
         is_small, size = self._large()
         formula = 0.5 * size + ops.log1p(-ops.exp(-size)) - ops.log(size)
@@ -211,7 +221,7 @@ class ContinuousBernoulli(Distribution):
         return 0.5 * self.logits + ops.where(is_small, series, formula)
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         is_small, size = self._large()
         formula = ops.sign(self.logits) * (0.5 / ops.tanh(0.5 * size) - 1.0 / size)
         inner = ops.where(is_small, self.logits, 0.0)
@@ -219,15 +229,15 @@ class ContinuousBernoulli(Distribution):
         series = inner * (1.0 / 12.0 - square / 720.0 + ops.square(square) / 30240.0)
         return 0.5 + ops.where(is_small, series, formula)
 
-    def sample(self, seed=None, num_samples=None):
-        # The inverse distribution function for -|logit|, mirrored where the logit is positive.
+    def sample(self, seed: Seed = None, num_samples: int | None = None) -> Tensor:
+        # The inverse distribution function for -|logit|, mirrored if the logit is positive.
         shape = draw_shape(self.logits, num_samples)
         u = uniform(shape, seed=seed)
         size = ops.maximum(ops.abs(self.logits), 1e-4)  # at 1e-4, uniform to within float32
         drawn = ops.clip(-ops.log1p(u * ops.expm1(-size)) / size, 0.0, 1.0)
         return ops.where(self.logits > 0, 1.0 - drawn, drawn)
 
-    def log_prob(self, value):
+    def log_prob(self, value: Tensor) -> Tensor:
         return sum_event(value * self.logits - self.log_normaliser(), value, self.logits)
 
 
@@ -243,30 +253,30 @@ class DiscretizedLogistic(Distribution):
         levels: grey values, 256 for 8-bit pixels.
     """
 
-    def __init__(self, mean, log_scale, levels=256):
+    def __init__(self, mean: Tensor, log_scale: Tensor, levels: int = 256) -> None:
         self.location = ops.convert_to_tensor(mean)
         self.log_scale = ops.convert_to_tensor(log_scale, dtype=self.location.dtype)
         self.levels = levels
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         """E[x] = integral of P(X > t) over [0, 1], to within half a grey value."""
         rate = ops.exp(-self.log_scale)
         above, below = ops.softplus(self.location * rate), ops.softplus((self.location - 1.0) * rate)
         return (above - below) / rate
 
-    def sample(self, seed=None, num_samples=None):
+    def sample(self, seed: Seed = None, num_samples: int | None = None) -> Tensor:
         shape = draw_shape(self.location, num_samples)
         u = uniform(shape, 1e-7, 1.0 - 1e-7, seed)
         logistic = self.location + ops.exp(self.log_scale) * (ops.log(u) - ops.log1p(-u))
         return ops.round(ops.clip(logistic, 0.0, 1.0) * (self.levels - 1)) / (self.levels - 1)
 
-    def log_prob(self, value):
+    def log_prob(self, value: Tensor) -> Tensor:
         rate = ops.exp(-self.log_scale)
         half = 0.5 / (self.levels - 1)
         upper = (value - self.location + half) * rate
         lower = (value - self.location - half) * rate
-        # log(F(u) - F(l)) = log F(u) + log(1 - F(l)) + log(1 - e^(l - u)), each of which is stable.
+        # log(F(u) - F(l)) = log F(u) + log(1 - F(l)) + log(1 - e^(l - u)); each is stable.
         log_upper = ops.where(value > 1.0 - half, 0.0, -ops.softplus(-upper))
         log_lower = ops.where(value < half, 0.0, -ops.softplus(lower))
         inside = ops.logical_and(value >= half, value <= 1.0 - half)

@@ -2,6 +2,8 @@
 
 import difflib
 import numbers
+from collections.abc import Iterable
+from typing import Any
 
 
 class BicoderError(Exception):
@@ -9,7 +11,7 @@ class BicoderError(Exception):
 
     exit_code = 1
 
-    def __str__(self):
+    def __str__(self) -> str:
         """One line that a terminal shows as it stands: what a path or a file put into it is escaped."""
         text = super().__str__()
         return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -45,8 +47,8 @@ class NumericError(BicoderError, ArithmeticError):
     exit_code = 6
 
 
-def suggestion(received, choices):
-    """ "; did you mean 'x'?" where one of `choices` is close to `received`, else "" (both are strings)."""
+def suggestion(received: Any, choices: Iterable[str]) -> str:
+    """ "; did you mean 'x'?" if one of `choices` is close to `received`, else "" (both are strings)."""
     close = difflib.get_close_matches(str(received), list(choices), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -56,25 +58,25 @@ MOST_UNITS = 2**16  # of one layer
 MOST_DIMENSIONS = 2**14  # of z
 MOST_REPEATS = 256  # layers, blocks or steps of one kind
 MOST_SAMPLES = 100_000  # of z for every image of an evaluation
-MOST_IN_A_GRID = 10_000  # images, of which each is nine pixels wide
+MOST_IN_A_GRID = 10_000  # images, each nine pixels wide or more
 
 
-def check_count(name, value, most=2**31 - 1):
-    """`value` where it is a positive whole number and at most `most`, else `UsageError`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+def check_count(name: str, value: Any, most: int = 2**31 - 1) -> int:
+    """`value` if it is a positive whole number and at most `most`, else `UsageError`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < 1:
         raise UsageError(f"{name}: expected a positive whole number, received {value!r}")
-    if value > most:
+    if int(value) > most:
         raise UsageError(f"{name}: expected at most {most:,}, received {value:,}")
     return int(value)
 
 
-def counted(number, noun):
+def counted(number: int, noun: str) -> str:
     """ "1 image", "5,000 images": a number with its noun, whose plural ends with an s."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def check_seed(seed, name="seed"):
-    """`seed` where it is None or a whole number that every generator takes, else `UsageError`."""
+def check_seed(seed: Any, name: str = "seed") -> int | None:
+    """`seed` if it is None or a whole number that every generator takes, else `UsageError`."""
     if seed is None:
         return None
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or not 0 <= int(seed) < 2**31:

@@ -2,15 +2,27 @@
 
 import abc
 import math
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from bicoder.component import Component
-from bicoder.distributions import Bernoulli, ContinuousBernoulli, DiscretizedLogistic, Gaussian, Laplace
+from bicoder.distributions import (
+    Bernoulli,
+    ContinuousBernoulli,
+    DiscretizedLogistic,
+    Distribution,
+    Gaussian,
+    Laplace,
+)
 from bicoder.engine.portions import portions
+from bicoder.engine.tensor import Shape, Tensor
 from bicoder.errors import DataError, UsageError, check_count, counted
+
+if TYPE_CHECKING:
+    from bicoder.engine.portions import Portions
 
 
 class Likelihood(Component, keras.layers.Layer):
@@ -24,38 +36,52 @@ class Likelihood(Component, keras.layers.Layer):
     activations: tuple[str, ...] = ("linear",)
 
     # Whether log p(x|z) of an example depends on no other, and `call` does nothing else, so that a CPU may learn from
-    # parts of a batch at the same time. Each class says it for itself.
+    # slices of a batch at the same time. Each class says it for itself.
     one_by_one: bool = False
 
     # Set by the decoder before the likelihood is built: where its initial weights come from.
     seed: int | None = None
 
-    def __init__(self):
-        # Densities stay in float32 where a mixed-precision policy makes the networks float16.
+    def __init__(self) -> None:
+        # Densities stay in float32 if a mixed-precision policy makes the networks float16.
         super().__init__(dtype="float32")
 
     @abc.abstractmethod
-    def num_outputs(self, channels):
+    def num_outputs(self, channels: int) -> int:
         """How many raw outputs the network gives for the last axis of x, of size `channels`."""
 
     @abc.abstractmethod
-    def call(self, raw):
+    def call(self, raw: Tensor) -> Distribution:
         """Raw output (..., num_outputs) -> `Distribution` over x (..., channels)."""
 
-    def check(self, x, name="data"):
-        """Raise `DataError` where the array `x` has values of density zero under this likelihood."""
+    def for_batch(self, p: Distribution, x: Tensor) -> Distribution:
+        """p(x|z) of a training batch, which may depend on the batch as a whole; without side effects.
+
+        A class that overrides this or `keep` leaves `one_by_one` False, and so gets batches whole.
+
+        Args:
+            p: what `call` returned, with parameters (samples, batch, ...).
+            x: (batch, ...).
+        """
+        return p
+
+    def keep(self, p: Any) -> None:
+        """Called once in every training step, with what `for_batch` returned, to keep what must outlive the batch."""
+
+    def check(self, x: "np.ndarray | Portions", name: str = "data") -> None:
+        """Raise `DataError` if the array `x` has values of density zero under this likelihood."""
         expected = f"values in [{self.low:g}, {self.high:g}]"
         if self.levels:
             expected = "only 0 and 1" if self.levels == 2 else f"{self.levels} grey values, k/{self.levels - 1}"
         elif self.low == -math.inf and self.high == math.inf:
             return
         count, first, value, start = 0, None, None, 0
-        for part in portions(x):
-            outside = self.outside(part)
+        for rows in portions(x):
+            outside = self.outside(rows)
             if first is None and outside.any():
                 row, *rest = (int(i[0]) for i in outside.nonzero())
-                first, value = (start + row, *rest), part[(row, *rest)]
-            count, start = count + int(outside.sum()), start + len(part)
+                first, value = (start + row, *rest), rows[(row, *rest)]
+            count, start = count + int(outside.sum()), start + len(rows)
         if count:
             raise DataError(
                 f"{name}: the {self.part_name()} likelihood expects {expected}, received "
@@ -63,7 +89,7 @@ class Likelihood(Component, keras.layers.Layer):
                 "--likelihood or transform the data"
             )
 
-    def outside(self, x):
+    def outside(self, x: np.ndarray) -> np.ndarray:
         """Where the array `x` has density zero."""
         outside = (x < self.low) | (x > self.high)
         if self.levels:
@@ -72,7 +98,7 @@ class Likelihood(Component, keras.layers.Layer):
         return outside
 
 
-def check_sigma(sigma):
+def check_sigma(sigma: Any) -> Any:
     """A positive number, or "learned"; numbers are taken as text too."""
     if sigma == "learned":
         return sigma
@@ -85,7 +111,7 @@ def check_sigma(sigma):
     return value
 
 
-def above(value, floor):
+def above(value: Tensor, floor: float) -> Tensor:
     """A soft floor: `value` far above it, never below; the gradient does not vanish, so that a scale can rise again."""
     return floor + ops.softplus(value - floor)
 
@@ -101,19 +127,19 @@ class _ScaledLikelihood(Likelihood):
 
     smallest, first = 1e-3, 1.0  # where a learned sigma stays above, and where it starts: see the test of both
 
-    def __init__(self, sigma=0.75):
+    def __init__(self, sigma: float | str = 0.75) -> None:
         super().__init__()
         self.sigma = check_sigma(sigma)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         if self.sigma == "learned":
             start = keras.initializers.Constant(math.log(self.first))
             self.raw_log_sigma = self.add_weight(shape=(), initializer=start, name="raw_log_sigma")
 
-    def num_outputs(self, channels):
+    def num_outputs(self, channels: int) -> int:
         return channels
 
-    def log_sigma(self):
+    def log_sigma(self) -> Tensor:
         """log(sigma), a scalar."""
         if self.sigma != "learned":
             return math.log(self.sigma)
@@ -126,7 +152,7 @@ class GaussianLikelihood(_ScaledLikelihood):
     one_by_one = True
     activations = ("linear", "sigmoid")
 
-    def call(self, raw):
+    def call(self, raw: Tensor) -> Distribution:
         return Gaussian(raw, self.log_sigma())
 
 
@@ -136,7 +162,7 @@ class LaplaceLikelihood(_ScaledLikelihood):
     one_by_one = True
     activations = ("linear", "sigmoid")
 
-    def call(self, raw):
+    def call(self, raw: Tensor) -> Distribution:
         return Laplace(raw, self.log_sigma() - 0.5 * math.log(2.0))
 
 
@@ -145,10 +171,10 @@ class PerPixelGaussianLikelihood(Likelihood):
 
     one_by_one = True
 
-    def num_outputs(self, channels):
+    def num_outputs(self, channels: int) -> int:
         return 2 * channels
 
-    def call(self, raw):
+    def call(self, raw: Tensor) -> Distribution:
         mean, log_scale = ops.split(raw, 2, axis=-1)
         return Gaussian(mean, above(log_scale, math.log(1e-3)))
 
@@ -163,49 +189,36 @@ class OptimalGaussianLikelihood(Likelihood):
         momentum: of the running average.
     """
 
-    def __init__(self, momentum=0.99):
+    def __init__(self, momentum: float = 0.99) -> None:
         super().__init__()
         if isinstance(momentum, bool) or not isinstance(momentum, (int, float)) or not 0.0 <= momentum < 1.0:
             raise UsageError(f"momentum: expected a number from 0 and below 1, received {momentum!r}")
         self.momentum = momentum
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.variance = self.add_weight(shape=(), initializer="ones", trainable=False, name="variance")
         self.seen = self.add_weight(shape=(), initializer="zeros", trainable=False, name="seen")
 
-    def num_outputs(self, channels):
+    def num_outputs(self, channels: int) -> int:
         return channels
 
-    def log_sigma(self):
+    def log_sigma(self) -> Tensor:
         """log of the kept sigma, a scalar."""
         return 0.5 * ops.log(ops.maximum(ops.convert_to_tensor(self.variance), 1e-6))
 
-    def keep(self, mean_square):
-        """Move the running average towards the mean squared error of a batch; the first batch sets it."""
+    def call(self, raw: Tensor) -> Distribution:
+        return Gaussian(raw, self.log_sigma())
+
+    def for_batch(self, p: Distribution, x: Tensor) -> Gaussian:
+        mean_square = ops.maximum(ops.mean(ops.square(x - p.mean)), 1e-6)
+        return Gaussian(p.mean, 0.5 * ops.log(mean_square))
+
+    def keep(self, p: Any) -> None:
+        """Move the running average towards the mean squared error of the batch; the first batch sets it."""
         momentum = ops.where(self.seen > 0.0, self.momentum, 0.0)
+        mean_square = ops.exp(2.0 * ops.stop_gradient(p.log_scale))
         self.variance.assign(momentum * self.variance + (1.0 - momentum) * mean_square)
         self.seen.assign(1.0)
-
-    def call(self, raw, training=None):
-        return OptimalGaussian(raw, self.keep) if training else Gaussian(raw, self.log_sigma())
-
-
-class OptimalGaussian(Gaussian):
-    """Gaussians of one sigma that is found when the value is there: the root mean squared error.
-
-    Args:
-        mean: tensor (..., batch, ...).
-        keep: function that is told the mean squared error.
-    """
-
-    def __init__(self, mean, keep):
-        super().__init__(mean, 0.0)
-        self.keep = keep
-
-    def log_prob(self, value):
-        mean_square = ops.maximum(ops.mean(ops.square(value - self.mean)), 1e-6)
-        self.keep(ops.stop_gradient(mean_square))
-        return Gaussian(self.mean, 0.5 * ops.log(mean_square)).log_prob(value)
 
 
 class BernoulliLikelihood(Likelihood):
@@ -214,10 +227,10 @@ class BernoulliLikelihood(Likelihood):
     one_by_one = True
     low, high, levels = 0.0, 1.0, 2
 
-    def num_outputs(self, channels):
+    def num_outputs(self, channels: int) -> int:
         return channels
 
-    def call(self, raw):
+    def call(self, raw: Tensor) -> Distribution:
         return Bernoulli(raw)
 
 
@@ -227,10 +240,10 @@ class ContinuousBernoulliLikelihood(Likelihood):
     one_by_one = True
     low, high = 0.0, 1.0
 
-    def num_outputs(self, channels):
+    def num_outputs(self, channels: int) -> int:
         return channels
 
-    def call(self, raw):
+    def call(self, raw: Tensor) -> Distribution:
         return ContinuousBernoulli(raw)
 
 
@@ -243,17 +256,18 @@ class DiscretizedLogisticLikelihood(Likelihood):
 
     one_by_one = True
     low, high = 0.0, 1.0
+    levels: int
 
-    def __init__(self, levels=256):
+    def __init__(self, levels: int = 256) -> None:
         super().__init__()
         self.levels = check_count("levels", levels)
         if levels < 2:
             raise UsageError(f"levels: expected at least 2, received {levels}")
 
-    def num_outputs(self, channels):
+    def num_outputs(self, channels: int) -> int:
         return 2 * channels
 
-    def call(self, raw):
+    def call(self, raw: Tensor) -> Distribution:
         mean, log_scale = ops.split(raw, 2, axis=-1)
         # Far below a grey value's width, a smaller scale changes nothing but the gradients.
         return DiscretizedLogistic(mean, above(log_scale, -8.0), self.levels)

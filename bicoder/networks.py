@@ -2,31 +2,36 @@
 
 import abc
 import math
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import keras
 import numpy as np
 from keras import layers
 
 from bicoder.component import Component
+from bicoder.engine.tensor import Shape, Tensor
 from bicoder.errors import MOST_REPEATS, MOST_UNITS, UsageError, check_count
 
+Initialisers: TypeAlias = Iterator[keras.initializers.Initializer]
 
-def glorot(seed):
+
+def glorot(seed: int | None) -> Initialisers:
     """An endless stream of Glorot initialisers, each with a seed of its own that follows from `seed`."""
     rng = np.random.default_rng(seed)
     while True:
         yield keras.initializers.GlorotUniform(seed=int(rng.integers(2**31)))
 
 
-def check_widths(name, widths):
+def check_widths(name: str, widths: int | Sequence[int]) -> Shape:
     """A tuple of one or more positive whole numbers."""
-    widths = tuple(widths) if isinstance(widths, (list, tuple)) else (widths,)
-    if not 1 <= len(widths) <= MOST_REPEATS:
-        raise UsageError(f"{name}: expected 1 to {MOST_REPEATS} positive whole numbers, received {len(widths)}")
-    return tuple(check_count(name, width, MOST_UNITS) for width in widths)
+    received = tuple(widths) if isinstance(widths, (list, tuple)) else (widths,)
+    if not 1 <= len(received) <= MOST_REPEATS:
+        raise UsageError(f"{name}: expected 1 to {MOST_REPEATS} positive whole numbers, received {len(received)}")
+    return tuple(check_count(name, width, MOST_UNITS) for width in received)
 
 
-def check_image(network, shape):
+def check_image(network: str, shape: Shape) -> None:
     """Convolutions need (height, width, channels)."""
     if len(shape) != 3:
         raise UsageError(
@@ -35,7 +40,7 @@ def check_image(network, shape):
         )
 
 
-def halved(size, times):
+def halved(size: Shape, times: int) -> list[Shape]:
     """(height, width) before and after every convolution of stride 2: (28, 28), (14, 14), (7, 7), (4, 4)."""
     sizes = [tuple(size)]
     for _ in range(times):
@@ -43,8 +48,8 @@ def halved(size, times):
     return sizes
 
 
-def check_activation(name):
-    """`name`, where Keras has an activation of that name."""
+def check_activation(name: str) -> str:
+    """`name`, if Keras has an activation of that name."""
     try:
         if isinstance(name, str) and callable(keras.activations.get(name)):  # Keras would also build what a dict names
             return name
@@ -56,18 +61,18 @@ def check_activation(name):
 class Network(Component):
     """A recipe for an encoder's and a decoder's network; it holds no weights itself."""
 
-    # Dimensions of the latent code where the user names none.
+    # Dimensions of the latent code if the user names none.
     latent_dim: int
-    # Whether the layers treat the examples of a batch one by one, so that a CPU may learn from parts of it at the same
-    # time. Not where one looks at the whole batch, or adds a loss of its own. Each class says it for itself.
+    # Whether the layers treat the examples of a batch one by one, so that a CPU may learn from slices of it at the same
+    # time. Not if one looks at the whole batch, or adds a loss of its own. Each class says it for itself.
     one_by_one: bool = False
 
     @abc.abstractmethod
-    def encoder(self, shape, outputs, seed=None):
+    def encoder(self, shape: Shape, outputs: int, seed: int | None = None) -> keras.layers.Layer:
         """A Keras layer from (batch, *shape) to (batch, outputs)."""
 
     @abc.abstractmethod
-    def decoder(self, shape, outputs, seed=None):
+    def decoder(self, shape: Shape, outputs: int, seed: int | None = None) -> keras.layers.Layer:
         """A Keras layer from (batch, latent_dim) to (batch, *shape[:-1], outputs)."""
 
 
@@ -82,11 +87,11 @@ class MLP(Network):
     latent_dim = 20
     one_by_one = True
 
-    def __init__(self, hidden=(400,), activation="relu"):
+    def __init__(self, hidden: Sequence[int] = (400,), activation: str = "relu") -> None:
         self.hidden = check_widths("hidden", hidden)
         self.activation = check_activation(activation)
 
-    def encoder(self, shape, outputs, seed=None):
+    def encoder(self, shape: Shape, outputs: int, seed: int | None = None) -> keras.layers.Layer:
         init = glorot(seed)
         return keras.Sequential(
             ([layers.Flatten()] if len(shape) > 1 else [])
@@ -94,7 +99,7 @@ class MLP(Network):
             + [layers.Dense(outputs, kernel_initializer=next(init))]
         )
 
-    def decoder(self, shape, outputs, seed=None):
+    def decoder(self, shape: Shape, outputs: int, seed: int | None = None) -> keras.layers.Layer:
         init = glorot(seed)
         target = (*shape[:-1], outputs)
         return keras.Sequential(
@@ -116,14 +121,14 @@ class Conv(Network):
     latent_dim = 50
     one_by_one = True
 
-    def __init__(self, filters=(32, 64, 128), kernel_size=3, activation="relu"):
+    def __init__(self, filters: Sequence[int] = (32, 64, 128), kernel_size: int = 3, activation: str = "relu") -> None:
         self.filters = check_widths("filters", filters)
         self.kernel_size = check_count("kernel_size", kernel_size)
         self.activation = check_activation(activation)
         if kernel_size not in (3, 5, 7, 9, 11):
             raise UsageError(f"kernel_size: expected an odd number from 3 to 11, received {kernel_size!r}")
 
-    def encoder(self, shape, outputs, seed=None):
+    def encoder(self, shape: Shape, outputs: int, seed: int | None = None) -> keras.layers.Layer:
         check_image("conv", shape)
         init = glorot(seed)
         options = {"strides": 2, "padding": "same", "activation": self.activation}
@@ -132,7 +137,7 @@ class Conv(Network):
             + [layers.Flatten(), layers.Dense(outputs, kernel_initializer=next(init))]
         )
 
-    def decoder(self, shape, outputs, seed=None):
+    def decoder(self, shape: Shape, outputs: int, seed: int | None = None) -> keras.layers.Layer:
         check_image("conv", shape)
         init = glorot(seed)
         sizes = halved(shape[:2], len(self.filters))
@@ -169,11 +174,11 @@ class Residual(Network):
     latent_dim = 64
     one_by_one = True
 
-    def __init__(self, filters=(32, 64, 128), blocks=1):
+    def __init__(self, filters: Sequence[int] = (32, 64, 128), blocks: int = 1) -> None:
         self.filters = check_widths("filters", filters)
         self.blocks = check_count("blocks", blocks, MOST_REPEATS)
 
-    def residual(self, x, channels, init):
+    def residual(self, x: Tensor, channels: int, init: Initialisers) -> Tensor:
         """x + f(x), f two convolutions, each after a normalisation and a swish."""
         y = x
         for _ in range(2):
@@ -183,17 +188,17 @@ class Residual(Network):
             x = layers.Conv2D(channels, 1, kernel_initializer=next(init))(x)
         return layers.Add()([x, y])
 
-    def stage(self, x, channels, init):
+    def stage(self, x: Tensor, channels: int, init: Initialisers) -> Tensor:
         """All residual blocks of one size."""
         for _ in range(self.blocks):
             x = self.residual(x, channels, init)
         return x
 
-    def finish(self, x):
+    def finish(self, x: Tensor) -> Tensor:
         """Residual sums grow: normalise once more before they are used."""
         return layers.Activation("swish")(layers.GroupNormalization(groups=math.gcd(8, x.shape[-1]))(x))
 
-    def encoder(self, shape, outputs, seed=None):
+    def encoder(self, shape: Shape, outputs: int, seed: int | None = None) -> keras.layers.Layer:
         check_image("residual", shape)
         init = glorot(seed)
         inputs = keras.Input(shape)
@@ -205,7 +210,7 @@ class Residual(Network):
         x = layers.Flatten()(self.finish(x))
         return keras.Model(inputs, layers.Dense(outputs, kernel_initializer=next(init))(x))
 
-    def decoder(self, shape, outputs, seed=None):
+    def decoder(self, shape: Shape, outputs: int, seed: int | None = None) -> keras.layers.Layer:
         check_image("residual", shape)
         # A functional model wants the number of its inputs now; the size of the code is known when it is called.
         return ResidualDecoder(self, shape, outputs, seed)
@@ -214,11 +219,11 @@ class Residual(Network):
 class ResidualDecoder(keras.layers.Layer):
     """The decoder of a `Residual`, which is made when the size of the code is known."""
 
-    def __init__(self, network, shape, outputs, seed):
+    def __init__(self, network: Residual, shape: Shape, outputs: int, seed: int | None) -> None:
         super().__init__()
         self.network, self.shape, self.outputs, self.seed = network, shape, outputs, seed
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         network, init = self.network, glorot(self.seed)
         sizes = halved(self.shape[:2], len(network.filters) - 1)
         start = (*sizes[-1], network.filters[-1])
@@ -233,8 +238,8 @@ class ResidualDecoder(keras.layers.Layer):
         x = layers.Conv2D(self.outputs, 3, padding="same", kernel_initializer=next(init))(network.finish(x))
         self.model = keras.Model(inputs, x)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         return self.model(inputs, training=training)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], *self.shape[:2], self.outputs)

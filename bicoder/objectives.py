@@ -9,42 +9,48 @@ import keras
 from keras import ops
 
 from bicoder.component import Component
-from bicoder.distributions import FullGaussian, Gaussian
+from bicoder.distributions import Distribution, FullGaussian, Gaussian
+from bicoder.engine.tensor import Seed, Tensor
 from bicoder.errors import UsageError, check_count
+from bicoder.priors import draw_codes
 
 
 class Terms(NamedTuple):
     """What an objective is made of: K samples z of q(z|x) for every example, and log densities in nats."""
 
-    log_px: Any  # log p(x|z), (K, batch)
-    log_pz: Any  # log p(z), (K, batch)
-    log_qz: Any  # log q(z|x), (K, batch)
-    kl: Any  # KL[q(z|x) || p(z)], (batch, latent) or (batch, 1): exact where known, else the mean of log_qz - log_pz
-    z: Any  # (K, batch, latent)
-    q: Any  # q(z|x), a `Distribution`
-    prior: Any  # p(z), a `Prior`
-    noise: Any  # the model's seed generator
+    log_px: Tensor  # log p(x|z), (K, batch)
+    log_pz: Tensor  # log p(z), (K, batch)
+    log_qz: Tensor  # log q(z|x), (K, batch)
+    kl: Tensor  # KL[q(z|x) || p(z)], (batch, latent) or (batch, 1): exact if known, else the mean of log_qz - log_pz
+    z: Tensor  # (K, batch, latent)
+    q: Any  # q(z|x), a `Distribution`: one of those that the objective needs
+    prior: Distribution  # p(z)
+    noise: Seed  # the model's seed generator
     training: bool
-    at: Callable  # function (z, q) -> the terms at other samples
+    at: "Callable[[Tensor, Distribution], Terms]"  # function (z, q) -> the terms at other samples
+
+    def prior_codes(self) -> Tensor:
+        """One code of the prior for every example, (batch, latent)."""
+        return draw_codes(self.prior, ops.shape(self.z)[1], self.noise)
 
     @property
-    def log_weights(self):
+    def log_weights(self) -> Tensor:
         """log w = log p(x, z) - log q(z|x), (K, batch)."""
         return self.log_px + self.log_pz - self.log_qz
 
     @property
-    def elbo(self):
+    def elbo(self) -> Tensor:
         """E_q[log p(x|z)] - KL[q(z|x) || p(z)], (batch,)."""
         return ops.mean(self.log_px, axis=0) - ops.sum(self.kl, axis=-1)
 
 
-def log_mean_exp(x, axis):
+def log_mean_exp(x: Tensor, axis: int) -> Tensor:
     """log of the mean of exp(x) along an axis, without overflow."""
     return ops.logsumexp(x, axis=axis) - math.log(x.shape[axis])
 
 
-def check_number(name, value, least=0.0):
-    """`value` as a float, where it is a finite number from `least`."""
+def check_number(name: str, value: float, least: float = 0.0) -> float:
+    """`value` as a float, if it is a finite number from `least`."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < math.inf:
         raise UsageError(f"{name}: expected a number from {least:g}, received {value!r}")
     return float(value)
@@ -58,11 +64,11 @@ class Objective(Component, keras.layers.Layer):
     # Distributions of which the posterior must be one; () for any.
     needs: tuple[type, ...] = ()
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(dtype="float32")
 
     @abc.abstractmethod
-    def bound(self, terms):
+    def bound(self, terms: Terms) -> Tensor:
         """`Terms` -> (batch,), in nats; the loss is minus its mean."""
 
 
@@ -73,16 +79,16 @@ class ELBO(Objective):
         num_samples: samples of z over which log p(x|z) is averaged.
     """
 
-    def __init__(self, num_samples=1):
+    def __init__(self, num_samples: int = 1) -> None:
         super().__init__()
         self.num_samples = check_count("num_samples", num_samples)
 
-    def bound(self, terms):
+    def bound(self, terms: Terms) -> Tensor:
         return terms.elbo
 
 
 class BetaELBO(Objective):
-    """E[log p(x|z)] - beta KL (Higgins et al. 2017), where beta may follow a schedule, with free bits.
+    """E[log p(x|z)] - beta KL (Higgins et al. 2017); beta may follow a schedule, with free bits.
 
     With free bits, a dimension's KL, averaged over the batch, counts only above `free_bits` (Kingma et al. 2016).
 
@@ -92,12 +98,19 @@ class BetaELBO(Objective):
             linear rise over half a cycle and a rest (Fu et al. 2019). `constant` leaves the variable `beta` to you.
         steps: of the optimizer that the schedule takes, all cycles together.
         cycles: of "cyclical".
-        free_bits: in nats, for every dimension where the KL factorises, else for all.
+        free_bits: in nats, for every dimension if the KL factorises, else for all.
     """
 
     schedules = ("constant", "linear", "cyclical")
 
-    def __init__(self, beta=1.0, schedule="constant", steps=10_000, cycles=4, free_bits=0.0):
+    def __init__(
+        self,
+        beta: float = 1.0,
+        schedule: str = "constant",
+        steps: int = 10_000,
+        cycles: int = 4,
+        free_bits: float = 0.0,
+    ) -> None:
         super().__init__()
         if schedule not in self.schedules:
             raise UsageError(f"schedule: expected one of {', '.join(self.schedules)}, received {schedule!r}")
@@ -110,10 +123,10 @@ class BetaELBO(Objective):
         )
         self.step = self.add_weight(shape=(), initializer="zeros", trainable=False, name="step")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"beta": self.final}
 
-    def advance(self):
+    def advance(self) -> None:
         """Move beta to where the schedule is at the next step."""
         if self.schedule == "linear":
             self.beta.assign(self.final * ops.minimum(self.step / self.steps, 1.0))
@@ -123,7 +136,7 @@ class BetaELBO(Objective):
             self.beta.assign(self.final * value)
         self.step.assign_add(1.0)
 
-    def bound(self, terms):
+    def bound(self, terms: Terms) -> Tensor:
         if terms.training:
             self.advance()
         kl = terms.kl
@@ -143,17 +156,17 @@ class CapacityELBO(Objective):
         steps: of the optimizer until then.
     """
 
-    def __init__(self, gamma=100.0, capacity=25.0, steps=10_000):
+    def __init__(self, gamma: float = 100.0, capacity: float = 25.0, steps: int = 10_000) -> None:
         super().__init__()
         self.gamma, self.steps = check_number("gamma", gamma), check_count("steps", steps)
         self.final = check_number("capacity", capacity)
         self.capacity = self.add_weight(shape=(), initializer="zeros", trainable=False, name="capacity")
         self.step = self.add_weight(shape=(), initializer="zeros", trainable=False, name="step")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"capacity": self.final}
 
-    def bound(self, terms):
+    def bound(self, terms: Terms) -> Tensor:
         if terms.training:
             self.capacity.assign(self.final * ops.minimum(self.step / self.steps, 1.0))
             self.step.assign_add(1.0)
@@ -167,11 +180,11 @@ class IWAE(Objective):
         num_samples: K; 1 gives the ELBO.
     """
 
-    def __init__(self, num_samples=5):
+    def __init__(self, num_samples: int = 5) -> None:
         super().__init__()
         self.num_samples = check_count("num_samples", num_samples)
 
-    def bound(self, terms):
+    def bound(self, terms: Terms) -> Tensor:
         return log_mean_exp(terms.log_weights, axis=0)
 
 
@@ -183,12 +196,12 @@ class MIWAE(Objective):
         samples: K.
     """
 
-    def __init__(self, bounds=4, samples=4):
+    def __init__(self, bounds: int = 4, samples: int = 4) -> None:
         super().__init__()
         self.bounds, self.samples = check_count("bounds", bounds), check_count("samples", samples)
         self.num_samples = bounds * samples
 
-    def bound(self, terms):
+    def bound(self, terms: Terms) -> Tensor:
         log_weights = ops.reshape(terms.log_weights, (self.bounds, self.samples, -1))
         return ops.mean(log_mean_exp(log_weights, axis=1), axis=0)
 
@@ -201,13 +214,13 @@ class CIWAE(Objective):
         num_samples: K.
     """
 
-    def __init__(self, beta=0.5, num_samples=5):
+    def __init__(self, beta: float = 0.5, num_samples: int = 5) -> None:
         super().__init__()
         self.beta, self.num_samples = check_number("beta", beta), check_count("num_samples", num_samples)
         if self.beta > 1.0:
             raise UsageError(f"beta: expected a number in [0, 1], received {beta!r}")
 
-    def bound(self, terms):
+    def bound(self, terms: Terms) -> Tensor:
         elbo = ops.mean(terms.log_weights, axis=0)
         return self.beta * elbo + (1.0 - self.beta) * log_mean_exp(terms.log_weights, axis=0)
 
@@ -225,11 +238,11 @@ class Dreg(Objective):
 
     needs = (Gaussian, FullGaussian)
 
-    def __init__(self, num_samples=5):
+    def __init__(self, num_samples: int = 5) -> None:
         super().__init__()
         self.num_samples = check_count("num_samples", num_samples)
 
-    def bound(self, terms):
+    def bound(self, terms: Terms) -> Tensor:
         log_weights = ops.stop_gradient(terms.log_weights)
         weights = ops.softmax(log_weights, axis=0)
         # The same z, whose gradient is multiplied by v on its way back: with the v of the sum, v^2.
@@ -239,7 +252,7 @@ class Dreg(Objective):
         return surrogate + ops.stop_gradient(log_mean_exp(log_weights, axis=0) - surrogate)
 
 
-def stratified_log_weights(batch, data_size):
+def stratified_log_weights(batch: int | Tensor, data_size: int | None) -> Tensor:
     """Log weights (batch, batch) of minibatch-stratified sampling (Chen et al. 2018, appendix C).
 
     In row i, the code of image i itself, on the diagonal, has 1/N; one other has (N - M) / (N M), and the rest 1/M, for
@@ -255,7 +268,9 @@ def stratified_log_weights(batch, data_size):
     return ops.log(weights)
 
 
-def total_correlation_terms(z, q, log_pz, log_qz, data_size):
+def total_correlation_terms(
+    z: Tensor, q: Gaussian, log_pz: Tensor, log_qz: Tensor, data_size: int | None
+) -> tuple[Tensor, Tensor, Tensor]:
     """The KL in three terms, (batch,) each, which add up to log q(z|x) - log p(z) (Chen et al. 2018, equation 2).
 
     Args:
@@ -285,14 +300,14 @@ class BetaTC(Objective):
 
     needs = (Gaussian,)
 
-    def __init__(self, beta=6.0, alpha=1.0, gamma=1.0, data_size=None):
+    def __init__(self, beta: float = 6.0, alpha: float = 1.0, gamma: float = 1.0, data_size: int | None = None) -> None:
         super().__init__()
         self.beta, self.alpha, self.gamma = (
             check_number(name, value) for name, value in (("beta", beta), ("alpha", alpha), ("gamma", gamma))
         )
         self.data_size = None if data_size is None else check_count("data_size", data_size)
 
-    def bound(self, terms):
+    def bound(self, terms: Terms) -> Tensor:
         mutual, total, dimensions = total_correlation_terms(
             terms.z[0], terms.q, terms.log_pz[0], terms.log_qz[0], self.data_size
         )
@@ -313,13 +328,13 @@ class DIPVAE(Objective):
 
     needs = (Gaussian,)
 
-    def __init__(self, kind=1, off=10.0, diagonal=100.0):
+    def __init__(self, kind: int = 1, off: float = 10.0, diagonal: float = 100.0) -> None:
         super().__init__()
         if check_count("kind", kind) > 2:
             raise UsageError(f"kind: expected 1 or 2, received {kind!r}")
         self.kind, self.off, self.diagonal = kind, check_number("off", off), check_number("diagonal", diagonal)
 
-    def bound(self, terms):
+    def bound(self, terms: Terms) -> Tensor:
         centred = terms.q.mean - ops.mean(terms.q.mean, axis=0)
         batch = ops.cast(ops.shape(centred)[0], centred.dtype)
         covariance = ops.matmul(ops.transpose(centred), centred) / batch
@@ -331,14 +346,14 @@ class DIPVAE(Objective):
         return terms.elbo - self.off * outside - self.diagonal * inside
 
 
-def kernel(a, b):
+def kernel(a: Tensor, b: Tensor) -> Tensor:
     """Inverse multiquadratics of seven widths, summed: (n, d), (m, d) -> (n, m) (Tolstikhin et al. 2018)."""
     squares = ops.sum(ops.square(a[:, None] - b[None]), axis=-1)
     base = 2.0 * a.shape[-1]
     return sum(s * base / (s * base + squares) for s in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0))
 
 
-def mmd(a, b):
+def mmd(a: Tensor, b: Tensor) -> Tensor:
     """The squared maximum mean discrepancy of two samples (n, d), without bias (Gretton et al. 2012, lemma 6)."""
     count = ops.cast(ops.shape(a)[0], "float32")
     pairs = ops.maximum(count * (count - 1.0), 1.0)
@@ -355,13 +370,12 @@ class InfoVAE(Objective):
         weight: lambda, in nats of one image.
     """
 
-    def __init__(self, alpha=0.5, weight=100.0):
+    def __init__(self, alpha: float = 0.5, weight: float = 100.0) -> None:
         super().__init__()
         self.alpha, self.weight = check_number("alpha", alpha), check_number("weight", weight)
 
-    def bound(self, terms):
-        z = terms.z[0]
-        distance = mmd(z, terms.prior.sample(ops.shape(z)[0], terms.noise))
+    def bound(self, terms: Terms) -> Tensor:
+        distance = mmd(terms.z[0], terms.prior_codes())
         rate = ops.sum(terms.kl, axis=-1)
         return terms.log_px[0] - (1.0 - self.alpha) * rate - (self.alpha + self.weight - 1.0) * distance
 
@@ -373,10 +387,9 @@ class WAE(Objective):
         weight: lambda, in nats of one image.
     """
 
-    def __init__(self, weight=100.0):
+    def __init__(self, weight: float = 100.0) -> None:
         super().__init__()
         self.weight = check_number("weight", weight)
 
-    def bound(self, terms):
-        z = terms.z[0]
-        return terms.log_px[0] - self.weight * mmd(z, terms.prior.sample(ops.shape(z)[0], terms.noise))
+    def bound(self, terms: Terms) -> Tensor:
+        return terms.log_px[0] - self.weight * mmd(terms.z[0], terms.prior_codes())

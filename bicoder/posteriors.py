@@ -3,13 +3,16 @@
 import abc
 import itertools
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from bicoder.component import Component
-from bicoder.distributions import Distribution, FullGaussian, Gaussian
+from bicoder.distributions import MEAN_SAMPLES, Distribution, FullGaussian, Gaussian
+from bicoder.engine.tensor import Seed, Shape, Tensor
 from bicoder.errors import MOST_REPEATS, MOST_UNITS, check_count
 from bicoder.networks import glorot
 
@@ -24,19 +27,19 @@ class Posterior(Component, keras.layers.Layer):
     # Set by the encoder before the posterior is built: where its initial weights come from.
     seed: int | None = None
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(dtype="float32")
 
     @abc.abstractmethod
-    def num_outputs(self, latent_dim):
+    def num_outputs(self, latent_dim: int) -> int:
         """How many raw outputs the network gives for a code of `latent_dim` dimensions."""
 
     @abc.abstractmethod
-    def call(self, raw):
+    def call(self, raw: Tensor) -> Distribution:
         """Raw output (batch, num_outputs) -> `Distribution` over z (batch, latent_dim)."""
 
 
-def bounded(log_scale, bound=15.0):
+def bounded(log_scale: Tensor, bound: float = 15.0) -> Tensor:
     """log(sigma) kept within +-15, beyond which e^(2 log sigma) soon has no number in float32.
 
     The gradient is that at the bound, and does not vanish, so that a scale can come back.
@@ -49,10 +52,10 @@ class DiagonalGaussianPosterior(Posterior):
 
     distribution = Gaussian
 
-    def num_outputs(self, latent_dim):
+    def num_outputs(self, latent_dim: int) -> int:
         return 2 * latent_dim
 
-    def call(self, raw):
+    def call(self, raw: Tensor) -> Distribution:
         mean, log_var = ops.split(raw, 2, axis=-1)
         return Gaussian(mean, bounded(0.5 * log_var))
 
@@ -62,10 +65,10 @@ class FullGaussianPosterior(Posterior):
 
     distribution = FullGaussian
 
-    def num_outputs(self, latent_dim):
+    def num_outputs(self, latent_dim: int) -> int:
         return latent_dim + latent_dim * (latent_dim + 1) // 2
 
-    def call(self, raw):
+    def call(self, raw: Tensor) -> Distribution:
         # n = d + d (d + 1) / 2 for d dimensions.
         d = (math.isqrt(9 + 8 * raw.shape[-1]) - 3) // 2
         mean, log_diagonal, below = ops.split(raw, [d, 2 * d], axis=-1)
@@ -90,17 +93,17 @@ class IAFPosterior(Posterior):
         context: numbers the encoder gives each step's network.
     """
 
-    def __init__(self, steps=4, hidden=128, context=32):
+    def __init__(self, steps: int = 4, hidden: int = 128, context: int = 32) -> None:
         super().__init__()
         self.steps = check_count("steps", steps, MOST_REPEATS)
         self.hidden = check_count("hidden", hidden, MOST_UNITS)
         self.context = check_count("context", context, MOST_UNITS)
         self.flow = [AutoregressiveNetwork(hidden) for _ in range(steps)]
 
-    def num_outputs(self, latent_dim):
+    def num_outputs(self, latent_dim: int) -> int:
         return 2 * latent_dim + self.context
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         latent_dim = (input_shape[-1] - self.context) // 2
         # Every step has masks of this size, which are made at once.
         check_count("hidden", self.hidden, max(1, MOST_IN_MASKS // (latent_dim * self.steps)))
@@ -109,7 +112,7 @@ class IAFPosterior(Posterior):
             network.initialisers = initialisers
             network.build([(None, latent_dim), (None, self.context)])
 
-    def call(self, raw):
+    def call(self, raw: Tensor) -> Distribution:
         d = (raw.shape[-1] - self.context) // 2
         mean, log_var, context = ops.split(raw, [d, 2 * d], axis=-1)
         return InverseAutoregressive(Gaussian(mean, bounded(0.5 * log_var)), self.flow, context)
@@ -122,12 +125,12 @@ class AutoregressiveNetwork(keras.layers.Layer):
         hidden: width of the hidden layer.
     """
 
-    def __init__(self, hidden):
+    def __init__(self, hidden: int) -> None:
         super().__init__(dtype="float32")
         self.hidden = hidden
         self.initialisers = glorot(None)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[Any]) -> None:
         (*_, d), (*_, context) = input_shape
         # Hidden unit h may see dimensions 0..degree(h), output i only hidden units of degree < i.
         degrees = np.arange(self.hidden) % max(d - 1, 1)
@@ -144,7 +147,7 @@ class AutoregressiveNetwork(keras.layers.Layer):
         # s starts near one: the flow begins as the identity, as the paper advises.
         self.bias_gate = self.add_weight(shape=(d,), initializer=keras.initializers.Constant(2.0), name="bias_gate")
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         z, context = inputs
         mask_in, mask_out = ops.convert_to_tensor(self.mask_in), ops.convert_to_tensor(self.mask_out)
         seen = ops.matmul(z, self.kernel_in * mask_in) + ops.matmul(context, self.kernel_context)
@@ -162,25 +165,25 @@ class InverseAutoregressive(Distribution):
         context: tensor (batch, context).
     """
 
-    # Samples whose average stands for the mean, which has no closed form; drawn with a seed that never changes.
-    mean_samples = 64
+    density_is_cheap = False
 
-    def __init__(self, base, flow, context):
+    def __init__(self, base: Gaussian, flow: Sequence[AutoregressiveNetwork], context: Tensor) -> None:
         self.base, self.flow, self.context = base, flow, context
-        self._drawn = (None, None)  # the last sample, and its log density
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         # The same noise for every image: a unit that says nothing about x has the same mean for all of them.
-        noise = keras.random.normal((self.mean_samples, 1, self.base.mean.shape[-1]), seed=0)
+        noise = keras.random.normal((MEAN_SAMPLES, 1, self.base.mean.shape[-1]), seed=0)
         z, _ = self.push(self.base.mean + self.base.scale * noise)
         return ops.mean(z, axis=0)
 
-    def sample(self, seed=None, num_samples=None):
-        self._drawn = self.push(self.base.sample(seed, num_samples))
-        return self._drawn[0]
+    def sample(self, seed: Seed = None, num_samples: int | None = None) -> Tensor:
+        return self.sample_and_log_prob(seed, num_samples)[0]
 
-    def push(self, z):
+    def sample_and_log_prob(self, seed: Seed = None, num_samples: int | None = None) -> tuple[Tensor, Tensor]:
+        return self.push(self.base.sample(seed, num_samples))
+
+    def push(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Take z of the base through the flow; returns it with its log density."""
         log_q = self.base.log_prob(z)
         for network in self.flow:
@@ -190,10 +193,7 @@ class InverseAutoregressive(Distribution):
             z = ops.flip(z, axis=-1)
         return z, log_q
 
-    def log_prob(self, value):
-        drawn, log_q = self._drawn
-        if value is drawn:
-            return log_q
+    def log_prob(self, value: Tensor) -> Tensor:
         z = ops.convert_to_tensor(value)
         log_s = 0.0
         for network in reversed(self.flow):

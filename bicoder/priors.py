@@ -2,14 +2,18 @@
 
 import abc
 import math
+from collections.abc import Callable
+from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from bicoder.component import Component
-from bicoder.distributions import LOG_2PI, Gaussian
+from bicoder.distributions import LOG_2PI, MEAN_SAMPLES, Distribution, Gaussian
+from bicoder.engine.tensor import Seed, Shape, Tensor
 from bicoder.errors import MOST_REPEATS, MOST_UNITS, check_count
-from bicoder.networks import glorot
+from bicoder.networks import Initialisers, glorot
 
 
 class Prior(Component, keras.layers.Layer):
@@ -22,66 +26,114 @@ class Prior(Component, keras.layers.Layer):
     # Set by the model before the prior is built: where its initial weights come from.
     seed: int | None = None
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(dtype="float32")
 
-    def attach(self, encoder, example_shape):
+    def attach(self, encoder: Callable[[Tensor], Any], example_shape: Shape) -> None:
         """Called before `build`, for priors that are made of posteriors: the encoder, and the shape of one x."""
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.latent_dim = input_shape[-1]
         self.make_weights(glorot(self.seed))
 
-    def make_weights(self, initialisers):
+    def make_weights(self, initialisers: Initialisers) -> None:
         """Add the prior's weights; `initialisers` is an endless stream of seeded ones."""
 
     @property
-    def numbers_per_code(self):
+    def numbers_per_code(self) -> int:
         """How many numbers `log_prob` holds in memory for every code."""
         return self.latent_dim * self.components
 
     @abc.abstractmethod
-    def log_prob(self, z):
+    def distribution(self) -> Distribution:
+        """p(z), a `Distribution` whose parameters are those of one code, (1, latent_dim)."""
+
+    def log_prob(self, z: Tensor) -> Tensor:
         """log p(z) in nats: (..., batch, latent_dim) -> (..., batch)."""
+        return self.distribution().log_prob(z)
 
-    @abc.abstractmethod
-    def sample(self, num_samples, seed=None):
+    def sample(self, num_samples: int, seed: Seed = None) -> Tensor:
         """Draw codes, (num_samples, latent_dim), that follow `log_prob`."""
+        return draw_codes(self.distribution(), num_samples, seed)
 
 
-def standard_normal(num_samples, latent_dim):
-    """N(0, I) for `num_samples` codes, as a `Distribution`."""
-    zeros = ops.zeros((num_samples, latent_dim))
-    return Gaussian(zeros, zeros)
+def draw_codes(p: Distribution, num_samples: int, seed: Seed) -> Tensor:
+    """Codes (num_samples, latent_dim) of the prior's distribution."""
+    return p.sample(seed, num_samples)[:, 0]
 
 
-def two_seeds(seed):
+def standard_normal(latent_dim: int) -> Gaussian:
+    """N(0, I) of one code."""
+    return Gaussian(ops.zeros((1, latent_dim)), 0.0)
+
+
+def two_seeds(seed: Seed) -> tuple[Seed, Seed]:
     """Seeds for two draws that must not follow from each other."""
     return (seed, (seed + 0x9E3779B9) % 2**31) if isinstance(seed, int) else (seed, seed)
 
 
-def mixture_log_prob(z, means, log_scales, log_weights):
-    """log sum_k w_k N(z; mean_k, diag(sigma_k^2)): z (..., latent), parameters (K, latent), log w (K,) -> (...)."""
-    standardised = (z[..., None, :] - means) * ops.exp(-log_scales)
-    densities = -0.5 * ops.sum(LOG_2PI + ops.square(standardised), axis=-1) - ops.sum(log_scales, axis=-1)
-    return ops.logsumexp(densities + log_weights, axis=-1)
+class Mixture(Distribution):
+    """sum_k w_k N(z; mean_k, diag(sigma_k^2)).
+
+    Args:
+        means, log_scales: of the K components, tensors (K, d).
+        log_weights: log w, tensor (K,).
+    """
+
+    def __init__(self, means: Tensor, log_scales: Tensor, log_weights: Tensor) -> None:
+        self.means, self.log_scales, self.log_weights = means, log_scales, log_weights
+
+    @property
+    def mean(self) -> Tensor:
+        return ops.matmul(ops.exp(self.log_weights)[None], self.means)
+
+    def sample(self, seed: Seed = None, num_samples: int | None = None) -> Tensor:
+        which_seed, noise_seed = two_seeds(seed)
+        which = keras.random.categorical(self.log_weights[None], num_samples or 1, seed=which_seed)[0]
+        chosen = Gaussian(ops.take(self.means, which, axis=0), ops.take(self.log_scales, which, axis=0))
+        drawn = chosen.sample(noise_seed)  # (num_samples, d)
+        return drawn if num_samples is None else drawn[:, None]
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        standardised = (value[..., None, :] - self.means) * ops.exp(-self.log_scales)
+        squares = ops.sum(LOG_2PI + ops.square(standardised), axis=-1)
+        return ops.logsumexp(-0.5 * squares - ops.sum(self.log_scales, axis=-1) + self.log_weights, axis=-1)
 
 
-def mixture_sample(num_samples, seed, means, log_scales, log_weights):
-    """Draw from that mixture, (num_samples, latent)."""
-    which_seed, noise_seed = two_seeds(seed)
-    which = keras.random.categorical(log_weights[None], num_samples, seed=which_seed)[0]
-    return Gaussian(ops.take(means, which, axis=0), ops.take(log_scales, which, axis=0)).sample(noise_seed)
+class Transformed(Distribution):
+    """z = f(noise) for an invertible f: log p(z) = log p(f^-1(z)) + log |det df^-1/dz|.
+
+    Args:
+        base: `Distribution` of the noise.
+        forward: f.
+        inverse: function z -> (f^-1(z), log |det df^-1/dz|).
+    """
+
+    def __init__(
+        self,
+        base: Distribution,
+        forward: Callable[[Tensor], Tensor],
+        inverse: Callable[[Tensor], tuple[Tensor, Tensor]],
+    ) -> None:
+        self.base, self.forward, self.inverse = base, forward, inverse
+
+    @property
+    def mean(self) -> Tensor:
+        return ops.mean(self.sample(0, MEAN_SAMPLES), axis=0)
+
+    def sample(self, seed: Seed = None, num_samples: int | None = None) -> Tensor:
+        return self.forward(self.base.sample(seed, num_samples))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        noise, log_det = self.inverse(value)
+        return self.base.log_prob(noise) + log_det
 
 
 class StandardNormal(Prior):
     """N(0, I), without weights (Kingma & Welling 2014)."""
 
-    def log_prob(self, z):
-        return standard_normal(1, self.latent_dim).log_prob(z)
-
-    def sample(self, num_samples, seed=None):
-        return standard_normal(num_samples, self.latent_dim).sample(seed)
+    def distribution(self) -> Distribution:
+        return standard_normal(self.latent_dim)
 
 
 class MixtureOfGaussians(Prior):
@@ -91,27 +143,20 @@ class MixtureOfGaussians(Prior):
         components: of the mixture.
     """
 
-    def __init__(self, components=10):
+    def __init__(self, components: int = 10) -> None:
         super().__init__()
         self.components = check_count("components", components, MOST_UNITS)
 
-    def make_weights(self, initialisers):
+    def make_weights(self, initialisers: Initialisers) -> None:
         shape = (self.components, self.latent_dim)
         spread = keras.initializers.RandomNormal(seed=next(initialisers).seed)
         self.means = self.add_weight(shape=shape, initializer=spread, name="means")
         self.log_scales = self.add_weight(shape=shape, initializer="zeros", name="log_scales")
         self.logits = self.add_weight(shape=(self.components,), initializer="zeros", name="logits")
 
-    def parameters(self):
-        """Means and log scales (K, latent_dim), log weights (K,)."""
-        values = [ops.convert_to_tensor(v) for v in (self.means, self.log_scales, self.logits)]
-        return *values[:2], ops.log_softmax(values[2])
-
-    def log_prob(self, z):
-        return mixture_log_prob(z, *self.parameters())
-
-    def sample(self, num_samples, seed=None):
-        return mixture_sample(num_samples, seed, *self.parameters())
+    def distribution(self) -> Distribution:
+        means, log_scales, logits = (ops.convert_to_tensor(v) for v in (self.means, self.log_scales, self.logits))
+        return Mixture(means, log_scales, ops.log_softmax(logits))
 
 
 class VampPrior(Prior):
@@ -125,32 +170,25 @@ class VampPrior(Prior):
 
     needs = (Gaussian,)
 
-    def __init__(self, pseudo_inputs=100):
+    def __init__(self, pseudo_inputs: int = 100) -> None:
         super().__init__()
         self.pseudo_inputs = self.components = check_count("pseudo_inputs", pseudo_inputs, MOST_UNITS)
 
-    def attach(self, encoder, example_shape):
+    def attach(self, encoder: Callable[[Tensor], Any], example_shape: Shape) -> None:
         self.encoder, self.example_shape = encoder, tuple(example_shape)
 
-    def make_weights(self, initialisers):
+    def make_weights(self, initialisers: Initialisers) -> None:
         around_half = keras.initializers.RandomUniform(0.2, 0.8, seed=next(initialisers).seed)
         shape = (self.pseudo_inputs, *self.example_shape)
         self.inputs = self.add_weight(shape=shape, initializer=around_half, name="pseudo_inputs")
 
-    def start_from(self, images):
+    def start_from(self, images: np.ndarray) -> None:
         """Take the first K of `images` (N, ...) as pseudo-inputs, which trains faster than noise."""
         self.inputs.assign(images[: self.pseudo_inputs])
 
-    def parameters(self):
-        """Means and log scales of the K posteriors (K, latent_dim), log weights (K,)."""
+    def distribution(self) -> Distribution:
         q = self.encoder(ops.clip(ops.convert_to_tensor(self.inputs), 0.0, 1.0))
-        return q.mean, q.log_scale, ops.full((self.pseudo_inputs,), -math.log(self.pseudo_inputs))
-
-    def log_prob(self, z):
-        return mixture_log_prob(z, *self.parameters())
-
-    def sample(self, num_samples, seed=None):
-        return mixture_sample(num_samples, seed, *self.parameters())
+        return Mixture(q.mean, q.log_scale, ops.full((self.pseudo_inputs,), -math.log(self.pseudo_inputs)))
 
 
 class RealNVP(Prior):
@@ -164,17 +202,17 @@ class RealNVP(Prior):
         hidden: width of the hidden layer of each coupling's network.
     """
 
-    def __init__(self, couplings=6, hidden=64):
+    def __init__(self, couplings: int = 6, hidden: int = 64) -> None:
         super().__init__()
         self.couplings = check_count("couplings", couplings, MOST_REPEATS)
         self.hidden = check_count("hidden", hidden, MOST_UNITS)
 
-    def make_weights(self, initialisers):
+    def make_weights(self, initialisers: Initialisers) -> None:
         self.kept = (self.latent_dim + 1) // 2  # a code of one dimension is kept whole: then p(z) = N(0, 1)
         self.changed = self.latent_dim - self.kept
         self.nets = [self.make_net(i, initialisers) for i in range(self.couplings)]
 
-    def make_net(self, i, initialisers):
+    def make_net(self, i: int, initialisers: Initialisers) -> keras.Sequential:
         """The network of coupling i, (batch, seen) -> (batch, 2 * moved): s and t."""
         seen, moved = self.halves(i)
         hidden = keras.layers.Dense(self.hidden, "relu", kernel_initializer=next(initialisers))
@@ -182,22 +220,26 @@ class RealNVP(Prior):
         net.build((None, seen))
         return net
 
-    def halves(self, i):
+    def halves(self, i: int) -> tuple[int, int]:
         """How many dimensions coupling i sees, and how many it moves."""
         return (self.kept, self.changed) if i % 2 == 0 else (self.changed, self.kept)
 
-    def scale_and_shift(self, i, part):
+    def scale_and_shift(self, i: int, half: Tensor) -> tuple[Tensor, Tensor]:
         """s, bounded so that e^s stays within 0.13 and 7.4, and t."""
-        leading = ops.shape(part)[:-1]
-        raw = self.nets[i](ops.reshape(part, (-1, part.shape[-1])))
+        leading = ops.shape(half)[:-1]
+        raw = self.nets[i](ops.reshape(half, (-1, half.shape[-1])))
         log_scale, shift = ops.split(ops.reshape(raw, (*leading, raw.shape[-1])), 2, axis=-1)
         return 2.0 * ops.tanh(0.5 * log_scale), shift
 
-    def active(self):
+    def active(self) -> list[int]:
         """The couplings that have something to see and something to move."""
         return [i for i in range(self.couplings) if all(self.halves(i))]
 
-    def log_prob(self, z):
+    def distribution(self) -> Distribution:
+        return Transformed(standard_normal(self.latent_dim), self.forward, self.inverse)
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The noise that z (..., latent_dim) comes of, and the log determinant, (...)."""
         first, second, log_det = z[..., : self.kept], z[..., self.kept :], 0.0
         for i in self.active():
             seen, moved = (first, second) if i % 2 == 0 else (second, first)
@@ -205,12 +247,11 @@ class RealNVP(Prior):
             moved = (moved - shift) * ops.exp(-log_scale)
             log_det = log_det - ops.sum(log_scale, axis=-1)
             first, second = (seen, moved) if i % 2 == 0 else (moved, seen)
-        noise = ops.concatenate([first, second], axis=-1)
-        return standard_normal(1, self.latent_dim).log_prob(noise) + log_det
+        return ops.concatenate([first, second], axis=-1), log_det
 
-    def sample(self, num_samples, seed=None):
-        noise = standard_normal(num_samples, self.latent_dim).sample(seed)
-        first, second = noise[:, : self.kept], noise[:, self.kept :]
+    def forward(self, noise: Tensor) -> Tensor:
+        """z of noise (..., latent_dim)."""
+        first, second = noise[..., : self.kept], noise[..., self.kept :]
         for i in reversed(self.active()):
             seen, moved = (first, second) if i % 2 == 0 else (second, first)
             log_scale, shift = self.scale_and_shift(i, seen)

@@ -10,7 +10,9 @@ from keras import ops
 
 from bicoder.coders import Decoder, Encoder
 from bicoder.component import plain
+from bicoder.distributions import Distribution
 from bicoder.engine.slices import by_slices, one_by_one
+from bicoder.engine.tensor import Seed, Shape, Tensor
 from bicoder.errors import UsageError, check_count, check_seed
 from bicoder.kl import kl_divergence
 from bicoder.objectives import Objective, Terms
@@ -20,12 +22,12 @@ from bicoder.priors import Prior
 class Bound(NamedTuple):
     """What `VAE.call` returns: one value for each example, (batch,), in nats."""
 
-    loss: Any  # minus the objective
-    distortion: Any  # -E_q(z|x)[log p(x|z)]
-    rate: Any  # KL[q(z|x) || p(z)]
+    loss: Tensor  # minus the objective
+    distortion: Tensor  # -E_q(z|x)[log p(x|z)]
+    rate: Tensor  # KL[q(z|x) || p(z)]
 
 
-def samples_at_once(shape, prior, numbers=2**24):
+def samples_at_once(shape: Shape, prior: Prior, numbers: int = 2**24) -> int:
     """How many samples of z for every x, (batch, ...) of this shape, keep each tensor below `numbers` (64 MB)."""
     batch, *example = shape
     return max(1, numbers // (batch * max(math.prod(example), prior.numbers_per_code)))
@@ -69,7 +71,7 @@ class VAE(keras.Model):
         self.jit, self.steps = "auto", "auto"
         self._programs: Any = None
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         example = tuple(input_shape[1:])
         self._check_posterior()
         if self.decoder.output_shape is None:
@@ -86,7 +88,7 @@ class VAE(keras.Model):
                 part.build((None, self.latent_dim))
         self.input_spec = keras.layers.InputSpec(shape=(None, *example))
 
-    def _check_posterior(self):
+    def _check_posterior(self) -> None:
         """Some priors and objectives need the parameters of a posterior that they know."""
         posterior = self.encoder.posterior
         for part in (self.prior, self.objective):
@@ -97,37 +99,56 @@ class VAE(keras.Model):
                     f"{posterior.part_name()}; choose another of the two"
                 )
 
-    def call(self, x, training=None):
+    def call(self, x: Tensor, training: bool | None = None) -> Bound:
         """Every step from the data to the objective: x (batch, ...) -> `Bound`."""
         q = self.encoder(x, training=training)
-        z = q.sample(self.noise, self.objective.num_samples)  # (K, batch, latent)
-        terms = self.terms(x, z, q, training)
+        z, log_qz = q.sample_and_log_prob(self.noise, self.objective.num_samples)  # (K, batch, latent), (K, batch)
+        terms = self.terms(x, z, q, log_qz, training, keep=bool(training))
         rate = ops.sum(terms.kl, axis=-1)
         return Bound(-self.objective.bound(terms), -ops.mean(terms.log_px, axis=0), rate)
 
-    def terms(self, x, z, q, training=None):
-        """The `Terms` of the objective for x (batch, ...) and z (K, batch, latent), samples of q = q(z|x)."""
-        log_px = self.log_px(x, z, training)
-        log_pz, log_qz = self.prior.log_prob(z), q.log_prob(z)
-        kl = kl_divergence(q, self.prior)
+    def terms(
+        self,
+        x: Tensor,
+        z: Tensor,
+        q: Distribution,
+        log_qz: Tensor,
+        training: bool | None = None,
+        keep: bool = False,
+    ) -> Terms:
+        """The `Terms` of the objective for x (batch, ...) and z (K, batch, latent), samples of q = q(z|x).
+
+        Args:
+            log_qz: log q(z|x), (K, batch).
+            training: whether this is a training step.
+            keep: whether the likelihood keeps what it learns from the batch: once a step, however often it is asked.
+        """
+        log_px = self.log_px(x, z, training, keep)
+        prior = self.prior.distribution()
+        log_pz = prior.log_prob(z)
+        kl = kl_divergence(q, prior)
         if kl is None:
             kl = ops.mean(log_qz - log_pz, axis=0)[:, None]
 
-        def at(z, q):
-            return self.terms(x, z, q, training)
+        def at(z: Tensor, q: Distribution) -> Terms:
+            return self.terms(x, z, q, q.log_prob(z), training)
 
-        return Terms(log_px, log_pz, log_qz, kl, z, q, self.prior, self.noise, bool(training), at)
+        return Terms(log_px, log_pz, log_qz, kl, z, q, prior, self.noise, bool(training), at)
 
-    def log_px(self, x, z, training=None):
-        """log p(x|z) of x (batch, ...) for z (K, batch, latent): (K, batch)."""
-        alone = self.decoder.one_by_one and one_by_one(self.decoder.likelihood)
-        return by_slices(
-            lambda x, z: self.decoder(z, training=training).log_prob(x),
-            (ops.cast(x, "float32"), 0),
-            (z, -2),
-            axis=-1,
-            allowed=alone,
-        )
+    def log_px(self, x: Tensor, z: Tensor, training: bool | None = None, keep: bool = False) -> Tensor:
+        """log p(x|z) of x (batch, ...) for z (K, batch, latent): (K, batch); see `terms`."""
+        likelihood = self.decoder.likelihood
+
+        def log_prob(x: Tensor, z: Tensor) -> Tensor:
+            p = self.decoder(z, training=training)
+            if training:
+                p = likelihood.for_batch(p, x)
+            if keep:
+                likelihood.keep(p)
+            return p.log_prob(x)
+
+        alone = self.decoder.one_by_one and one_by_one(likelihood)
+        return by_slices(log_prob, (ops.cast(x, "float32"), 0), (z, -2), axis=-1, allowed=alone)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Mean loss of the batch, in nats for one example, with what layers of your own add; `y` is not used."""
@@ -247,20 +268,20 @@ class VAE(keras.Model):
         if not self.built:
             raise UsageError(f"{method}: the model has not seen data yet; fit it first, or call build((None, *shape))")
 
-    def encode(self, x):
+    def encode(self, x: Tensor) -> Any:
         """q(z|x), a `Distribution` over codes (batch, latent_dim), for x (batch, ...)."""
         return self.encoder(self.prepare(x))
 
-    def decode(self, z):
+    def decode(self, z: Tensor) -> Any:
         """p(x|z), a `Distribution` over data, for codes z (batch, latent_dim) or (samples, batch, latent_dim)."""
         self.check_built("decode")
         return self.decoder(z)
 
-    def reconstruct(self, x):
+    def reconstruct(self, x: Tensor) -> Tensor:
         """The mean of p(x|z) at the mean of q(z|x), (batch, ...): no randomness."""
         return self.decode(self.encode(x).mean).mean
 
-    def generate(self, n, seed=None):
+    def generate(self, n: int, seed: int | None = None) -> Tensor:
         """The means of p(x|z) for `n` codes from the prior, z ~ p(z): (n, ...).
 
         Args:
@@ -270,23 +291,26 @@ class VAE(keras.Model):
         self.check_built("generate")
         return self.decode(self.prior.sample(check_count("n", n), seed)).mean
 
-    def log_weights(self, x, num_samples, noise):
-        """log p(x, z) - log q(z|x) of samples z of q(z|x), with its parts: three tensors (num_samples, batch).
+    def log_weights(
+        self, x: Tensor, num_samples: int, noise: Seed, q: Distribution | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """log p(x, z) - log q(z|x) of samples z of q(z|x), with its terms: three tensors (num_samples, batch).
 
         Args:
             x: (batch, ...).
             num_samples: K.
             noise: `keras.random.SeedGenerator`.
+            q: q(z|x), if it is known already.
         Returns:
             log w, log p(x|z), and log q(z|x) - log p(z).
         """
-        q = self.encode(x)
-        z = q.sample(noise, num_samples)
+        q = self.encode(x) if q is None else q
+        z, log_qz = q.sample_and_log_prob(noise, num_samples)
         log_px = self.log_px(x, z)
-        log_ratio = q.log_prob(z) - self.prior.log_prob(z)
+        log_ratio = log_qz - self.prior.log_prob(z)
         return log_px - log_ratio, log_px, log_ratio
 
-    def log_likelihood(self, x, num_samples=1000, seed=0):
+    def log_likelihood(self, x: Tensor, num_samples: int = 1000, seed: int = 0) -> Tensor:
         """The importance-weighted estimate of log p(x) in nats, log 1/K sum_k w_k (Burda et al. 2016): (batch,).
 
         Args:
@@ -295,12 +319,12 @@ class VAE(keras.Model):
             seed: int.
         """
         noise = keras.random.SeedGenerator(seed)
-        x, parts = self.prepare(x), []
-        portion = samples_at_once(x.shape, self.prior)
+        x, sums = self.prepare(x), []
+        q, portion = self.encoder(x), samples_at_once(x.shape, self.prior)
         for start in range(0, check_count("num_samples", num_samples), portion):
-            log_weights, _, _ = self.log_weights(x, min(portion, num_samples - start), noise)
-            parts.append(ops.logsumexp(log_weights, axis=0))
-        return ops.logsumexp(ops.stack(parts), axis=0) - math.log(num_samples)
+            log_weights, _, _ = self.log_weights(x, min(portion, num_samples - start), noise, q)
+            sums.append(ops.logsumexp(log_weights, axis=0))
+        return ops.logsumexp(ops.stack(sums), axis=0) - math.log(num_samples)
 
     def predict_step(self, *args):
         """Reconstructions are what `predict` returns; JAX hands over (state, data), the others data alone."""

@@ -16,6 +16,7 @@ from bicoder.component import Component
 from bicoder.distributions import Distribution
 from bicoder.errors import DataError, UsageError
 from bicoder.likelihoods import Likelihood
+from bicoder.networks import Network
 from bicoder.objectives import Objective
 from bicoder.posteriors import Posterior
 from bicoder.priors import Prior
@@ -126,6 +127,34 @@ def test_likelihood_refuses_what_is_outside_its_support(name):
             likelihood.check(outside)
 
 
+def density_in_training(likelihood, raw, x):
+    return np.asarray(likelihood.for_batch(likelihood(raw), x).log_prob(x))
+
+
+@pytest.mark.parametrize("name", own_members(Likelihood))
+def test_a_likelihood_says_truly_whether_it_treats_examples_one_by_one(name):
+    """A class that forgets `one_by_one` is slow on a CPU, and one that says it wrongly learns something else."""
+    likelihood = Likelihood.get(name)
+    x = fitting_data(likelihood)
+    raw = np.random.default_rng(1).normal(size=(*x.shape[:-1], likelihood.num_outputs(x.shape[-1]))).astype("float32")
+    whole = density_in_training(likelihood, raw, x)
+    halves = [density_in_training(likelihood, raw[half], x[half]) for half in (slice(0, 5), slice(5, 12))]
+    truth = np.allclose(whole, np.concatenate(halves), rtol=1e-5)
+    assert vars(type(likelihood)).get("one_by_one", False) == truth, f"{type(likelihood).__name__}: set one_by_one"
+
+
+@pytest.mark.parametrize("name", own_members(Network))
+def test_a_network_says_truly_whether_it_treats_examples_one_by_one(name):
+    network, truth = Network.get(name), True
+    for make, shape in ((network.encoder, SHAPE), (network.decoder, (3,))):
+        body = make(SHAPE, 4, seed=0)
+        x = np.random.default_rng(1).normal(size=(12, *shape)).astype("float32")
+        whole = np.asarray(body(x, training=True))
+        halves = [np.asarray(body(x[half], training=True)) for half in (slice(0, 5), slice(5, 12))]
+        truth &= np.allclose(whole, np.concatenate(halves), rtol=1e-4, atol=1e-5) and not body.losses
+    assert vars(type(network)).get("one_by_one", False) == truth, f"{type(network).__name__}: set one_by_one"
+
+
 @pytest.mark.parametrize("name", own_members(Prior))
 def test_prior_samples_follow_its_density(name):
     """The mean of -log p over the prior's own samples is its entropy; other samples have another mean."""
@@ -143,6 +172,9 @@ def test_prior_samples_follow_its_density(name):
     mass = np.exp(np.asarray(prior.log_prob(grid), "float64")) * 0.04**2
     assert mass.sum() == pytest.approx(1.0, abs=1e-3)
     spread = z.std(axis=0)
+    p = prior.distribution()
+    assert tuple(p.mean.shape) == tuple(p.sample(seed=0).shape) == (1, 2)
+    np.testing.assert_allclose(p.mean[0], mass @ grid, atol=0.5 * spread.max())  # a flow's is that of 64 samples
     np.testing.assert_allclose(z.mean(axis=0), mass @ grid, atol=0.03 * spread.max())
     np.testing.assert_allclose((z**2).mean(axis=0), mass @ grid**2, rtol=0.05)
     np.testing.assert_allclose(

@@ -5,13 +5,14 @@ import itertools
 import keras
 import numpy as np
 import pytest
+import scipy.integrate
 import tensorflow as tf
 
 from bicoder import VAE, Decoder, Encoder, objectives
 from bicoder.distributions import Gaussian
 from bicoder.errors import UsageError
 from bicoder.networks import MLP
-from bicoder.objectives import CIWAE, ELBO, IWAE, MIWAE, BetaELBO, BetaTC, CapacityELBO, Dreg
+from bicoder.objectives import CIWAE, ELBO, IWAE, MIWAE, WAE, BetaELBO, BetaTC, CapacityELBO, Dreg, InfoVAE
 
 
 @pytest.fixture
@@ -219,6 +220,63 @@ def test_mmd_is_zero_for_the_same_distribution_and_not_for_others(rng):
     assert other > 0.1
     unbiased = [float(objectives.mmd(*rng.normal(size=(2, 10, 3)).astype("float32"))) for _ in range(300)]
     assert abs(np.mean(unbiased)) < 4 * np.std(unbiased) / np.sqrt(300)
+
+
+def mean_kernel(mean, variance):
+    """E[k(a, b)] for a - b ~ N(mean, variance I), k the sum of c / (c + |a - b|^2) over seven widths c.
+
+    c / (c + r^2) is the integral of e^-u e^(-u r^2 / c) over u > 0, and r^2 has a moment generating function:
+    E[e^(-t r^2)] = (1 + 2 t variance)^(-d/2) e^(-t |mean|^2 / (1 + 2 t variance)).
+    """
+    d, square = len(mean), np.sum(np.square(mean))
+
+    def integrand(u, c):
+        spread = 1.0 + 2.0 * u * variance / c
+        return np.exp(-u - u * square / (c * spread)) * spread ** (-d / 2)
+
+    widths = [2.0 * d * s for s in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)]
+    return sum(scipy.integrate.quad(integrand, 0.0, np.inf, args=(c,))[0] for c in widths)
+
+
+def exact_mmd(mean, variance):
+    """The squared MMD of N(mean, variance I) and N(0, I)."""
+    nothing = np.zeros(len(mean))
+    return mean_kernel(nothing, 2 * variance) + mean_kernel(nothing, 2.0) - 2 * mean_kernel(mean, 1 + variance)
+
+
+@pytest.mark.parametrize(("mean", "variance"), [([0.0, 0.0], 1.0), ([1.0, -0.5], 0.25), ([0.3, 0.0, 2.0], 3.0)])
+def test_mmd_is_that_of_two_gaussians(mean, variance, rng):
+    mean = np.asarray(mean)
+    draws = []
+    for _ in range(500):
+        a, b = rng.normal(size=(2, 20, len(mean)))
+        draws.append(float(objectives.mmd((mean + np.sqrt(variance) * a).astype("float32"), b.astype("float32"))))
+    error = np.std(draws) / np.sqrt(len(draws))
+    assert abs(np.mean(draws) - exact_mmd(mean, variance)) < 4 * error
+
+
+@pytest.mark.parametrize(
+    ("objective", "rate_weight", "mmd_weight"),
+    [(InfoVAE(alpha=0.3, weight=20.0), 0.7, 19.3), (InfoVAE(alpha=1.0, weight=5.0), 0.0, 5.0), (WAE(30.0), 0.0, 30.0)],
+)
+def test_mmd_objectives_have_the_value_of_the_closed_form(objective, rate_weight, mmd_weight, x):
+    """The encoder gives q(z|x) = N(mean, 1/4 I) for every x, so that q(z) is the same Gaussian."""
+    mean, log_var = np.array([1.0, -0.5]), np.log(0.25)
+    vae = vae_with(objective)
+    vae.build(x.shape)
+    last = vae.encoder.body.layers[-1]
+    last.kernel.assign(np.zeros(last.kernel.shape))
+    last.bias.assign([*mean, log_var, log_var])
+
+    @tf.function
+    def draw():
+        bound = vae(x)
+        return tf.reduce_mean(bound.loss - bound.distortion)
+
+    draws = [float(draw()) for _ in range(1000)]
+    rate = 0.5 * np.sum(mean**2 + 0.25 - log_var - 1.0)
+    expected = rate_weight * rate + mmd_weight * exact_mmd(mean, 0.25)
+    assert abs(np.mean(draws) - expected) < 4 * np.std(draws) / np.sqrt(len(draws))
 
 
 @pytest.mark.parametrize(

@@ -3,5 +3,5 @@
 from typing import Any, TypeAlias
 
 Tensor: TypeAlias = Any  # of the backend of Keras, or what `keras.ops` takes for one
-Shape: TypeAlias = "tuple[int, ...]"
+Shape: TypeAlias = tuple[int, ...]
 Seed: TypeAlias = Any  # int, `keras.random.SeedGenerator` or None

@@ -1,14 +1,21 @@
-"""What is wrong with a model, in plain words, where something is."""
+"""What is wrong with a model, in plain words, if anything is."""
 
 import math
+from typing import TYPE_CHECKING, Any
 
 from bicoder.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bicoder.data.stored_images import StoredImages
+    from bicoder.vae import VAE
 
 STILL_RISING = 0.5  # nats
 
 
-def diagnose(vae, images, numbers):
-    """Sentences about a model, each with what to try; an empty list where nothing is wrong.
+def diagnose(vae: "VAE", images: "np.ndarray | StoredImages", numbers: dict[str, Any]) -> list[str]:
+    """Sentences about a model, each with what to try; an empty list if nothing is wrong.
 
     Args:
         vae: a built `VAE`.
@@ -19,7 +26,7 @@ def diagnose(vae, images, numbers):
     return [sentence for sentence in checks if sentence]
 
 
-def collapse(numbers):
+def collapse(numbers: dict[str, Any]) -> str | None:
     """Most of the code says nothing about x."""
     active, dimensions = numbers["active_units"], numbers["latent_dim"]
     if active >= dimensions / 4:
@@ -30,7 +37,7 @@ def collapse(numbers):
     )
 
 
-def sigma_at_its_floor(vae):
+def sigma_at_its_floor(vae: "VAE") -> str | None:
     """A learned sigma that would be smaller if it could."""
     likelihood = vae.decoder.likelihood
     if not hasattr(likelihood, "log_sigma") or not hasattr(likelihood, "smallest"):
@@ -44,7 +51,7 @@ def sigma_at_its_floor(vae):
     )
 
 
-def support(vae, images):
+def support(vae: "VAE", images: "np.ndarray | StoredImages") -> str | None:
     """Values that the likelihood gives density zero."""
     try:
         vae.decoder.likelihood.check(images)
@@ -53,7 +60,7 @@ def support(vae, images):
     return None
 
 
-def activation(vae):
+def activation(vae: "VAE") -> str | None:
     """The last layer of a decoder of the user's own may squash what the likelihood takes as it is."""
     last = (getattr(vae.decoder.body, "layers", None) or [vae.decoder.body])[-1]
     name = getattr(getattr(last, "activation", None), "__name__", "linear")
@@ -66,7 +73,7 @@ def activation(vae):
     )
 
 
-def sampling(numbers):
+def sampling(numbers: dict[str, Any]) -> str | None:
     """Too few importance samples for the number that is printed."""
     counts = list(numbers["bounds"])
     if len(counts) < 2:

@@ -4,7 +4,10 @@ The images are taken in blocks of a fixed size whatever batches they come in, so
 no remainder is dropped, and no mean is one of means.
 """
 
+import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,18 +15,21 @@ from keras import ops
 from tqdm import tqdm
 
 from bicoder.data.stored_images import StoredImages
+from bicoder.distributions import Distribution
+from bicoder.engine.tensor import Seed, Shape, Tensor
 from bicoder.errors import MOST_SAMPLES, DataError, NumericError, check_count, counted
 from bicoder.evaluation.doctor import diagnose
-from bicoder.evaluation.latent_space import label_accuracy, posterior_means
-from bicoder.posteriors import InverseAutoregressive
-from bicoder.vae import samples_at_once
+from bicoder.evaluation.latent_space import label_accuracy
+from bicoder.kl import kl_divergence
+from bicoder.priors import Prior
+from bicoder.vae import VAE, samples_at_once
 
 BLOCK = 100  # images at a time
 MOST_CODES = 1000  # codes z for which q(z), the mixture of all posteriors, is computed
-ACTIVE = 0.01  # a unit is active where the variance of its posterior mean over the images is larger (Burda et al. 2016)
+ACTIVE = 0.01  # a unit is active if the variance of its posterior mean over the images is larger (Burda et al. 2016)
 
 
-def evaluate(vae, data, num_samples=1000, seed=0, progress=False):
+def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progress: bool = False) -> dict[str, Any]:
     """All numbers about a model on images that it was not trained on.
 
     Args:
@@ -32,18 +38,18 @@ def evaluate(vae, data, num_samples=1000, seed=0, progress=False):
             whose test images are taken.
         num_samples: importance samples K for each image.
         seed: int; the same seed gives the same numbers.
-        progress: show a bar with the time left, where standard error is a terminal.
+        progress: show a bar with the time left, if standard error is a terminal.
     Returns:
-        dict, in nats per image where no other unit is named: `elbo`; `distortion`, -E[log p(x|z)]; `rate`,
+        dict, in nats per image if no other unit is named: `elbo`; `distortion`, -E[log p(x|z)]; `rate`,
         KL[q(z|x) || p(z)]; `nll`, -log p(x) by K importance samples, an upper bound in expectation;
         `nll_standard_error`, of its mean over the images; `nll_monte_carlo_error`, of the importance sampling alone;
         `bounds`, K -> the importance-weighted bound; `bits_per_dim`, nll / (D log 2); `active_units` of `latent_dim`;
-        `kl_per_dimension`, a list, or None where the KL does not factorise; `mutual_information` I(x; z), at most
+        `kl_per_dimension`, a list, or None if the KL does not factorise; `mutual_information` I(x; z), at most
         log N, and `marginal_kl` KL[q(z) || p(z)], with q(z) the mixture of the posteriors of these N images;
         `mean_squared_error` of the reconstructions per pixel; `knn_accuracy` and `logistic_accuracy` of the labels from
         the posterior means, or None; `images`, N; `num_samples`, K; `seed`; `doctor`, a list of sentences.
     Raises:
-        DataError, UsageError; NumericError where the model's numbers are NaN or infinite, as its weights may be.
+        DataError, UsageError; NumericError if the model's numbers are NaN or infinite, as its weights may be.
     """
     check_count("num_samples", num_samples, MOST_SAMPLES)
     vae.check_built("evaluate")
@@ -52,22 +58,14 @@ def evaluate(vae, data, num_samples=1000, seed=0, progress=False):
     if images.shape[1:] != expected:
         raise DataError(f"data: expected images of shape {expected}, as the model has, received {images.shape[1:]}")
     noise = keras.random.SeedGenerator(seed)
-    sums = Sums(num_samples)
-    weigh = compiled(lambda x, count: vae.log_weights(x, count, noise))
-    for start in tqdm(
-        range(0, len(images), BLOCK), "importance sampling", disable=None if progress else True, leave=False
-    ):
-        sums.add(*block_weights(weigh, images[start : start + BLOCK], num_samples, vae.prior))
-    numbers = sums.numbers()
+    raw, means, numbers = look(vae, images, num_samples, noise, progress)
     if not math.isfinite(numbers["nll"]):
         raise NumericError(f"nll: expected a finite number, received {numbers['nll']}; the model's weights are no use")
-    numbers |= rates(vae, images, numbers)
     numbers["bits_per_dim"] = numbers["nll"] / (math.prod(images.shape[1:]) * math.log(2.0))
-    means = posterior_means(vae, images)
     numbers["latent_dim"] = means.shape[1]
     numbers["active_units"] = int((means.var(axis=0) > ACTIVE).sum())
-    numbers |= marginal(vae, images, np.random.default_rng(seed).permutation(len(images)), noise)
-    numbers["mean_squared_error"] = mean_squared_error(vae, images)
+    numbers |= marginal(vae, raw[np.random.default_rng(seed).permutation(len(raw))], noise)
+    numbers["mean_squared_error"] = numbers.pop("squared_error") / images.size
     for name, classifier in (("knn_accuracy", "10-NN"), ("logistic_accuracy", "logistic")):
         numbers[name] = None if labels is None else label_accuracy(means, labels, classifier)
     numbers |= {"images": len(images), "num_samples": num_samples, "seed": seed}
@@ -75,7 +73,7 @@ def evaluate(vae, data, num_samples=1000, seed=0, progress=False):
     return numbers
 
 
-def take(data):
+def take(data: Any) -> tuple[np.ndarray | StoredImages, np.ndarray | None]:
     """Images (N, ...) as one float32 array, and labels (N,) or None."""
     labels = None
     if hasattr(data, "test_images"):
@@ -95,8 +93,8 @@ def take(data):
     return images, None if labels is None else np.asarray(labels)
 
 
-def compiled(function):
-    """`function` as a graph on TensorFlow, where single operations are slow; elsewhere as it is."""
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` as a graph on TensorFlow, whose single operations are slow; on other backends as it is."""
     if keras.backend.backend() != "tensorflow":
         return function
     import tensorflow as tf
@@ -104,34 +102,76 @@ def compiled(function):
     return tf.function(function)
 
 
-def to_numpy(tensor):
+def to_numpy(tensor: Tensor) -> np.ndarray:
     """A tensor of any backend as float64."""
     return ops.convert_to_numpy(tensor).astype("float64")
 
 
-def block_weights(weigh, x, num_samples, prior):
-    """log w, log p(x|z), log q(z|x) - log p(z), (K, block) each, for a block of images, in portions of the samples."""
-    portion = min(num_samples, samples_at_once(x.shape, prior))
+def look(
+    vae: VAE, images: np.ndarray | StoredImages, num_samples: int, noise: Seed, progress: bool
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """Encode every image once: raw outputs of the encoder, from which q(z|x) is made again, posterior means, numbers.
+
+    Args:
+        vae, images, num_samples, progress: as in `evaluate`.
+        noise: `keras.random.SeedGenerator`.
+    Returns:
+        (N, outputs), (N, latent_dim), and the dict of `Sums.numbers`.
+    """
+    sums, raws, means = Sums(num_samples, vae.latent_dim), [], []
+    without_samples = compiled(lambda x: exact_quantities(vae, x))
+    weigh = compiled(lambda x, raw, count: vae.log_weights(x, count, noise, vae.encoder.posterior(raw)))
+    starts = range(0, len(images), BLOCK)
+    for start in tqdm(starts, "importance sampling", disable=None if progress else True, leave=False):
+        x = vae.prepare(images[start : start + BLOCK])
+        raw, mean, kl, error = without_samples(x)
+        raws.append(ops.convert_to_numpy(raw))
+        means.append(ops.convert_to_numpy(mean))
+        sums.add_exact(kl, error)
+        sums.add(*block_weights(functools.partial(weigh, x, raw), x.shape, num_samples, vae.prior))
+    return np.concatenate(raws), np.concatenate(means), sums.numbers()
+
+
+def exact_quantities(vae: VAE, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    """Of a block of images x, what needs no samples of z.
+
+    Returns:
+        The raw output of the encoder; the mean of q(z|x); KL[q(z|x) || p(z)] as in `kl_divergence`, or None; and the
+        sum of the squared errors of the reconstructions.
+    """
+    raw = vae.encoder.raw(x)
+    q = vae.encoder.posterior(raw)
+    error = ops.sum(ops.square(vae.decoder(q.mean).mean - x))
+    return raw, q.mean, kl_divergence(q, vae.prior.distribution()), error
+
+
+def block_weights(
+    weigh: Callable[[int], tuple[Tensor, Tensor, Tensor]], shape: Shape, num_samples: int, prior: Prior
+) -> list[np.ndarray]:
+    """log w, log p(x|z), log q(z|x) - log p(z), (K, block) each, for a block of this shape, in portions of samples."""
+    portion = min(num_samples, samples_at_once(shape, prior))
     counts = [portion] * (num_samples // portion) + ([num_samples % portion] if num_samples % portion else [])
-    parts = [weigh(x, count) for count in counts]
-    return [np.concatenate([to_numpy(part[i]) for part in parts]) for i in range(3)]
+    portions = [weigh(count) for count in counts]
+    return [np.concatenate([to_numpy(tensors[i]) for tensors in portions]) for i in range(3)]
 
 
 class Sums:
-    """Sums over the images of what depends on the importance samples.
+    """Sums over the images.
 
     Args:
         num_samples: K.
+        latent_dim: dimensions of z.
     """
 
-    def __init__(self, num_samples):
-        self.num_samples = num_samples
+    def __init__(self, num_samples: int, latent_dim: int) -> None:
+        self.num_samples, self.latent_dim = num_samples, latent_dim
         self.sweep = sorted({num_samples, *(10**i for i in range(8) if 10**i <= num_samples)})
         self.bounds = dict.fromkeys(self.sweep, 0.0)
         self.log_likelihoods: list[np.ndarray] = []
-        self.variance = self.distortion = self.sampled_rate = 0.0
+        self.variance = self.distortion = self.sampled_rate = self.squared_error = 0.0
+        self.kl: np.ndarray | None = None  # the sum over the images, (latent_dim,) or (1,), if it is known exactly
 
-    def add(self, log_weights, log_px, log_ratio):
+    def add(self, log_weights: np.ndarray, log_px: np.ndarray, log_ratio: np.ndarray) -> None:
         """The block's weights, (K, block) each."""
         for k in self.sweep:
             # As many groups of k samples as there are; each is one draw of the bound of k samples.
@@ -144,79 +184,72 @@ class Sums:
         self.distortion -= log_px.mean(axis=0).sum()
         self.sampled_rate += log_ratio.mean(axis=0).sum()
 
-    def numbers(self):
-        """Means over the images."""
+    def add_exact(self, kl: Tensor | None, squared_error: Tensor) -> None:
+        """What needs no samples: the KL, (block, latent_dim) or (block, 1) or None, and the sum of squared errors."""
+        if kl is not None:
+            self.kl = to_numpy(kl).sum(axis=0) + (0.0 if self.kl is None else self.kl)
+        self.squared_error += float(squared_error)
+
+    def numbers(self) -> dict[str, Any]:
+        """Means over the images, but for `squared_error`, a sum; the rate is exact if it can be."""
         log_likelihoods = np.concatenate(self.log_likelihoods)
         count = len(log_likelihoods)
+        distortion, rate, kl = self.distortion / count, self.sampled_rate / count, None
+        if self.kl is not None:
+            rate, kl = self.kl.sum() / count, (self.kl / count).tolist()
         return {
             "nll": float(-log_likelihoods.mean()),
             "nll_standard_error": float(log_likelihoods.std(ddof=min(1, count - 1)) / math.sqrt(count)),
             "nll_monte_carlo_error": math.sqrt(self.variance) / count,
             "bounds": {k: float(total / count) for k, total in self.bounds.items()},
-            "distortion": float(self.distortion / count),
-            "rate": float(self.sampled_rate / count),
+            "distortion": float(distortion),
+            "rate": float(rate),
+            "elbo": float(-distortion - rate),
+            "kl_per_dimension": kl if kl is not None and len(kl) == self.latent_dim else None,
+            "squared_error": self.squared_error,
         }
 
 
-def log_mean_exp(x, axis):
-    """log of the mean of exp(x), in float64; -inf where all weights are zero."""
+def log_mean_exp(x: np.ndarray, axis: int) -> np.ndarray:
+    """log of the mean of exp(x), in float64; -inf if all weights are zero."""
     largest = np.maximum(x.max(axis=axis, keepdims=True), -1e300)
     return np.squeeze(largest, axis) + np.log(np.maximum(np.exp(x - largest).mean(axis=axis), 1e-300))
 
 
-def blocks(images, order=None):
-    """The images, `BLOCK` at a time, in another order where there is one."""
-    starts = range(0, len(images), BLOCK)
-    return (images[slice(i, i + BLOCK) if order is None else order[i : i + BLOCK]] for i in starts)
-
-
-def rates(vae, images, numbers):
-    """`rate`, exact where it is known, `elbo` and `kl_per_dimension`."""
-    from bicoder.kl import kl_divergence
-
-    exact = [kl_divergence(vae.encode(x), vae.prior) for x in blocks(images)]
-    per_dimension, rate = None, numbers["rate"]
-    if exact[0] is not None:
-        kl = np.concatenate([to_numpy(part) for part in exact])
-        rate = float(kl.sum(axis=1).mean())
-        per_dimension = kl.mean(axis=0).tolist() if kl.shape[1] == vae.latent_dim else None
-    return {"rate": rate, "elbo": -numbers["distortion"] - rate, "kl_per_dimension": per_dimension}
-
-
-def marginal(vae, images, order, noise):
-    """I(x; z) and KL[q(z) || p(z)], from codes of the first images in an order, with q(z) the mixture over all of them.
+def marginal(vae: VAE, raw: np.ndarray, noise: Seed) -> dict[str, float | None]:
+    """I(x; z) and KL[q(z) || p(z)], from codes of the first images, with q(z) the mixture over all of them.
 
     I = E[log q(z|x) - log q(z)], KL = E[log q(z) - log p(z)], whose sum is the rate (Hoffman & Johnson 2016).
+
+    Args:
+        vae: a built `VAE`.
+        raw: raw outputs of the encoder, (N, outputs), in random order.
+        noise: `keras.random.SeedGenerator`.
     """
-    posteriors = [vae.encode(x) for x in blocks(images, order)]
-    if isinstance(posteriors[0], InverseAutoregressive):  # the density of another image's code takes too long
+    posterior = vae.encoder.posterior
+    if not posterior(raw[:1]).density_is_cheap:  # the density of another image's code takes too long
         return {"mutual_information": None, "marginal_kl": None}
-    wanted = -(-min(MOST_CODES, len(images)) // BLOCK)
+    draw = compiled(lambda raw: posterior(raw).sample_and_log_prob(noise))
+    log_densities = compiled(lambda raw, z: log_density_of_each(posterior(raw), z))
+    every = [ops.convert_to_tensor(raw[i : i + BLOCK]) for i in range(0, len(raw), BLOCK)]
     information = marginal_kl = count = 0.0
-    for own in posteriors[:wanted]:
-        z = own.sample(noise)
-        log_own, log_prior = own.log_prob(z), vae.prior.log_prob(z)
-        every = [log_density_of_each(q, z) for q in posteriors]
-        log_marginal = ops.logsumexp(ops.concatenate(every, axis=1), axis=1) - math.log(len(images))
+    for own in every[: -(-MOST_CODES // BLOCK)]:
+        z, log_own = draw(own)
+        log_marginal = ops.concatenate([log_densities(block, z) for block in every], axis=1)
+        log_marginal = ops.logsumexp(log_marginal, axis=1) - math.log(len(raw))
         information += float(ops.sum(log_own - log_marginal))
-        marginal_kl += float(ops.sum(log_marginal - log_prior))
+        marginal_kl += float(ops.sum(log_marginal - vae.prior.log_prob(z)))
         count += len(z)
     return {"mutual_information": information / count, "marginal_kl": marginal_kl / count}
 
 
-def log_density_of_each(q, z):
+def log_density_of_each(q: Distribution, z: Tensor) -> Tensor:
     """log q(z_i|x_j), (codes, images), for codes z (codes, latent) and the posterior of a block of images."""
     images = q.mean.shape[0]
     return q.log_prob(ops.broadcast_to(z[:, None], (z.shape[0], images, z.shape[1])))
 
 
-def mean_squared_error(vae, images):
-    """Of the reconstructions, for one pixel."""
-    total = sum(float(ops.sum(ops.square(vae.reconstruct(x) - ops.convert_to_tensor(x)))) for x in blocks(images))
-    return total / images.size
-
-
-def table(numbers):
+def table(numbers: dict[str, Any]) -> str:
     """The numbers as text, one line each."""
     per_dim = numbers["bits_per_dim"] / numbers["nll"] if numbers["nll"] else math.nan
     images, samples = counted(numbers["images"], "image"), counted(numbers["num_samples"], "importance sample")

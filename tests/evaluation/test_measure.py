@@ -154,12 +154,39 @@ def test_density_of_a_posterior_is_that_of_its_samples(posterior, rng):
     """Inverted or solved, log q(z) of a sample is what it was when it was drawn, and q integrates to one."""
     encoder = Encoder(MLP((8,)), 2, posterior, seed=0)
     q = encoder(rng.normal(size=(3, 5)).astype("float32"))
-    z = q.sample(seed=0, num_samples=4)
-    np.testing.assert_allclose(q.log_prob(z), q.log_prob(np.asarray(z)), rtol=1e-3, atol=1e-3)
+    z, log_qz = q.sample_and_log_prob(seed=0, num_samples=4)
+    np.testing.assert_array_equal(z, q.sample(seed=0, num_samples=4))
+    np.testing.assert_allclose(log_qz, q.log_prob(z), rtol=1e-3, atol=1e-3)
     axis = np.arange(-9, 9, 0.05, dtype="float32")
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 1, 2).repeat(3, axis=1)
     mass = np.exp(np.asarray(q.log_prob(grid), "float64")).sum(axis=0) * 0.05**2
     np.testing.assert_allclose(mass, 1.0, atol=2e-3)
+
+
+class Counting(keras.layers.Layer):
+    """A dense layer that counts the examples it sees."""
+
+    def build(self, input_shape):
+        self.dense = keras.layers.Dense(6)
+        self.dense.build(input_shape)
+        self.seen = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, x):
+        self.seen.assign_add(keras.ops.cast(keras.ops.shape(x)[0], "float32"))
+        return self.dense(x)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 6)
+
+
+def test_every_image_is_encoded_once(rng):
+    network = Counting()
+    vae = VAE(Encoder(network, 3), Decoder(MLP((8,))), seed=0)
+    vae.build((None, PIXELS))
+    network.seen.assign(0.0)
+    labels = np.arange(130) % 2
+    evaluate(vae, (rng.random((130, PIXELS), "float32"), labels), num_samples=7)
+    assert float(network.seen) == 130
 
 
 def test_labels_and_loader(linear, rng):
