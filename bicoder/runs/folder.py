@@ -11,12 +11,11 @@ from pathlib import Path
 from bicoder import __version__
 from bicoder.errors import ModelError, UsageError
 from bicoder.files.whole_file import whole_file
+from bicoder.pictures.picture import pictures
 from bicoder.runs import checkpoints
 
 FORMAT = 1
-CONFIG, WEIGHTS, METRICS = "config.json", "model.weights.h5", "metrics.csv"
-# What other commands and options write into the folder; a run that overwrites another leaves none of it.
-OTHERS = ("curve.png", "latent.png", "prior.png", "posterior.png", "generated.png", "kl.png", "evaluation.json")
+CONFIG, WEIGHTS, METRICS, EVALUATION = "config.json", "model.weights.h5", "metrics.csv", "evaluation.json"
 
 
 def new_folder(dset, run_dir=None, overwrite=False):
@@ -76,7 +75,8 @@ def save_config(folder, vae, arguments, data):
         "input_shape": list(vae.input_spec.shape[1:]),
         "model": vae.get_config(),
     }
-    for name in (CONFIG, WEIGHTS, METRICS, *OTHERS):
+    # What options and other commands write too: a run that overwrites another leaves none of it.
+    for name in (CONFIG, WEIGHTS, METRICS, EVALUATION, *(picture.file for picture in pictures())):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / checkpoints.FOLDER, ignore_errors=True)
     with whole_file(folder / CONFIG) as part:
