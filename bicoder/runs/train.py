@@ -14,7 +14,7 @@ from pathlib import Path
 from bicoder.engine.portions import portions
 from bicoder.errors import ModelError, UsageError, counted
 from bicoder.pictures.picture import Subject, draw, flags
-from bicoder.runs import checkpoints
+from bicoder.runs import checkpoints, weights
 from bicoder.runs import folder as runs
 from bicoder.runs.config import read_config
 
@@ -48,12 +48,12 @@ def train(args):
         else:
             check_data(folder, data)
         training = fit(args, vae, loader, folder)
-        runs.save_weights(folder, vae)
+        weights.save(folder, vae)
         chosen = [flag for flag in flags() if getattr(args, flag)]
         written = draw(subject_of(args, vae, loader, training.history()), folder, chosen)
         numbers = vae.evaluate(loader.test_data, verbose=0, return_dict=True)
     report(args, vae, numbers, training.seconds(), time.perf_counter() - started)
-    files = [folder / name for name in (runs.CONFIG, runs.METRICS, runs.WEIGHTS, checkpoints.FOLDER)] + written
+    files = [folder / name for name in (runs.CONFIG, runs.METRICS, weights.NAME, checkpoints.FOLDER)] + written
     print("\n".join(str(path) for path in files if path.exists()))
 
 
