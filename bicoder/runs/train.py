@@ -63,6 +63,7 @@ def fit(args, vae, loader, folder):
 
     from bicoder.runs.finite_loss import FiniteLoss
     from bicoder.runs.interruption import Interruption
+    from bicoder.runs.progress import Progress
     from bicoder.runs.state import TrainingState
 
     vae.compile(keras.optimizers.Adam(args.learning_rate))
@@ -73,18 +74,21 @@ def fit(args, vae, loader, folder):
     epoch, batch = training.state["epoch"], training.state["batch"]
     data.batches.epoch.assign(epoch)
     data.batches.skip.assign(batch)
+    progress = Progress(training, args.epochs)
     keywords = {
         "validation_data": loader.test_data,
-        "callbacks": [training, FiniteLoss(training), Interruption(training)],
-        "verbose": 1 if sys.stdout.isatty() else 2,
+        "callbacks": [training, FiniteLoss(training), progress, Interruption(training)],
+        "verbose": progress.verbose,
     }
     try:
         if batch:  # what is left of an epoch that was interrupted
             vae.fit(data, initial_epoch=epoch, epochs=epoch + 1, **keywords)
-        vae.fit(data, initial_epoch=training.state["epoch"], epochs=args.epochs, **keywords)
+        vae.fit(data, initial_epoch=training.state["epoch"], epochs=training.last_epoch(args.epochs), **keywords)
     except BrokenPipeError:  # nobody reads what it prints: it ends, but what it learnt is not lost
         training.save()
         raise
+    finally:
+        progress.close()
     if training.unsaved:
         training.save()
     training.use_best()
