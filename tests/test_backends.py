@@ -14,6 +14,7 @@ import keras, numpy as np
 import bicoder
 from bicoder import VAE, Decoder, Encoder
 from bicoder.runs import folder as runs
+from bicoder.runs import weights
 from bicoder.networks import MLP
 
 x = np.round(np.random.default_rng(0).random((40, 10)) * 255).astype("float32") / 255
@@ -30,7 +31,7 @@ numbers = bicoder.evaluate(vae, x, num_samples=20)
 assert np.isfinite(numbers["nll"]) and -numbers["nll"] >= numbers["elbo"]
 folder = pathlib.Path(sys.argv[1])
 runs.save_config(folder, vae, {}, {})
-runs.save_weights(folder, vae)
+weights.save(folder, vae)
 np.testing.assert_allclose(bicoder.load(folder).predict(x, verbose=0), vae.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
 print(keras.backend.backend())
 """

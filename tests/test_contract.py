@@ -21,6 +21,7 @@ from bicoder.objectives import Objective
 from bicoder.posteriors import Posterior
 from bicoder.priors import Prior
 from bicoder.runs import folder as runs
+from bicoder.runs import weights
 
 EVERY = [(family, name) for family in FAMILIES for name in own_members(family)]
 SHAPE = (8, 6, 1)
@@ -197,7 +198,7 @@ def test_runs_give_equal_outputs_in_a_fresh_process(tmp_path):
                 variable.assign(np.asarray(variable) + 0.05 * np.abs(rng.normal(size=variable.shape)))
         runs.make_folder(folder)
         runs.save_config(folder, vae, {}, {})
-        runs.save_weights(folder, vae)
+        weights.save(folder, vae)
         np.save(folder / "x.npy", fitting_data(vae.decoder.likelihood))
         expected[folder] = outputs(vae, folder)
     code = """if True:

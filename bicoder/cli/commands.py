@@ -6,8 +6,9 @@ import math
 import shutil
 from pathlib import Path
 
-from bicoder.errors import MOST_IN_A_GRID, ModelError, UsageError, counted
+from bicoder.errors import MOST_IN_A_GRID, ModelError, UsageError
 from bicoder.files.whole_file import whole_file
+from bicoder.pictures.picture import Subject, draw
 from bicoder.runs.config import read_config
 from bicoder.runs.folder import CONFIG
 from bicoder.runs.train import import_keras, load_data
@@ -45,19 +46,15 @@ def evaluate_run(args):
     loader = load_data(arguments)
     import_keras()
     from bicoder.evaluation.measure import evaluate, table
-    from bicoder.pictures import plotting
     from bicoder.runs.load import load
 
-    numbers = evaluate(load(folder, args.force), loader, args.num_samples, args.seed, progress=True)
+    vae = load(folder, args.force)
+    numbers = evaluate(vae, loader, args.num_samples, args.seed, progress=True)
     text = json.dumps(numbers, indent=2)
     print(text if args.json else table(numbers), flush=True)  # before anything can go wrong with the files
     with whole_file(folder / EVALUATION) as part:
         part.write_text(text + "\n", encoding="utf-8")
-    written = [folder / EVALUATION]
-    if numbers["kl_per_dimension"] is not None:
-        units = f"{numbers['active_units']} of {counted(numbers['latent_dim'], 'unit')} active"
-        title = f"{units}, rate {numbers['rate']:.2f} nats per image"
-        written.append(plotting.bars(numbers["kl_per_dimension"], folder / KL, title))
+    written = [folder / EVALUATION, *draw(Subject(vae, numbers=numbers), folder, command="evaluate")]
     if not args.json:
         print("\n" + "\n".join(map(str, written)))
 
@@ -78,17 +75,18 @@ def generate_from_run(args):
 
     from bicoder.runs.load import load
 
-    images = portions(load(args.run, args.force), args.num_images, args.seed)
+    vae = load(args.run, args.force)
+    images = portions(vae, args.num_images, args.seed)
     if output.suffix == ".npy":
         with whole_file(output) as part, open(part, "wb") as file:
             header = {"descr": "<f4", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
             file.writelines(portion.astype("<f4").tobytes() for portion in images)
     else:
-        from bicoder.pictures import plotting
+        from bicoder.pictures.gallery import generated
 
-        title = f"{counted(args.num_images, 'image')} from the prior, mean of p(x|z) for z ~ p(z)"
-        plotting.image_grid(np.concatenate(list(images)), output, title, config["data"].get("image_shape"))
+        shape = config["data"].get("image_shape")
+        generated(Subject(vae, images=np.concatenate(list(images)), image_shape=shape), output)
     print(output)
 
 

@@ -2,10 +2,15 @@
 
 import math
 import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -17,22 +22,22 @@ MARKERS = "o^sDvPX*"
 GAP = 1  # pixels of background between the images of a grid
 
 
-def new_figure(width, height):
+def new_figure(width: float, height: float) -> Figure:
     """A figure of its own, in inches: no global state, no display."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def readable(text):
+def readable(text: str) -> str:
     """Text from names of files, as a font can show it: letters of another encoding, and $, which is no formula."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("$", r"\$")
 
 
-def as_images(array, image_shape=None):
+def as_images(array: Any, image_shape: Sequence[int] | None = None) -> np.ndarray:
     """(N, ...) -> (N, height, width) or (N, height, width, 3) in [0, 1], for imshow.
 
-    Vectors take `image_shape`; without one they become a square where they can, else a strip of one row.
+    Vectors take `image_shape`; without one they become a square if they can, else a strip of one row.
     """
     array = np.clip(np.asarray(array, "float32"), 0.0, 1.0)
     if array.ndim == 2:
@@ -42,7 +47,7 @@ def as_images(array, image_shape=None):
     return array[..., 0] if array.shape[-1] == 1 else array
 
 
-def tile(images, columns):
+def tile(images: np.ndarray, columns: int) -> np.ndarray:
     """Lay images (N, height, width[, 3]) out as one, row by row, with white between them."""
     count, height, width, *channels = images.shape
     rows = math.ceil(count / columns)
@@ -53,30 +58,29 @@ def tile(images, columns):
     return canvas
 
 
-def draw_grid(axes, images, columns, title):
+def draw_grid(axes: Axes, images: np.ndarray, columns: int, title: str) -> None:
     """Show a grid of images on `axes`: grey images in grey, black is 0 and white is 1."""
     canvas = tile(images, columns)
     axes.imshow(canvas, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
     axes.set_title(readable(title), fontsize=11)
     axes.set_axis_off()
-    return canvas.shape[0] / canvas.shape[1]
 
 
-def grid_width(count):
+def grid_width(count: int) -> int:
     """Columns of a grid of `count` images: 10 for 100."""
     return math.ceil(math.sqrt(count))
 
 
-def save(figure, path):
+def save(figure: Figure, path: Path) -> Path:
     """Write the figure; all pictures have the same resolution."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a label in letters that the font lacks is drawn as boxes
-        with whole_file(path) as part:
-            figure.savefig(part, dpi=150)
+        with whole_file(path) as unfinished:
+            figure.savefig(unfinished, dpi=150)
     return path
 
 
-def image_grid(images, path, title, image_shape=None):
+def image_grid(images: Any, path: Path, title: str, image_shape: Sequence[int] | None = None) -> Path:
     """A grid of images, 10x10 for 100.
 
     Args:
@@ -93,7 +97,9 @@ def image_grid(images, path, title, image_shape=None):
     return save(figure, path)
 
 
-def side_by_side(grids, path, titles, image_shape=None):
+def side_by_side(
+    grids: Sequence[Any], path: Path, titles: Sequence[str], image_shape: Sequence[int] | None = None
+) -> Path:
     """Grids beside each other, such as images on the left and their reconstructions at the same places on the right.
 
     Args:
@@ -113,15 +119,17 @@ def side_by_side(grids, path, titles, image_shape=None):
     return save(figure, path)
 
 
-def middle(points):
-    """The point whose neighbours are nearest, where a label is among its own, also where they fall into groups."""
+def middle(points: np.ndarray) -> np.ndarray:
+    """The point whose neighbours are nearest: a label there is among its own, even if they fall into groups."""
     some = points[:1000]
     distances = np.square(some[:, None] - some[None]).sum(axis=-1)
     neighbours = min(len(some) - 1, max(1, len(some) // 10))
     return some[np.argmin(np.partition(distances, neighbours, axis=1)[:, neighbours])]
 
 
-def scatter(points, path, title, labels=None, label_names=()):
+def scatter(
+    points: np.ndarray, path: Path, title: str, labels: np.ndarray | None = None, label_names: Sequence[str] = ()
+) -> Path:
     """Points in the plane, coloured by label, with a legend and the label written at the middle of its points.
 
     Args:
@@ -133,23 +141,12 @@ def scatter(points, path, title, labels=None, label_names=()):
     """
     figure = new_figure(8.0, 7.0)
     axes = figure.subplots()
-    size = float(np.clip(12000 / len(points), 4, 40))
+    style: dict[str, Any] = {"s": float(np.clip(12000 / len(points), 4, 40)), "alpha": 0.7, "linewidths": 0}
     if labels is None:
-        axes.scatter(*points.T, s=size, color=COLOURS[0], alpha=0.7, linewidths=0)
+        axes.scatter(points[:, 0], points[:, 1], color=COLOURS[0], **style)
     else:
         names = {label: readable(str(label_names[label] if label_names else label)) for label in np.unique(labels)}
-        for i, (label, name) in enumerate(names.items()):
-            mine, style = points[labels == label], {"s": size, "alpha": 0.7, "linewidths": 0}
-            marker = MARKERS[i // len(COLOURS) % len(MARKERS)]
-            # Matplotlib leaves out what begins with an underscore: a space before it.
-            axes.scatter(*mine.T, color=COLOURS[i % len(COLOURS)], marker=marker, label=f" {name}", **style)
-        if len(names) <= 30:
-            legend = axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-            for handle in legend.legend_handles:
-                handle.set(alpha=1.0, sizes=[60])
-        for label, name in names.items() if len(points) >= 100 else ():  # among few points, a label hides some
-            text = axes.annotate(name, middle(points[labels == label]), ha="center", va="center", weight="bold")
-            text.set_bbox({"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1.5})
+        draw_labels(axes, points, labels, names, style)
     axes.set_title(readable(title), fontsize=11)
     # The axes of t-SNE have no unit and no direction: only who is near whom means something.
     axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2")
@@ -157,7 +154,26 @@ def scatter(points, path, title, labels=None, label_names=()):
     return save(figure, path)
 
 
-def curves(history, path, title):
+def draw_labels(
+    axes: Axes, points: np.ndarray, labels: np.ndarray, names: dict[int, str], style: dict[str, Any]
+) -> None:
+    """The points (N, 2) of each label in a colour and marker of its own, with a legend and names among the points."""
+    for i, (label, name) in enumerate(names.items()):
+        mine, marker = points[labels == label], MARKERS[i // len(COLOURS) % len(MARKERS)]
+        # Matplotlib leaves out what begins with an underscore: a space before it.
+        colour = COLOURS[i % len(COLOURS)]
+        axes.scatter(mine[:, 0], mine[:, 1], color=colour, marker=marker, label=f" {name}", **style)
+    if len(names) <= 30:
+        legend = axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+        for handle in legend.findobj(PathCollection):
+            handle.set(alpha=1.0, sizes=[60])
+    for label, name in names.items() if len(points) >= 100 else ():  # among few points, a label hides some
+        x, y = middle(points[labels == label])
+        text = axes.annotate(name, (x, y), ha="center", va="center", weight="bold")
+        text.set_bbox({"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1.5})
+
+
+def curves(history: dict[str, list[float]], path: Path, title: str) -> Path:
     """The bound, distortion and rate for every epoch, training and held-out images in the same panels.
 
     Args:
@@ -185,7 +201,7 @@ def curves(history, path, title):
     return save(figure, path)
 
 
-def bars(values, path, title):
+def bars(values: Sequence[float], path: Path, title: str) -> Path:
     """The KL of every latent dimension, the largest first.
 
     Args:

@@ -12,19 +12,31 @@ import os
 import shutil
 import sys
 import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import filelock
 import numpy as np
 
+from bicoder.engine.tensor import Shape
 from bicoder.errors import ModelError
 
 FOLDER, KEPT = "checkpoints", 2
 ARRAYS, STATE, MANIFEST = "arrays.npz", "state.json", "manifest.json"
 SPARE = 2**24  # bytes that the files may have beyond the arrays themselves
+UNFINISHED = ".unfinished-"
+
+
+class Checkpoint(NamedTuple):
+    """What a training was made of at one moment: name -> array, and what JSON holds."""
+
+    arrays: dict[str, np.ndarray]
+    state: dict[str, Any]
 
 
 @contextlib.contextmanager
-def only_one(run):
+def only_one(run: Path) -> Iterator[None]:
     """Keep other trainings out of a run folder.
 
     Raises:
@@ -41,13 +53,13 @@ def only_one(run):
         lock.release()
 
 
-def numbers(run):
+def numbers(run: Path) -> list[int]:
     """The numbers of the checkpoints of a run, the oldest first."""
     folder = run / FOLDER
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal()) if folder.is_dir() else []
 
 
-def save(run, arrays, state):
+def save(run: Path, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> None:
     """Write the next checkpoint.
 
     Args:
@@ -60,19 +72,19 @@ def save(run, arrays, state):
     folder = run / FOLDER
     there = numbers(run)
     number = there[-1] + 1 if there else 1
-    part = folder / f".part-{number:06d}"
+    unfinished = folder / f"{UNFINISHED}{number:06d}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         clear(folder)
-        part.mkdir()
+        unfinished.mkdir()
         buffer = io.BytesIO()
-        np.savez(buffer, **arrays)
-        files = {ARRAYS: buffer.getbuffer(), STATE: json.dumps(state).encode()}
+        np.savez(buffer, allow_pickle=False, **arrays)
+        files: dict[str, bytes | memoryview] = {ARRAYS: buffer.getbuffer(), STATE: json.dumps(state).encode()}
         manifest = {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in files.items()}
         for name, data in (files | {MANIFEST: json.dumps(manifest).encode()}).items():
-            write(part / name, data)
-        sync(part)
-        part.rename(folder / f"{number:06d}")
+            write(unfinished / name, data)
+        sync(unfinished)
+        unfinished.rename(folder / f"{number:06d}")
         sync(folder)
     except OSError as error:
         clear(folder)
@@ -85,13 +97,13 @@ def save(run, arrays, state):
         shutil.rmtree(folder / f"{old:06d}", ignore_errors=True)
 
 
-def clear(folder):
-    """Remove what a killed process left half-written."""
-    for path in folder.glob(".part-*"):
+def clear(folder: Path) -> None:
+    """Remove what a killed process left unfinished; the lock of the run says that it does not run any more."""
+    for path in folder.glob(".*-*"):
         shutil.rmtree(path, ignore_errors=True)
 
 
-def write(path, data):
+def write(path: Path, data: bytes | memoryview) -> None:
     """Write a file and wait until it is on the disk."""
     with open(path, "wb") as file:
         file.write(data)
@@ -99,7 +111,7 @@ def write(path, data):
         os.fsync(file.fileno())
 
 
-def sync(folder):
+def sync(folder: Path) -> None:
     """Wait until the names in a folder are on the disk; Windows has no such call."""
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -109,13 +121,13 @@ def sync(folder):
             os.close(descriptor)
 
 
-def sha256(data):
+def sha256(data: bytes | memoryview) -> str:
     """Hexadecimal SHA-256 of bytes."""
     return hashlib.sha256(data).hexdigest()
 
 
-def load(run, expected):
-    """The newest checkpoint that is whole, as (arrays, state); None where there has been none.
+def load(run: Path, expected: dict[str, Shape]) -> Checkpoint | None:
+    """The newest checkpoint that is whole; None if there has been none.
 
     Args:
         run: `Path` of the run folder.
@@ -126,20 +138,20 @@ def load(run, expected):
     failures = []
     for number in reversed(numbers(run)):
         try:
-            arrays, state = read(run / FOLDER / f"{number:06d}", expected)
+            found = read(run / FOLDER / f"{number:06d}", expected)
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             failures.append(f"checkpoint {number} is damaged ({error})")
             print(f"{run}: {failures[-1]}; falling back to the one before", file=sys.stderr)
         else:
-            check_shapes(run, arrays, expected)
-            return arrays, state
+            check_shapes(run, found.arrays, expected)
+            return found
     if failures:
         raise ModelError(f"{run}: no checkpoint is whole: {'; '.join(failures)}; train it anew")
     return None
 
 
-def read(folder, expected):
-    """Arrays and state of one checkpoint; any of several exceptions where it is not as it was written."""
+def read(folder: Path, expected: dict[str, Shape]) -> Checkpoint:
+    """One checkpoint; any of several exceptions if it is not as it was written."""
     limit = SPARE + 8 * sum(int(np.prod(shape, dtype=float)) for shape in expected.values())
     manifest = json.loads(read_bytes(folder / MANIFEST, SPARE))
     files = {}
@@ -152,18 +164,18 @@ def read(folder, expected):
     if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
         raise ValueError(f"{ARRAYS} is compressed")
     with np.load(io.BytesIO(files[ARRAYS]), allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}, json.loads(files[STATE])
+        return Checkpoint({name: arrays[name] for name in arrays.files}, json.loads(files[STATE]))
 
 
-def read_bytes(path, limit):
+def read_bytes(path: Path, limit: int) -> bytes:
     """The bytes of a file of at most `limit`."""
     if path.stat().st_size > limit:
         raise ValueError(f"{path.name} has {path.stat().st_size:,} bytes, more than the model needs")
     return path.read_bytes()
 
 
-def check_shapes(run, arrays, expected):
-    """`ModelError` where a checkpoint is that of another model."""
+def check_shapes(run: Path, arrays: dict[str, np.ndarray], expected: dict[str, Shape]) -> None:
+    """`ModelError` if a checkpoint is that of another model."""
     for name in sorted(expected.keys() | arrays.keys()):
         there = arrays[name].shape if name in arrays else "nothing"
         needed = tuple(expected[name]) if name in expected else "nothing"

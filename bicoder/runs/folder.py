@@ -9,14 +9,13 @@ import time
 from pathlib import Path
 
 from bicoder import __version__
-from bicoder.errors import ModelError, UsageError
+from bicoder.errors import UsageError
 from bicoder.files.whole_file import whole_file
-from bicoder.runs import checkpoints
+from bicoder.pictures.picture import pictures
+from bicoder.runs import checkpoints, weights
 
 FORMAT = 1
-CONFIG, WEIGHTS, METRICS = "config.json", "model.weights.h5", "metrics.csv"
-# What other commands and options write into the folder; a run that overwrites another leaves none of it.
-OTHERS = ("curve.png", "latent.png", "prior.png", "posterior.png", "generated.png", "kl.png", "evaluation.json")
+CONFIG, METRICS, EVALUATION = "config.json", "metrics.csv", "evaluation.json"
 
 
 def new_folder(dset, run_dir=None, overwrite=False):
@@ -76,14 +75,16 @@ def save_config(folder, vae, arguments, data):
         "input_shape": list(vae.input_spec.shape[1:]),
         "model": vae.get_config(),
     }
-    for name in (CONFIG, WEIGHTS, METRICS, *OTHERS):
+    # What options and other commands write too: a run that overwrites another leaves none of it.
+    for name in (
+        CONFIG,
+        weights.NAME,
+        weights.OLD_NAME,
+        METRICS,
+        EVALUATION,
+        *(picture.file for picture in pictures()),
+    ):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / checkpoints.FOLDER, ignore_errors=True)
     with whole_file(folder / CONFIG) as part:
         part.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-
-
-def save_weights(folder, vae):
-    """Write the weights."""
-    with whole_file(folder / WEIGHTS, ModelError) as part:
-        vae.save_weights(part)

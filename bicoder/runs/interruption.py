@@ -1,8 +1,13 @@
 """Ctrl-C and SIGTERM while training."""
 
 import signal
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 import keras
+
+if TYPE_CHECKING:
+    from bicoder.runs.state import Logs, TrainingState
 
 
 class Interruption(keras.callbacks.Callback):
@@ -17,35 +22,35 @@ class Interruption(keras.callbacks.Callback):
 
     signals = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self, training):
+    def __init__(self, training: "TrainingState") -> None:
         super().__init__()
         self.training = training
-        self.received = None
-        self.previous = {}
+        self.received: int | None = None
+        self.previous: dict[signal.Signals, Any] = {}
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: "Logs" = None) -> None:
         self.previous = {number: signal.signal(number, self.note) for number in self.signals}
 
-    def note(self, number, frame):
+    def note(self, number: int, frame: FrameType | None) -> None:
         """The handler of both signals."""
         self.received = number
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: "Logs" = None) -> None:
         if not self.training.epoch_is_over():  # what comes after its last batch belongs to the epoch
             self.act()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: "Logs" = None) -> None:
         self.act()
 
-    def act(self):
-        """Save and leave, where a signal came."""
+    def act(self) -> None:
+        """Save and leave, if a signal came."""
         if self.received is not None:
             self.on_train_end()
             self.training.save()
             print(f"\nsaved; train_vae --resume {self.training.run} goes on from here", flush=True)
             raise KeyboardInterrupt if self.received == signal.SIGINT else SystemExit(128 + self.received)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: "Logs" = None) -> None:
         for number, handler in self.previous.items():
             signal.signal(number, handler)
         self.previous = {}

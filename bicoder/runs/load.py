@@ -3,16 +3,21 @@
 import math
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from bicoder.errors import BicoderError, ModelError
+from bicoder.runs import weights
 from bicoder.runs.config import read_config
-from bicoder.runs.folder import CONFIG, WEIGHTS
+from bicoder.runs.folder import CONFIG
+
+if TYPE_CHECKING:
+    from bicoder.vae import VAE
 
 # A model of this many numbers, 256 MB, is built to see how it differs from its weights; a larger one is not.
 HARMLESS = 2**26
 
 
-def load(folder, force=False):
+def load(folder: str | Path, force: bool = False) -> "VAE":
     """The `VAE` of a run folder, with its weights.
 
     Args:
@@ -21,27 +26,23 @@ def load(folder, force=False):
     Raises:
         ModelError: the folder holds no run, or none whose model and weights fit and can be read.
     """
-    from bicoder.runs import weights as weights_file
-
-    config, weights = read_config(folder), Path(folder) / WEIGHTS
-    found = weights_file.stored(weights)
-    held = weights_file.count(found)
+    folder = Path(folder)
+    config, path = read_config(folder), weights.find(folder)
+    found = weights.stored(path)
+    held = weights.count(found)
     try:
         needed = numbers_of(config)
         if needed > max(held, HARMLESS):
-            raise ModelError(f"the model has {needed:,} weights, and {WEIGHTS} {held:,}")
+            raise ModelError(f"the model has {needed:,} weights, and {path.name} {held:,}")
         vae = build(config)
     except Exception as error:  # parts of any family, and Keras, refuse arguments in their own ways
         reason = str(error) if isinstance(error, BicoderError) else f"no model: {type(error).__name__}: {error}"
-        raise ModelError(f"{Path(folder) / CONFIG}: {reason.splitlines()[0][:500]}") from error
-    weights_file.check_fit(weights, found, vae)
-    if not force:
-        weights_file.check_finite(weights)
-    vae.load_weights(weights)
+        raise ModelError(f"{folder / CONFIG}: {reason.splitlines()[0][:500]}") from error
+    weights.read(path, found, vae, force)
     return vae
 
 
-def build(config):
+def build(config: dict[str, Any]) -> "VAE":
     """The `VAE` of a config, with new weights."""
     from bicoder.vae import VAE
 
@@ -50,7 +51,7 @@ def build(config):
     return vae
 
 
-def numbers_of(config):
+def numbers_of(config: dict[str, Any]) -> int:
     """How many numbers the weights of a config's model are, without the memory for them.
 
     In a stateless scope Keras makes variables without values. What it keeps to give them values later belongs to the
@@ -58,7 +59,7 @@ def numbers_of(config):
     """
     import keras
 
-    def without_values():
+    def without_values() -> int:
         with keras.StatelessScope(initialize_variables=False):
             return sum(math.prod(variable.shape) for variable in build(config).weights)
 

@@ -3,7 +3,8 @@
 import csv
 import io
 import time
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from bicoder.files.whole_file import whole_file
 from bicoder.runs import checkpoints
 
 SHARE = 0.02  # of the time may go into checkpoints
+Logs: TypeAlias = dict[str, float] | None  # what Keras tells its callbacks: name -> metric
 
 
 class TrainingState(keras.callbacks.Callback):
@@ -27,16 +29,25 @@ class TrainingState(keras.callbacks.Callback):
         run: `Path` of the run folder.
         metrics: name of the CSV file in it.
         steps: batches in an epoch.
-        best: True to end with the weights of the best unweighted bound on held-out images.
+        best: True to end with the weights of the best unweighted bound, `val_elbo`, on the images for validation.
         every: epochs between two checkpoints; None for as often as takes 2 % of the time.
+        patience: training ends after so many epochs without a better `val_elbo`; None for never.
     """
 
-    def __init__(self, run, metrics, steps, best=False, every=None):
+    def __init__(
+        self,
+        run: Path,
+        metrics: str,
+        steps: int,
+        best: bool = False,
+        every: int | None = None,
+        patience: int | None = None,
+    ) -> None:
         super().__init__()
-        self.run, self.metrics, self.steps, self.every = run, metrics, steps, every
+        self.run, self.metrics, self.steps, self.every, self.patience = run, metrics, steps, every, patience
         self.state: dict[str, Any] = {"epoch": 0, "batch": 0, "history": [], "seconds": 0.0, "best": None}
         self.best: dict[str, Any] | None = {} if best else None  # name -> array, once there are some
-        self.partial: list | None = None  # values of the metrics, where training goes on within an epoch
+        self.partial: list[np.ndarray] | None = None  # values of the metrics, if an epoch goes on in its middle
         self.first_step = 0
         self.unsaved = False
         self.saved, self.took = time.perf_counter(), 0.0
@@ -44,7 +55,7 @@ class TrainingState(keras.callbacks.Callback):
 
     # What there is to keep
 
-    def variables(self):
+    def variables(self) -> dict[str, "keras.Variable"]:
         """name -> variable, of all that a checkpoint holds."""
         groups = {
             "model": self.model.variables,
@@ -53,15 +64,15 @@ class TrainingState(keras.callbacks.Callback):
         }
         return {f"{group}/{i:04d}": v for group, members in groups.items() for i, v in enumerate(members)}
 
-    def resume(self, model, epochs):
-        """Take up the newest checkpoint of the run, where there is one; says in words what is left of `epochs`."""
+    def resume(self, model: keras.Model, epochs: int) -> str:
+        """Take up the newest checkpoint of the run, if there is one; says in words what is left of `epochs`."""
         self.set_model(model)
         model.optimizer.build(model.trainable_variables)
         variables = self.variables()
         shapes = {name: tuple(v.shape) for name, v in variables.items()}
         if self.best is not None:
-            best = {f"best/{name}": shape for name, shape in shapes.items() if name.startswith("model/")}
-        found = checkpoints.load(self.run, shapes | ({} if self.best is None else best))
+            shapes |= {f"best/{name}": shape for name, shape in shapes.items() if name.startswith("model/")}
+        found = checkpoints.load(self.run, shapes)
         if found is None:
             return "no checkpoint was saved; training begins again"
         arrays, self.state = found
@@ -71,11 +82,13 @@ class TrainingState(keras.callbacks.Callback):
         if self.best is not None:
             self.best = {name: arrays[f"best/{name}"] for name in variables if name.startswith("model/")}
         epoch, batch = self.state["epoch"], self.state["batch"]
+        if self.is_out_of_patience():
+            return f"done after {epoch} epochs, of which the last {self.patience} had no better val_elbo"
         if epoch >= epochs:
             return f"done, all {epochs} epochs; its pictures and numbers are made again"
         return f"going on after {epoch} epochs" + (f" and {batch} batches" if batch else "")
 
-    def save(self):
+    def save(self) -> None:
         """Write a checkpoint of this moment."""
         started = time.perf_counter()
         arrays = {name: np.asarray(variable) for name, variable in self.variables().items()}
@@ -91,72 +104,87 @@ class TrainingState(keras.callbacks.Callback):
         self.saved, self.unsaved = time.perf_counter(), False
         self.took = self.saved - started
 
-    def seconds(self):
-        """Training time so far, over all the parts of the training."""
+    def seconds(self) -> float:
+        """Training time so far, in all processes that took part."""
         return self.state["seconds"] + (0.0 if self.began is None else time.perf_counter() - self.began)
 
     # What Keras calls
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         self.began = time.perf_counter()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         if self.partial is not None and self.state["batch"]:
             for variable, value in zip(self.model.metrics_variables, self.partial, strict=True):
                 variable.assign(value)
         self.partial = None
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         self.first_step = batch
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self.unsaved = True
         self.state["batch"] = batch + 1
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        logs = logs or {}
         self.state |= {"epoch": epoch + 1, "batch": 0}
         self.state["history"].append({"epoch": epoch} | {name: float(value) for name, value in logs.items()})
         self.keep_best(logs)
-        with whole_file(self.run / self.metrics, ModelError) as part:
-            part.write_bytes(self.table().encode())
+        with whole_file(self.run / self.metrics, ModelError) as unfinished:
+            unfinished.write_bytes(self.table().encode())
         due = time.perf_counter() - self.saved > self.took / SHARE
         if due if self.every is None else (epoch + 1) % self.every == 0:
             self.save()
+        if self.is_out_of_patience():
+            self.model.stop_training = True
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         self.state["seconds"] = self.seconds()
         self.began = None
 
     # What comes of it
 
-    def epoch_is_over(self):
+    def is_out_of_patience(self) -> bool:
+        """Whether too many epochs went by without a better `val_elbo`; it follows from the history alone."""
+        if self.patience is None or not self.state["history"]:
+            return False
+        bounds = np.array([row["val_elbo"] for row in self.state["history"]])
+        best = int(np.argmax(np.where(np.isnan(bounds), -np.inf, bounds)))
+        return len(bounds) - 1 - best >= self.patience
+
+    def last_epoch(self, epochs: int) -> int:
+        """How many epochs there are in all, of `epochs` that were asked for: those that are done if patience is out."""
+        return self.state["epoch"] if self.is_out_of_patience() else epochs
+
+    def epoch_is_over(self) -> bool:
         """Whether all batches of the epoch are done."""
         return self.state["batch"] >= self.steps
 
-    def where(self):
+    def where(self) -> str:
         """Where the last good state is, in words."""
         there = checkpoints.numbers(self.run)
         folder = self.run / checkpoints.FOLDER
         return f"the last good state is {folder / f'{there[-1]:06d}'}" if there else "no checkpoint was saved yet"
 
-    def keep_best(self, logs):
+    def keep_best(self, logs: dict[str, float]) -> None:
         """Remember the weights of the best bound."""
         if self.best is not None and (self.state["best"] is None or logs["val_elbo"] > self.state["best"]):
             self.state["best"] = float(logs["val_elbo"])
             self.best = {n: np.array(v) for n, v in self.variables().items() if n.startswith("model/")}
 
-    def use_best(self):
-        """Give the model its best weights, where they were asked for."""
+    def use_best(self) -> None:
+        """Give the model its best weights, if they were asked for."""
         variables = self.variables()
         for name, array in (self.best or {}).items():
             variables[name].assign(array)
 
-    def history(self):
+    def history(self) -> dict[str, list[float]]:
         """name -> the values of each epoch, as Keras' `History` has them."""
         rows = self.state["history"]
         return {name: [row[name] for row in rows] for name in rows[0] if name != "epoch"} if rows else {}
 
-    def table(self):
+    def table(self) -> str:
         """The text of metrics.csv."""
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, list(self.state["history"][0]), lineterminator="\n")

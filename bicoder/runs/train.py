@@ -13,7 +13,8 @@ from pathlib import Path
 
 from bicoder.engine.portions import portions
 from bicoder.errors import ModelError, UsageError, counted
-from bicoder.runs import checkpoints
+from bicoder.pictures.picture import Subject, draw, flags
+from bicoder.runs import checkpoints, weights
 from bicoder.runs import folder as runs
 from bicoder.runs.config import read_config
 
@@ -47,11 +48,12 @@ def train(args):
         else:
             check_data(folder, data)
         training = fit(args, vae, loader, folder)
-        runs.save_weights(folder, vae)
-        written = draw(args, vae, loader, training.history(), folder)
+        weights.save(folder, vae)
+        chosen = [flag for flag in flags() if getattr(args, flag)]
+        written = draw(subject_of(args, vae, loader, training.history()), folder, chosen)
         numbers = vae.evaluate(loader.test_data, verbose=0, return_dict=True)
     report(args, vae, numbers, training.seconds(), time.perf_counter() - started)
-    files = [folder / name for name in (runs.CONFIG, runs.METRICS, runs.WEIGHTS, checkpoints.FOLDER)] + written
+    files = [folder / name for name in (runs.CONFIG, runs.METRICS, weights.NAME, checkpoints.FOLDER)] + written
     print("\n".join(str(path) for path in files if path.exists()))
 
 
@@ -62,6 +64,7 @@ def fit(args, vae, loader, folder):
     from bicoder.engine.batches import source_of
     from bicoder.runs.finite_loss import FiniteLoss
     from bicoder.runs.interruption import Interruption
+    from bicoder.runs.progress import Progress
     from bicoder.runs.state import TrainingState
 
     vae.compile(keras.optimizers.Adam(args.learning_rate))
@@ -72,18 +75,21 @@ def fit(args, vae, loader, folder):
     epoch, batch = training.state["epoch"], training.state["batch"]
     source.epoch.assign(epoch)
     source.skip.assign(batch)
+    progress = Progress(training, args.epochs)
     keywords = {
         "validation_data": loader.test_data,
-        "callbacks": [training, FiniteLoss(training), Interruption(training)],
-        "verbose": 1 if sys.stdout.isatty() else 2,
+        "callbacks": [training, FiniteLoss(training), progress, Interruption(training)],
+        "verbose": progress.verbose,
     }
     try:
         if batch:  # what is left of an epoch that was interrupted
             vae.fit(data, initial_epoch=epoch, epochs=epoch + 1, **keywords)
-        vae.fit(data, initial_epoch=training.state["epoch"], epochs=args.epochs, **keywords)
+        vae.fit(data, initial_epoch=training.state["epoch"], epochs=training.last_epoch(args.epochs), **keywords)
     except BrokenPipeError:  # nobody reads what it prints: it ends, but what it learnt is not lost
         training.save()
         raise
+    finally:
+        progress.close()
     if training.unsaved:
         training.save()
     training.use_best()
@@ -267,45 +273,20 @@ def fingerprint(*arrays):
     return digest.hexdigest()
 
 
-def draw(args, vae, loader, history, folder):
-    """Write the pictures that were asked for; returns their paths."""
-    import numpy as np
-
-    from bicoder.pictures import plotting
-
-    name, rng = Path(args.dset).resolve().name, np.random.default_rng(args.seed)
-    written = []
-    if history.get("loss"):
-        written.append(plotting.curves(history, folder / "curve.png", f"{name}: the bound, in nats per image"))
-    if args.visualize_latent:
-        written.append(draw_latent(args, vae, loader, folder / "latent.png", rng))
-    if args.generate_from_prior:
-        images = vae.generate(args.num_images, seed=args.seed)
-        title = f"{name}: {counted(args.num_images, 'image')} from the prior, mean of p(x|z) for z ~ p(z)"
-        written.append(plotting.image_grid(images, folder / "prior.png", title, loader.image_shape))
-    if args.generate_from_posterior:
-        chosen = rng.permutation(len(loader.test_images))[: args.num_images]
-        originals = loader.test_images[chosen]
-        images = vae.decode(vae.encode(originals).sample(args.seed)).mean
-        counts = counted(len(chosen), "test image")
-        titles = (f"{name}: {counts} x", "their reconstructions: mean of p(x|z) for z ~ q(z|x)")
-        written.append(plotting.side_by_side([originals, images], folder / "posterior.png", titles, loader.image_shape))
-    return written
-
-
-def draw_latent(args, vae, loader, path, rng):
-    """latent.png: the posterior means of test images in the plane."""
-    from bicoder.evaluation.latent_space import label_accuracy, posterior_means, tsne
-    from bicoder.pictures import plotting
-
-    chosen = rng.permutation(len(loader.test_images))[: args.latent_points]
-    codes = posterior_means(vae, loader.test_images[chosen])
-    labels = None if loader.test_labels is None else loader.test_labels[chosen]
-    accuracy = None if labels is None else label_accuracy(codes, labels, "10-NN")
-    title = f"{Path(args.dset).resolve().name}: t-SNE of the posterior means of {counted(len(chosen), 'test image')}"
-    if accuracy is not None:
-        title += f"\n10-NN accuracy in the {codes.shape[1]}-dimensional latent space {accuracy:.3f}"
-    return plotting.scatter(tsne(codes, args.seed), path, title, labels, loader.label_names)
+def subject_of(args, vae, loader, history):
+    """What the pictures show."""
+    return Subject(
+        vae,
+        Path(args.dset).resolve().name,
+        loader.test_images,
+        loader.test_labels,
+        loader.label_names,
+        loader.image_shape,
+        history,
+        seed=args.seed,
+        num_images=args.num_images,
+        latent_points=args.latent_points,
+    )
 
 
 def report(args, vae, numbers, training, total):

@@ -56,7 +56,9 @@ def wait(number, limit=None):
 
 def same(one, other):
     """Whether two runs have the same weights and metrics, to the last bit."""
-    return all((one / name).read_bytes() == (other / name).read_bytes() for name in ("model.weights.h5", "metrics.csv"))
+    return all(
+        (one / name).read_bytes() == (other / name).read_bytes() for name in ("model.safetensors", "metrics.csv")
+    )
 
 
 def main(folder, kills, seed, *arguments):

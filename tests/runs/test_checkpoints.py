@@ -36,6 +36,18 @@ def test_the_last_two_are_kept(tmp_path):
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["000003", "000004"]
 
 
+@pytest.mark.parametrize("name", [".unfinished-000002", ".part-000002"])
+def test_what_a_killed_process_left_goes(tmp_path, name):
+    """Under the name of today, and that of older versions."""
+    save(tmp_path, 1)
+    left = tmp_path / "checkpoints" / name
+    left.mkdir()
+    (left / "arrays.npz").write_bytes(b"half")
+    assert loaded(tmp_path) == 1
+    save(tmp_path, 2)
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["000001", "000002"]
+
+
 def test_no_checkpoint_yet(tmp_path):
     assert checkpoints.load(tmp_path, SHAPES) is None
 
@@ -81,7 +93,7 @@ def test_killed_at_every_write_and_rename(tmp_path):
         seen.add(epoch)
         save(run, 9)
         assert loaded(run) == 9
-        assert not list((run / "checkpoints").glob(".part-*"))
+        assert not list((run / "checkpoints").glob(".*"))
         if done.returncode == 0:
             break
         assert done.returncode == -9, done.stderr
@@ -198,7 +210,7 @@ def test_a_disk_that_takes_no_more(tmp_path):
     assert "ModelError" in done.stderr
     assert "checkpoint 2 could not be written" in done.stderr
     assert loaded(tmp_path) == 1
-    assert not list((tmp_path / "checkpoints").glob(".part-*"))
+    assert not list((tmp_path / "checkpoints").glob(".*"))
 
 
 @pytest.mark.fault(63)

@@ -7,6 +7,7 @@ import pytest
 from bicoder import VAE
 from bicoder.errors import UsageError
 from bicoder.runs import folder as runs
+from bicoder.runs import weights
 
 
 @pytest.fixture
@@ -14,7 +15,7 @@ def saved(tmp_path):
     vae = VAE(seed=0, latent_dim=3)
     vae.build((None, 12))
     runs.save_config(tmp_path, vae, {"dset": "digits"}, {"training_images": 3})
-    runs.save_weights(tmp_path, vae)
+    weights.save(tmp_path, vae)
     return tmp_path, vae
 
 

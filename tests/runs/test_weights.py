@@ -1,4 +1,4 @@
-"""Weights files from anywhere: nothing but plain datasets is read, and no other file through them."""
+"""HDF5 weights, of older runs, from anywhere: nothing but plain datasets is read, and no other file through them."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bicoder.errors import ModelError
-from bicoder.runs.weights import MOST_OBJECTS, Stored, check_finite, count, stored
+from bicoder.runs.weights import MOST_OBJECTS, OLD_NAME, Stored, arrays_of_hdf5, check_finite, count, stored
 
 NAME = "encoder/vars/0"
 
@@ -19,7 +19,7 @@ NAME = "encoder/vars/0"
 @pytest.fixture
 def weights(tmp_path):
     """A plain weights file, and a secret beside it."""
-    path = tmp_path / "model.weights.h5"
+    path = tmp_path / OLD_NAME
     with h5py.File(path, "w") as file:
         file[NAME] = np.arange(12, dtype="float32").reshape(3, 4)
         file["head/vars/0"] = np.float32(1.5)
@@ -44,7 +44,7 @@ def test_plain_weights(weights):
     assert found[NAME] == Stored((3, 4), "float32")
     assert found["head/vars/0"] == Stored((), "float32")
     assert count(found) == 13
-    check_finite(weights)
+    check_finite(weights, arrays_of_hdf5(weights))
 
 
 @contextlib.contextmanager
@@ -215,4 +215,4 @@ def test_flipped_bytes_never_crash(weights, rng):
         weights.write_bytes(damaged)
         with contextlib.suppress(ModelError):
             stored(weights)
-            check_finite(weights)
+            check_finite(weights, arrays_of_hdf5(weights))

@@ -1,0 +1,79 @@
+"""The pictures of a run, in the order in which they are drawn."""
+
+from pathlib import Path
+
+from bicoder.errors import counted
+from bicoder.pictures.picture import Subject, picture
+
+# What takes long to import, Matplotlib and Keras, is imported by the functions: `--help` reads this module.
+# The docstring of a function is the help of its flag.
+
+
+@picture("curve.png")
+def curve(subject: Subject, path: Path) -> Path | None:
+    """the bound, distortion and rate of every epoch"""
+    from bicoder.pictures import plotting
+
+    if not subject.history:
+        return None
+    return plotting.curves(subject.history, path, f"{subject.name}: the bound, in nats per image")
+
+
+@picture("latent.png", flag="visualize_latent")
+def latent(subject: Subject, path: Path) -> Path:
+    """t-SNE of the posterior means"""
+    from bicoder.evaluation.latent_space import label_accuracy, posterior_means, tsne
+    from bicoder.pictures import plotting
+
+    chosen = subject.some(subject.latent_points)
+    codes = posterior_means(subject.vae, subject.images[chosen])
+    labels = None if subject.labels is None else subject.labels[chosen]
+    accuracy = None if labels is None else label_accuracy(codes, labels, "10-NN")
+    title = f"{subject.name}: t-SNE of the posterior means of {counted(len(chosen), 'test image')}"
+    if accuracy is not None:
+        title += f"\n10-NN accuracy in the {codes.shape[1]}-dimensional latent space {accuracy:.3f}"
+    return plotting.scatter(tsne(codes, subject.seed), path, title, labels, subject.label_names)
+
+
+@picture("prior.png", flag="generate_from_prior")
+def prior(subject: Subject, path: Path) -> Path:
+    """images from z ~ p(z)"""
+    from bicoder.pictures import plotting
+
+    images = subject.vae.generate(subject.num_images, seed=subject.seed)
+    title = f"{subject.name}: {counted(len(images), 'image')} from the prior, mean of p(x|z) for z ~ p(z)"
+    return plotting.image_grid(images, path, title, subject.image_shape)
+
+
+@picture("posterior.png", flag="generate_from_posterior")
+def posterior(subject: Subject, path: Path) -> Path:
+    """test images x beside images from z ~ q(z|x)"""
+    from bicoder.pictures import plotting
+
+    originals = subject.images[subject.some(subject.num_images)]
+    images = subject.vae.decode(subject.vae.encode(originals).sample(subject.seed)).mean
+    counts = counted(len(originals), "test image")
+    titles = (f"{subject.name}: {counts} x", "their reconstructions: mean of p(x|z) for z ~ q(z|x)")
+    return plotting.side_by_side([originals, images], path, titles, subject.image_shape)
+
+
+@picture("kl.png", command="evaluate")
+def kl(subject: Subject, path: Path) -> Path | None:
+    """the KL of every latent dimension"""
+    from bicoder.pictures import plotting
+
+    numbers = subject.numbers
+    if numbers["kl_per_dimension"] is None:
+        return None
+    units = f"{numbers['active_units']} of {counted(numbers['latent_dim'], 'unit')} active"
+    title = f"{units}, rate {numbers['rate']:.2f} nats per image"
+    return plotting.bars(numbers["kl_per_dimension"], path, title)
+
+
+@picture("generated.png", command="generate")
+def generated(subject: Subject, path: Path) -> Path:
+    """images from z ~ p(z)"""
+    from bicoder.pictures import plotting
+
+    title = f"{counted(len(subject.images), 'image')} from the prior, mean of p(x|z) for z ~ p(z)"
+    return plotting.image_grid(subject.images, path, title, subject.image_shape)

@@ -1,0 +1,118 @@
+"""A picture: one function under `@picture`, found without Matplotlib or Keras, since `--help` lists its flag."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from bicoder.errors import BicoderError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bicoder.vae import VAE
+
+
+class Subject(NamedTuple):
+    """What a picture may need; a command gives what it has.
+
+    Args:
+        vae: a built `VAE`.
+        name: of the data, for titles.
+        images, labels: test images (N, ...) and their labels (N,), or None; `generate` gives the images it has drawn.
+        label_names: text for every label, or ().
+        image_shape: (height, width, channels), or None for vectors that are no images.
+        history: name -> the values of each epoch.
+        numbers: what `evaluate` measures.
+        seed: of what is drawn.
+        num_images: images in a grid.
+        latent_points: test images in a scatter plot.
+    """
+
+    vae: "VAE"
+    name: str = ""
+    images: Any = None
+    labels: "np.ndarray | None" = None
+    label_names: Sequence[str] = ()
+    image_shape: Sequence[int] | None = None
+    history: dict[str, list[float]] = {}
+    numbers: dict[str, Any] = {}
+    seed: int = 0
+    num_images: int = 100
+    latent_points: int = 5000
+
+    def some(self, count: int) -> "np.ndarray":
+        """The numbers of `count` test images, by chance: (n,)."""
+        import numpy as np
+
+        return np.random.default_rng(self.seed).permutation(len(self.images))[:count]
+
+
+Draw: TypeAlias = Callable[[Subject, Path], Path | None]
+
+
+class Picture(NamedTuple):
+    """A picture that a command draws.
+
+    Args:
+        file: its name in the run folder.
+        draw: function (subject, path), which writes it and returns its path, or None if there is nothing to draw.
+        help: what it shows, in a few words.
+        flag: the switch of `train` that asks for it; None to draw it always.
+        command: whose picture it is.
+    """
+
+    file: str
+    draw: Draw
+    help: str
+    flag: str | None
+    command: str
+
+
+_pictures: dict[str, Picture] = {}  # file -> picture, in the order in which they are drawn
+
+
+def picture(file: str, flag: str | None = None, command: str = "train") -> Callable[[Draw], Draw]:
+    """Decorator of a function (subject, path) that draws a picture; its docstring is the help of `flag`."""
+
+    def register(draw: Draw) -> Draw:
+        _pictures[file] = Picture(file, draw, (draw.__doc__ or "").strip().removesuffix("."), flag, command)
+        return draw
+
+    return register
+
+
+def pictures() -> list[Picture]:
+    """All pictures, in the order in which they are drawn."""
+    from bicoder.pictures import gallery  # noqa: F401 - which registers those of the package
+
+    return list(_pictures.values())
+
+
+def flags() -> dict[str, str]:
+    """flag -> its help, for the pictures that `train` draws if it is asked to."""
+    return {found.flag: f"{found.file}: {found.help}" for found in pictures() if found.flag}
+
+
+def draw(subject: Subject, folder: Path, chosen: Sequence[str] = (), command: str = "train") -> list[Path]:
+    """Draw the pictures of a command into a run folder: those without a flag, and those with a `chosen` one.
+
+    A picture that fails is left out, and standard error says so: the others come nevertheless.
+
+    Raises:
+        UsageError: a picture cannot be written.
+    """
+    written = []
+    for found in pictures():
+        if found.command != command or found.flag not in (None, *chosen):
+            continue
+        try:
+            path = found.draw(subject, folder / found.file)
+        except BicoderError:
+            raise
+        except Exception as error:  # of a model whose numbers are not finite, and of libraries, anything
+            reason = (str(error).splitlines() or [""])[0][:300]
+            print(f"{folder / found.file}: not drawn: {type(error).__name__}: {reason}", file=sys.stderr)
+        else:
+            written += [path] if path else []
+    return written
