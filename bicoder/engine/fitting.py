@@ -10,6 +10,7 @@ import contextlib
 import functools
 import itertools
 import math
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -69,9 +70,14 @@ def choose_steps(vae, x, validation_data=None, counts=()):
 
 
 def uses_xla(vae):
-    """Whether XLA compiles the steps of a model: what `compile` was told, else where that makes them faster."""
+    """Whether XLA compiles the steps of a model: what `compile` was told, else where that makes them faster.
+
+    XLA takes seconds for each program: BICODER_XLA=0 in the environment leaves it out of what nobody told.
+    """
     if vae._xla != "auto":
         return bool(vae._xla)
+    if os.environ.get("BICODER_XLA") == "0":
+        return False
     # On a GPU always; on a CPU without convolutions, whose kernels have more than two axes.
     return bool(tf.config.list_logical_devices("GPU")) or all(len(v.shape) < 3 for v in vae.trainable_variables)
 
