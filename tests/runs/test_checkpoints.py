@@ -40,8 +40,8 @@ def test_no_checkpoint_yet(tmp_path):
     assert checkpoints.load(tmp_path, SHAPES) is None
 
 
-# Saves checkpoints 1, 2 and 3, in a process that kills itself as it comes to its n-th call that changes the disk. Each
-# is a fork of one that has imported what it needs; the exit codes are printed, the last is that of one that came through.
+# Saves checkpoints 1, 2 and 3, in processes that kill themselves as they come to their n-th call that changes the disk,
+# n = 0, 1, ... until one comes through. Each is a fork of this one, which prints their exit codes.
 KILLED = """
 import builtins, os, signal, sys
 from pathlib import Path
