@@ -51,7 +51,8 @@ def installed(wheel, tmp_path_factory):
     pip = [sys.executable, "-m", "pip", "--python", programs / "python", "install", *options, wheel]
     subprocess.run(pip, check=True, cwd=folder)
     [packages] = folder.glob("lib/*/site-packages")
-    (packages / "needed.pth").write_text(sysconfig.get_path("purelib"))  # whose own .pth files are not read
+    needed = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
+    (packages / "needed.pth").write_text("\n".join(needed))  # whose own .pth files are not read
     return programs
 
 
