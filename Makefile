@@ -5,23 +5,39 @@ BIN = .venv/bin
 CONSTRAINTS = constraints.txt
 FUZZ ?= 25
 BENCH ?=
+PYTEST = $(BIN)/python -m pytest
+TOGETHER = $(PYTEST) -n auto --dist worksteal --durations=25 -m "not timing"
+ALONE = $(PYTEST) -m timing $$(grep -rl --include='test_*.py' mark.timing tests)
 
-.PHONY: run test fuzz soak bench lint clean
+.PHONY: run test test-all coverage kills fuzz soak bench lint clean
 
 run: .venv/run.stamp
 	$(BIN)/python train_vae.py $(ARGS)
 
 test: .venv/test.stamp
-	$(BIN)/python -m pytest -n auto --dist worksteal --cov=bicoder --cov-report=term-missing --cov-fail-under=90
+	$(TOGETHER)
+	$(ALONE)
+
+# With XLA wherever users have it, which takes twice as long.
+test-all: .venv/test.stamp
+	BICODER_XLA=1 $(TOGETHER)
+	$(ALONE)
+
+# Which lines of the package the tests run; to watch them takes half as long again.
+coverage: .venv/test.stamp
+	$(TOGETHER) --cov=bicoder --cov-report=term-missing --cov-fail-under=90
+
+# Fifty kills at random moments, with XLA.
+kills: .venv/test.stamp
+	BICODER_KILLS=50 BICODER_XLA=1 $(PYTEST) tests/runs/test_resume.py -k random --timeout=0 --capture=no
 
 # Ten minutes of damaged files, other ones every time; FUZZ=1000 for a night.
 fuzz: .venv/test.stamp
-	BICODER_FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/data/formats/test_mutations.py --quiet --capture=no --timeout=0
+	BICODER_FUZZ=$(FUZZ) $(PYTEST) tests/data/formats/test_mutations.py --quiet --capture=no --timeout=0
 
-# Fifty kills at random moments, and memory over long trainings; BICODER_COLOR_DIR=DIR adds the whole mnist_color.
-soak: .venv/test.stamp
-	BICODER_KILLS=50 $(BIN)/python -m pytest tests/runs/test_resume.py -k random --timeout=0 --capture=no
-	$(BIN)/python -m pytest tests/runs/soak.py --capture=no
+# Memory over long trainings, after the kills; BICODER_COLOR_DIR=DIR adds the whole mnist_color.
+soak: kills
+	$(PYTEST) tests/runs/soak.py --capture=no
 
 # Half an hour on a quiet machine; BENCH="--rows mlp,conv --data_dir DIR" for a part of it.
 bench: .venv/run.stamp .venv-bench/pip.stamp

@@ -1,6 +1,7 @@
 """bicoder: variational autoencoders in Keras 3."""
 
 import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
@@ -16,12 +17,21 @@ _HOME = {
 }
 __all__ = [*_HOME, "__version__"]
 
+if TYPE_CHECKING:  # the same names once more, for programs that read types
+    from bicoder.coders import BiCoder as BiCoder
+    from bicoder.coders import Decoder as Decoder
+    from bicoder.coders import Encoder as Encoder
+    from bicoder.data.loader import DataLoader as DataLoader
+    from bicoder.evaluation.measure import evaluate as evaluate
+    from bicoder.runs.load import load as load
+    from bicoder.vae import VAE as VAE
+else:
 
-def __getattr__(name):
-    if name in _HOME:
-        return getattr(importlib.import_module(f"bicoder.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'bicoder' has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        if name in _HOME:
+            return getattr(importlib.import_module(f"bicoder.{_HOME[name]}"), name)
+        raise AttributeError(f"module 'bicoder' has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(set(globals()) | set(_HOME))

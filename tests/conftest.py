@@ -1,6 +1,7 @@
-"""What several test modules share: the real images, a web server on loopback, small data."""
+"""What several test modules share: how tests run, the real images, a web server on loopback, small data."""
 
 import functools
+import gc
 import http.server
 import os
 import shutil
@@ -17,9 +18,29 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# XLA compiles for seconds what a small model learns in none. Tests that are marked `xla` have it, as users do.
+os.environ.setdefault("BICODER_XLA", "0")
 # A shell starts what runs in its background with Ctrl-C ignored; the programs under test would inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# The collector finds nothing in what is imported, and takes seconds to see that, again and again.
+gc.disable()
+
+
+def pytest_collection_finish(session):
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """The environment of a test and of its fixtures: with XLA where the test is marked so."""
+    with pytest.MonkeyPatch.context() as patch:
+        if item.get_closest_marker("xla"):
+            patch.delenv("BICODER_XLA", raising=False)
+        return (yield)
 
 
 @pytest.fixture(scope="session")

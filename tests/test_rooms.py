@@ -1,43 +1,61 @@
-"""The rooms of the package: imports go one way, and each folder says in a sentence what it is for."""
+"""The rooms of the package: imports go one way and in no circle, and what is in a room is small."""
 
 import ast
+import graphlib
 
 import pytest
 from conftest import ROOT
 
-PACKAGE = ROOT / "bicoder"
 # A room imports from rooms before its own; files and engine do not know each other.
 ORDER = ("errors", "files", "engine", "mathematics", "data", "evaluation", "pictures", "runs", "cli")
 STRANGERS = {("engine", "files"), ("engine", "data"), ("mathematics", "files")}
-MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+MOST = {"files in a folder": 12, "lines in a file": 400, "lines in a function": 40}
+SOURCE = {path: path.read_text(encoding="utf-8") for path in sorted((ROOT / "bicoder").rglob("*.py"))}
+NAMES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in SOURCE}
+MODULES = {name: ast.parse(SOURCE[path]) for name, path in NAMES.items() if name != "bicoder"}
+FOLDERS = [name for name in MODULES if NAMES[name].name == "__init__.py"]
 
 
 def room(name):
-    """The room of a dotted name below the package; whatever has no folder is mathematics, but for errors."""
-    first = name.split(".")[0]
-    return first if first in ORDER else "mathematics"
+    """The room of a module; whatever has no folder is mathematics, but for errors."""
+    second = name.split(".")[1]
+    return second if second in ORDER else "mathematics"
 
 
-def imported(path):
-    """What a module imports from the package, as dotted names, at its top or in a function."""
-    for node in ast.walk(ast.parse((PACKAGE / path).read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bicoder."):
-            yield node.module.removeprefix("bicoder.")
-        if isinstance(node, ast.Import):
-            yield from (name.name.removeprefix("bicoder.") for name in node.names if name.name.startswith("bicoder."))
+def imported(nodes):
+    """The modules of the package that these statements import."""
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom):
+            deeper = {f"{node.module}.{item.name}" for item in node.names} & set(MODULES)
+            yield from deeper or {node.module} & set(MODULES)
+        elif isinstance(node, ast.Import):
+            yield from {item.name for item in node.names} & set(MODULES)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=str)
-def test_imports_go_one_way(path):
-    own = room(".".join(path.with_suffix("").parts))
-    for name in imported(path):
-        assert ORDER.index(room(name)) <= ORDER.index(own), f"{path} imports bicoder.{name}"
-        assert (own, room(name)) not in STRANGERS, f"{path} imports bicoder.{name}"
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_go_one_way(name):
+    for other in imported(ast.walk(MODULES[name])):
+        assert ORDER.index(room(other)) <= ORDER.index(room(name)), f"{name} imports {other}"
+        assert (room(name), room(other)) not in STRANGERS, f"{name} imports {other}"
 
 
-@pytest.mark.parametrize("folder", sorted({path.parent for path in MODULES if path.name != path.as_posix()}), ids=str)
-def test_a_folder_says_what_it_is_for(folder):
-    said = ast.get_docstring(ast.parse((PACKAGE / folder / "__init__.py").read_text(encoding="utf-8")))
+def test_imports_go_in_no_circle():
+    graphlib.TopologicalSorter({name: set(imported(tree.body)) for name, tree in MODULES.items()}).prepare()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_files_and_functions_are_short(name):
+    """A function without its docstring."""
+    assert len(SOURCE[NAMES[name]].splitlines()) <= MOST["lines in a file"]
+    for node in ast.walk(MODULES[name]):
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[ast.get_docstring(node) is not None :] or node.body
+            assert node.end_lineno - body[0].lineno < MOST["lines in a function"], node.name
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_says_what_it_is_for(name):
+    said = ast.get_docstring(MODULES[name])
     assert said
     assert said.endswith(".")
-    assert len([path for path in (PACKAGE / folder).glob("*.py") if path.name != "__init__.py"]) <= 12
+    assert len(list(NAMES[name].parent.glob("*.py"))) - 1 <= MOST["files in a folder"]

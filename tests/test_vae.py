@@ -60,6 +60,7 @@ def test_one_step_changes_every_variable(shape, rng):
     assert all(changed.values()), changed
 
 
+@pytest.mark.xla
 def test_fit_and_train_give_the_same_losses(vectors):
     batches = [vectors[i : i + 16] for i in range(0, len(vectors), 16)]  # the last one is short
     by_hand, optimizer = small_vae(), keras.optimizers.Adam(1e-3)
@@ -131,7 +132,7 @@ def test_all_data_count_before_and_after_fit(rng):
     np.testing.assert_array_equal(vae.predict(data, verbose=0), predicted)
 
 
-@pytest.mark.parametrize("kind", ["array", "tuple", "data set", "Batches"])
+@pytest.mark.parametrize("kind", ["array", "tuple", "data set", pytest.param("Batches", marks=pytest.mark.xla)])
 def test_validation_in_fit_is_what_evaluate_finds(kind, vectors):
     """However its data come, of all of them, the short last batch by its size; and the same once more afterwards."""
     data = np.concatenate([np.zeros((96, 12)), np.full((3, 12), 2.0)]).astype("float32")
@@ -171,6 +172,7 @@ def test_a_callback_may_evaluate_and_predict_other_data(vectors):
     assert history["val_loss"] == pytest.approx([float(np.mean(vae(vectors[:50]).loss))] * 2, rel=0.02)
 
 
+@pytest.mark.xla
 def test_an_epoch_and_a_validation_have_the_steps_that_were_asked_for(vectors):
     vae = compiled(small_vae())
     data = tf.data.Dataset.from_tensor_slices(vectors).batch(10).repeat()
@@ -278,6 +280,7 @@ def test_train_leaves_alone_what_is_frozen(vectors):
             assert np.array_equal(old, variable) == (id(variable) in frozen), variable.path
 
 
+@pytest.mark.xla
 def test_export_after_train(vectors, tmp_path):
     vae = small_vae()
     vae.train(vectors, keras.optimizers.Adam())

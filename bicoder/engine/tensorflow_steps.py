@@ -7,6 +7,7 @@ time of an MLP; on a CPU it has no fast convolutions, so a model that holds some
 """
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -104,9 +105,14 @@ class TensorFlowSteps:
 
 
 def uses_xla(model: Any, wanted: bool | str = "auto") -> bool:
-    """Whether XLA compiles the steps of a model: what `compile` was told, else if that makes them faster."""
+    """Whether XLA compiles the steps of a model: what `compile` was told, else if that makes them faster.
+
+    XLA takes seconds for each program: BICODER_XLA=0 in the environment leaves it out of what nobody told.
+    """
     if wanted != "auto":
         return bool(wanted)
+    if os.environ.get("BICODER_XLA") == "0":
+        return False
     # On a GPU always; on a CPU without convolutions, whose kernels have more than two axes.
     return bool(tf.config.list_logical_devices("GPU")) or all(len(v.shape) < 3 for v in model.trainable_variables)
 

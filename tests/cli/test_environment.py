@@ -53,31 +53,33 @@ def test_help_imports_nothing_large(arguments):
     assert done.stdout.splitlines()[-1] == "imported", done.stderr
 
 
-def test_what_is_imported_is_not_collected():
-    """The collector is on again afterwards, and leaves a program alone that has imported Keras by itself."""
+@pytest.fixture(scope="module")
+def imported():
+    """What a fresh process says of itself after `import_keras`."""
     code = """if True:
         import gc, sys
         from bicoder.runs.train import import_keras
         import_keras()
+        print("sklearn" in sys.modules)
         print(gc.isenabled(), gc.get_freeze_count() > 100_000)
         gc.unfreeze()
         import_keras()
-        print(gc.isenabled(), gc.get_freeze_count())"""
-    done = run([sys.executable, "-c", code])
-    assert done.stdout.splitlines() == ["True True", "True 0"], done.stderr
-
-
-def test_keras_is_imported_without_scikit_learn():
-    """Which is half of a second, for wrappers that are not used; who needs it afterwards finds it."""
-    code = """if True:
-        import sys
-        from bicoder.runs.train import import_keras
-        import_keras()
-        print("sklearn" in sys.modules)
+        print(gc.isenabled(), gc.get_freeze_count())
         from sklearn.manifold import TSNE
         print(TSNE.__module__)"""
     done = run([sys.executable, "-c", code])
-    assert done.stdout.splitlines() == ["False", "sklearn.manifold._t_sne"], done.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_what_is_imported_is_not_collected(imported):
+    """The collector is on again afterwards, and leaves a program alone that has imported Keras by itself."""
+    assert imported[1:3] == ["True True", "True 0"]
+
+
+def test_keras_is_imported_without_scikit_learn(imported):
+    """Which is half of a second, for wrappers that are not used; who needs it afterwards finds it."""
+    assert (imported[0], imported[3]) == ("False", "sklearn.manifold._t_sne")
 
 
 def fake(folder, name, version):

@@ -39,6 +39,7 @@ def quick(*arguments):
     return cli.main(["--epochs", "1", "--latent_points", "60", "--num_images", "9", *map(str, arguments)])
 
 
+@pytest.mark.timing
 @pytest.mark.fault(81)
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_answers_at_once(option):
@@ -198,6 +199,7 @@ def test_a_run_can_be_read_again(tmp_path, capsys):
     assert vae.generate(2).shape == (2, 64)
 
 
+@pytest.mark.xla
 @pytest.mark.fault(77)
 def test_same_seed_same_numbers(tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):

@@ -174,7 +174,7 @@ def test_labels_that_are_missing(tmp_path, capsys):
 def test_bad_data_is_told_of_before_tensorflow_is_imported(tmp_path):
     (tmp_path / "a.npy").write_bytes(npy(IMAGES)[:-1])
     script = (
-        "import sys; from bicoder.cli import main as cli; code = cli.main(sys.argv[1:]); "
+        "import sys; from bicoder.cli.main import main; code = main(sys.argv[1:]); "
         "sys.exit(99 if 'tensorflow' in sys.modules or 'keras' in sys.modules else code)"
     )
     command = [sys.executable, "-c", script, "--dset", str(tmp_path / "a.npy"), "--run_dir", str(tmp_path / "run")]

@@ -153,7 +153,10 @@ def test_fit_learns_the_same_from_parts(rng, monkeypatch):
         np.testing.assert_allclose(parts, whole, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize(("shape", "expected"), [((8, 8, 1), 16), ((12,), 64)], ids=["conv", "mlp, by XLA"])
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [pytest.param((8, 8, 1), 16, id="conv"), pytest.param((12,), 64, id="mlp, by XLA", marks=pytest.mark.xla)],
+)
 @pytest.mark.parametrize("how", ["fit", "train"])
 def test_what_comes_in_parts(shape, expected, how, rng, monkeypatch):
     sizes = {"coders": set(), "vae": set()}

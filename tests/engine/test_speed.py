@@ -18,6 +18,8 @@ from bicoder import VAE
 from bicoder.engine.batches import Batches
 from bicoder.engine.tensorflow_steps import choose_steps, uses_xla
 
+pytestmark = pytest.mark.xla
+
 PLAIN = runpy.run_path(str(ROOT / "benchmarks" / "straightforward.py"))
 
 
@@ -49,11 +51,13 @@ def ratio(ours, theirs, rounds=5):
     return statistics.median(seconds[ours]) / statistics.median(seconds[theirs])
 
 
+@pytest.mark.timing
 def test_the_mlp_is_not_much_slower_through_fit_than_step_by_step(rng):
     images = rng.random((3200, 784), "float32")
     assert ratio(by_fit(images, 32), by_plain_steps("mlp", images, 32)) < 1.5
 
 
+@pytest.mark.timing
 def test_convolutions_are_not_much_slower_through_fit_than_step_by_step(rng):
     images = rng.random((512, 28, 28, 3), "float32")
     assert ratio(by_fit(images, 32), by_plain_steps("conv", images, 32), rounds=3) < 3.0

@@ -52,13 +52,22 @@ def test_no_checkpoint_yet(tmp_path):
     assert checkpoints.load(tmp_path, SHAPES) is None
 
 
-# A process that saves checkpoints 1 and 2, and kills itself as it comes to its n-th call that changes the disk.
+# Saves checkpoints 1, 2 and 3, in processes that kill themselves as they come to their n-th call that changes the disk,
+# n = 0, 1, ... until one comes through. Each is a fork of this one, which prints their exit codes.
 KILLED = """
-import os, shutil, signal, sys
+import builtins, os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import test_checkpoints
-run, allowed = Path(sys.argv[1]), int(sys.argv[2])
+allowed = 0
+while process := os.fork():
+    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    print(code)
+    allowed += 1
+    if code != -signal.SIGKILL:
+        sys.exit()
+run = Path(sys.argv[1]) / str(allowed)
+run.mkdir()
 test_checkpoints.save(run, 1)
 def counted(function):
     def call(*args, **kwargs):
@@ -70,11 +79,10 @@ def counted(function):
     return call
 for module, name in [(os, "fsync"), (os, "rename"), (os, "mkdir"), (os, "unlink"), (os, "rmdir"), (os, "open")]:
     setattr(module, name, counted(getattr(module, name)))
-import builtins
 builtins.open = counted(open)
 test_checkpoints.save(run, 2)
 test_checkpoints.save(run, 3)
-print("all")
+os._exit(0)
 """
 
 
@@ -84,22 +92,19 @@ def test_killed_at_every_write_and_rename(tmp_path):
     import pathlib
 
     script = KILLED.format(tests=str(pathlib.Path(__file__).parent))
-    seen, allowed = set(), 0
-    while True:
+    done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True)
+    *killed, last = map(int, done.stdout.split())
+    assert last == 0, done.stderr
+    assert set(killed) == {-9}
+    seen = set()
+    for allowed in range(len(killed) + 1):
         run = tmp_path / str(allowed)
-        run.mkdir()
-        done = subprocess.run([sys.executable, "-c", script, run, str(allowed)], capture_output=True, text=True)
-        epoch = loaded(run)
-        seen.add(epoch)
+        seen.add(loaded(run))
         save(run, 9)
         assert loaded(run) == 9
         assert not list((run / "checkpoints").glob(".*"))
-        if done.returncode == 0:
-            break
-        assert done.returncode == -9, done.stderr
-        allowed += 1
     assert seen == {1, 2, 3}
-    assert allowed > 20  # of each saving: a folder, three files written and synced, two folders synced, a rename
+    assert len(killed) > 20  # of each saving: a folder, three files written and synced, two folders synced, a rename
 
 
 def damage_nothing(folder):

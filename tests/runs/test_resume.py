@@ -34,6 +34,7 @@ def test_killed_at_random_moments(tmp_path):
     assert "same" in lines
 
 
+@pytest.mark.xla
 @pytest.mark.fault(86)
 def test_a_signal_saves_first(tmp_path):
     """SIGTERM when the first of 100 epochs is over; the rest ends as if it had never come."""

@@ -103,6 +103,7 @@ def test_batches_are_the_same_one_by_one_and_together(data, binarize, steps, ski
         np.testing.assert_array_equal(other, found[0])
 
 
+@pytest.mark.xla
 def test_fit_and_evaluate_take_them(data):
     from bicoder import VAE, evaluate
 
