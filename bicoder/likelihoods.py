@@ -17,12 +17,12 @@ from bicoder.distributions import (
     Gaussian,
     Laplace,
 )
-from bicoder.engine.portions import portions
+from bicoder.engine.arrays.portions import portions
 from bicoder.engine.tensor import Shape, Tensor
 from bicoder.errors import DataError, UsageError, check_count, counted
 
 if TYPE_CHECKING:
-    from bicoder.engine.portions import Portions
+    from bicoder.engine.arrays.portions import Portions
 
 
 class Likelihood(Component, keras.layers.Layer):

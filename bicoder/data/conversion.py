@@ -22,7 +22,7 @@ from bicoder.data.pixels import Scaling, Survey, Surveyor, to_images
 from bicoder.data.pixels import survey as survey_of
 from bicoder.data.sources import Source
 from bicoder.data.stored_images import StoredImages
-from bicoder.engine.portions import Portions, portions
+from bicoder.engine.arrays.portions import Portions, portions
 from bicoder.errors import DataError
 from bicoder.files.cache import ELSEWHERE, data_folder
 from bicoder.files.lock import one_at_a_time

@@ -16,8 +16,8 @@ from bicoder.data.pixels import DIVISORS, Scaling, scaled, scaling, survey, to_i
 from bicoder.data.sources import Source
 from bicoder.data.splits import Split
 from bicoder.data.stored_images import ImageArray, StoredImages
-from bicoder.engine.memory import aligned
-from bicoder.engine.portions import Portions, portions
+from bicoder.engine.arrays.aligned import aligned
+from bicoder.engine.arrays.portions import Portions, portions
 from bicoder.errors import DataError, UsageError, check_count, check_seed, counted
 from bicoder.files.cache import cached_file
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bicoder.engine.memory import aligned
-from bicoder.engine.portions import Portions, portions
+from bicoder.engine.arrays.aligned import aligned
+from bicoder.engine.arrays.portions import Portions, portions
 from bicoder.errors import DataError
 
 ROUNDING = 1e-3  # floats that leave [0, 1] by no more than this were in it before someone resized them

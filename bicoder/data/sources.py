@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bicoder.engine.portions import Portions
+from bicoder.engine.arrays.portions import Portions
 from bicoder.errors import DataError
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bicoder.data.stored_images import ImageArray, StoredImages
-from bicoder.engine.memory import aligned
+from bicoder.engine.arrays.aligned import aligned
 
 SHARE = 0.2  # of the images, for testing, if a data set has no test images of its own
 

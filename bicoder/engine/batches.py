@@ -1,6 +1,7 @@
 """Batches of arrays in a new order every epoch; all that is drawn follows from the seed, the epoch and the batch."""
 
 import math
+import random
 import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from bicoder.engine.memory import aligned, is_aligned
+from bicoder.engine.arrays.aligned import aligned, is_aligned
 from bicoder.engine.tensor import Shape, Tensor
 
 COPIED = 2**28  # bytes of arrays that may be in memory twice, so that programs have them where they want them
@@ -40,7 +41,7 @@ class Batches:
     Args:
         images: (N, ...), an array or `StoredImages`, or a tree of them, such as (x, y, sample weights).
         batch_size: examples in a batch; the last one of an epoch may be shorter.
-        seed: int, or the two numbers of a `keras.random.SeedGenerator`.
+        seed: int, or the two numbers of a `keras.random.SeedGenerator`; None for one that is drawn here.
         shuffle: False to keep the order of the examples.
         binarize: True to draw every pixel as 0 or 1 anew each time, with its grey value as probability.
     Attributes:
@@ -50,12 +51,18 @@ class Batches:
     """
 
     def __init__(
-        self, images: Any, batch_size: int, seed: int | Sequence[int], shuffle: bool = True, binarize: bool = False
+        self,
+        images: Any,
+        batch_size: int,
+        seed: int | Sequence[int] | None,
+        shuffle: bool = True,
+        binarize: bool = False,
     ) -> None:
         # As they are: a tensor of them would be a second copy.
         self.images, self.batch_size = images, batch_size
         self.length = len(next(array for array in keras.tree.flatten(images) if array is not None))
         self.count = math.ceil(self.length / batch_size)
+        seed = random.randrange(2**31) if seed is None else seed  # which `keras.utils.set_random_seed` decides
         self.seed = [seed, 0] if isinstance(seed, int) else seed
         self.shuffle, self.binarize = shuffle, binarize
         self.epoch = tf.Variable(0, dtype="int64", trainable=False)

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bicoder.engine.portions import portions
+from bicoder.engine.arrays.portions import portions
 from bicoder.errors import ModelError, UsageError, counted
 from bicoder.pictures.picture import Subject, draw, flags
 from bicoder.runs import checkpoints, weights

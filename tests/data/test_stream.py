@@ -87,7 +87,7 @@ def test_the_same_images_as_in_memory(source, cache, binarize, monkeypatch):
     """In portions of a few rows, so that they are put together too."""
     memory = DataLoader(source, seed=3, binarize=binarize, data_dir=cache)
     assert not cache.exists()
-    monkeypatch.setattr("bicoder.engine.portions.BYTES", 300)
+    monkeypatch.setattr("bicoder.engine.arrays.portions.BYTES", 300)
     for _ in range(2):  # converted, and found
         stream = DataLoader(source, seed=3, binarize=binarize, data_dir=cache, stream=True)
         for name in ("training_images", "test_images"):
@@ -228,7 +228,7 @@ def test_a_damaged_copy_is_made_again(tmp_path, cache, rng, damage):
 
 @pytest.mark.fault(36, 37)
 def test_bad_pixels_are_found_while_converting(tmp_path, cache, rng, monkeypatch):
-    monkeypatch.setattr("bicoder.engine.portions.BYTES", 300)
+    monkeypatch.setattr("bicoder.engine.arrays.portions.BYTES", 300)
     array = rng.random((50, 6, 5))
     array[30, 2, 1] = array[40, 0, 0] = np.nan
     np.save(tmp_path / "x.npy", array)
@@ -281,7 +281,7 @@ def test_killed_while_converting(tmp_path, cache, rng):
     """What it leaves is removed by the next, which converts anew."""
     np.save(tmp_path / "x.npy", rng.random((60, 7), "float32"))
     code = (
-        "import os, signal, bicoder.engine.portions as p, bicoder.data.pixels as q; p.BYTES = 300\n"
+        "import os, signal, bicoder.engine.arrays.portions as p, bicoder.data.pixels as q; p.BYTES = 300\n"
         "def add(self, portion, own=q.Surveyor.add):\n"
         "    own(self, portion)\n"
         "    self.seen > 20 and os.kill(os.getpid(), signal.SIGKILL)\n"

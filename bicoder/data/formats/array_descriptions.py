@@ -10,7 +10,7 @@ import numpy as np
 from bicoder.data.formats.archives import Stream
 from bicoder.data.formats.arrays import check_size
 from bicoder.data.formats.rows_in_file import rows_in_file
-from bicoder.engine.portions import Portions
+from bicoder.engine.arrays.portions import Portions
 from bicoder.errors import DataError
 
 NUMBER = re.compile(r"[<>=|]?([?]|b1|[iu][1248]|f(2|4|8|16))")

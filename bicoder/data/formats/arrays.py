@@ -23,7 +23,7 @@ from bicoder.data.formats.archives import (
     read_exactly,
 )
 from bicoder.data.formats.rows_in_file import rows_in_file
-from bicoder.engine.portions import Portions
+from bicoder.engine.arrays.portions import Portions
 from bicoder.errors import DataError
 
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from bicoder.data.formats.archives import damage_as_data_error
 from bicoder.data.formats.arrays import check_size
-from bicoder.engine.portions import Portions
+from bicoder.engine.arrays.portions import Portions
 from bicoder.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg")

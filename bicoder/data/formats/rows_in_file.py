@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bicoder.data.formats.archives import check_end, kind_of_file, open_content, read_exactly
-from bicoder.engine.portions import Portions
+from bicoder.engine.arrays.portions import Portions
 
 
 def rows_in_file(
