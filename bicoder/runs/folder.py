@@ -7,19 +7,23 @@ import re
 import shutil
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from bicoder import __version__
 from bicoder.errors import ModelError, UsageError
 from bicoder.files.whole_file import whole_file
 from bicoder.runs import checkpoints
 
-FORMAT = 1
+if TYPE_CHECKING:
+    from bicoder.vae import VAE
+
+FORMAT = 2
 CONFIG, WEIGHTS, METRICS = "config.json", "model.weights.h5", "metrics.csv"
 # What other commands and options write into the folder; a run that overwrites another leaves none of it.
 OTHERS = ("curve.png", "latent.png", "prior.png", "posterior.png", "generated.png", "kl.png", "evaluation.json")
 
 
-def new_folder(dset, run_dir=None, overwrite=False):
+def new_folder(dset: str, run_dir: Path | str | None = None, overwrite: bool = False) -> Path:
     """The folder of a new run, not made yet: `run_dir`, or runs/<dset>-<time>/.
 
     Raises:
@@ -39,7 +43,7 @@ def new_folder(dset, run_dir=None, overwrite=False):
     return folder
 
 
-def make_folder(folder):
+def make_folder(folder: Path) -> None:
     """Make the folder of a run.
 
     Raises:
@@ -51,7 +55,7 @@ def make_folder(folder):
         raise UsageError(f"run_dir: {folder} cannot be made: {error.strerror or error}") from error
 
 
-def versions():
+def versions() -> dict[str, str]:
     """name -> version, of what decides the numbers."""
     found = {"bicoder": __version__, "python": platform.python_version()}
     for package in ("keras", "tensorflow", "numpy", "scikit-learn"):
@@ -59,7 +63,14 @@ def versions():
     return found
 
 
-def save_config(folder, vae, arguments, data):
+def clear(folder: Path) -> None:
+    """Remove what another run left in the folder of a new one."""
+    for name in (CONFIG, WEIGHTS, METRICS, *OTHERS):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / checkpoints.FOLDER, ignore_errors=True)
+
+
+def save_config(folder: Path, vae: "VAE", arguments: dict[str, Any], data: dict[str, Any]) -> None:
     """Write down what is needed to repeat a run and to build its model again.
 
     Args:
@@ -68,22 +79,22 @@ def save_config(folder, vae, arguments, data):
         arguments: dict of the command's arguments.
         data: dict that describes the data.
     """
+    import keras
+
     config = {
         "format": FORMAT,
         "versions": versions(),
+        "backend": keras.backend.backend(),
         "arguments": arguments,
         "data": data,
         "input_shape": list(vae.input_spec.shape[1:]),
         "model": vae.get_config(),
     }
-    for name in (CONFIG, WEIGHTS, METRICS, *OTHERS):
-        (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / checkpoints.FOLDER, ignore_errors=True)
-    with whole_file(folder / CONFIG) as part:
-        part.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    with whole_file(folder / CONFIG) as unfinished:
+        unfinished.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def save_weights(folder, vae):
+def save_weights(folder: Path, vae: "VAE") -> None:
     """Write the weights."""
-    with whole_file(folder / WEIGHTS, ModelError) as part:
-        vae.save_weights(part)
+    with whole_file(folder / WEIGHTS, ModelError) as unfinished:
+        vae.save_weights(unfinished)

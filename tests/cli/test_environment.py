@@ -57,7 +57,7 @@ def test_what_is_imported_is_not_collected():
     """The collector is on again afterwards, and leaves a program alone that has imported Keras by itself."""
     code = """if True:
         import gc, sys
-        from bicoder.runs.train import import_keras
+        from bicoder.engine.start import import_keras
         import_keras()
         print(gc.isenabled(), gc.get_freeze_count() > 100_000)
         gc.unfreeze()
@@ -71,7 +71,7 @@ def test_keras_is_imported_without_scikit_learn():
     """Which is half of a second, for wrappers that are not used; who needs it afterwards finds it."""
     code = """if True:
         import sys
-        from bicoder.runs.train import import_keras
+        from bicoder.engine.start import import_keras
         import_keras()
         print("sklearn" in sys.modules)
         from sklearn.manifold import TSNE
