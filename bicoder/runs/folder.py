@@ -63,14 +63,15 @@ def versions() -> dict[str, str]:
     return found
 
 
-def clear(folder: Path) -> None:
-    """Remove what another run left in the folder of a new one."""
+def save_config(folder: Path, vae: "VAE", arguments: dict[str, Any], data: dict[str, Any]) -> None:
+    """`write_config` for a new run: what another one left in the folder is removed."""
     for name in (CONFIG, WEIGHTS, METRICS, *OTHERS):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / checkpoints.FOLDER, ignore_errors=True)
+    write_config(folder, vae, arguments, data)
 
 
-def save_config(folder: Path, vae: "VAE", arguments: dict[str, Any], data: dict[str, Any]) -> None:
+def write_config(folder: Path, vae: "VAE", arguments: dict[str, Any], data: dict[str, Any]) -> None:
     """Write down what is needed to repeat a run and to build its model again.
 
     Args:

@@ -44,7 +44,6 @@ def train(options: Options) -> None:
     with checkpoints.only_one(folder):
         if not goes_on:
             runs.new_folder(options.dset, folder, options.overwrite)  # nobody else has made a run of it meanwhile
-            runs.clear(folder)
             runs.save_config(folder, vae, options.arguments(), describe(options, loader))
         else:
             check_data(folder, describe(options, loader))
@@ -166,7 +165,7 @@ def go_on(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path) -> N
         what = f"{' and '.join(found)}: the schedule depends on the number of epochs"
         here = f"from here on it is that of {options.epochs} epochs, which a run would have had from its start"
         print(f"{folder}: {what}; {here}", file=sys.stderr)
-    runs.save_config(folder, vae, options.arguments(), describe(options, loader))
+    runs.write_config(folder, vae, options.arguments(), describe(options, loader))
 
 
 def fit(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path) -> "TrainingState":
