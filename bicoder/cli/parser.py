@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 from bicoder import __version__
 from bicoder.cli.command import Command
 from bicoder.errors import suggestion
-from bicoder.runs.kinds import Flag, Kind, Switches
-from bicoder.runs.options import DESCRIPTIONS, Option
+from bicoder.runs.options.kinds import Flag, Kind, Switches
+from bicoder.runs.options.table import DESCRIPTIONS, Option
 
 
 class Parser(argparse.ArgumentParser):

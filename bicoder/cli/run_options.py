@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bicoder.errors import UsageError
-from bicoder.runs.kinds import Flag, Text, Whole
-from bicoder.runs.options import CommandOptions, option
+from bicoder.runs.options.kinds import Flag, Text, Whole
+from bicoder.runs.options.table import CommandOptions, option
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bicoder.errors import ModelError, UsageError
-from bicoder.runs.options import Settled
+from bicoder.runs.options.table import Settled
 
 if TYPE_CHECKING:
     import keras

@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 from bicoder import __version__
 from bicoder.errors import MOST_DIMENSIONS, ModelError, UsageError, suggestion
 from bicoder.runs.folder import CONFIG, FORMAT
-from bicoder.runs.kinds import Check, Choice, Flag, Number, Sizes, Text, Whole, check_part, refuse, shown
-from bicoder.runs.options import PICTURES, Options
+from bicoder.runs.options.kinds import Check, Choice, Flag, Number, Sizes, Text, Whole, check_part, refuse, shown
+from bicoder.runs.options.table import PICTURES, Options
 
 LARGEST = 2**22  # bytes; a config has three thousand, and the names of the labels
 LARGEST_EXAMPLE = 2**26  # numbers of one x: 4096 x 4096 in colour fits

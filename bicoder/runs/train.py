@@ -13,7 +13,7 @@ from bicoder.errors import ModelError, UsageError, counted
 from bicoder.runs import checkpoints
 from bicoder.runs import folder as runs
 from bicoder.runs.config import read_config, repeated, resumed
-from bicoder.runs.options import PICTURES, Options, Settled
+from bicoder.runs.options.table import PICTURES, Options, Settled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -158,8 +158,7 @@ def go_on(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path) -> N
     """Write down that a run has more epochs than it was started with, and say what follows from that."""
     from bicoder.runs.build import that_follow_epochs
 
-    config = read_config(folder)
-    if config["arguments"].get("epochs") == options.epochs:
+    if read_config(folder)["arguments"].get("epochs") in (None, options.epochs):
         return
     if found := that_follow_epochs(options, vae.objective):
         what = f"{' and '.join(found)}: the schedule depends on the number of epochs"

@@ -18,7 +18,7 @@ from PIL import Image
 from bicoder import DataLoader, load
 from bicoder.cli import main as cli
 from bicoder.cli.parser import help_of
-from bicoder.runs.options import Options
+from bicoder.runs.options.table import Options
 
 FILES = {"config.json", "metrics.csv", "model.weights.h5", "checkpoints", "curve.png"}
 FLAGS = {

@@ -14,7 +14,7 @@ from bicoder.data.loader import DataLoader
 from bicoder.runs import checkpoints
 from bicoder.runs.build import build_model, learning_rate, with_sigma
 from bicoder.runs.config import read_config
-from bicoder.runs.options import OPTIMIZERS, Options
+from bicoder.runs.options.table import OPTIMIZERS, Options
 from bicoder.runs.train import settled
 
 SMALL = ["--network", "mlp:hidden=[4]", "--latent_dim", "2", "--batch_size", "16", "--num_images", "4"]

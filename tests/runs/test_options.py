@@ -12,7 +12,7 @@ import keras
 import pytest
 from conftest import ROOT
 
-from bicoder.runs.options import OPTIMIZERS, Options
+from bicoder.runs.options.table import OPTIMIZERS, Options
 
 # One line in the table: what it leads to is in the program below.
 ENTRY = '    {name}: str = of_training(Choice("red", "green"), "red", "colour of the {name}"{more})\n'
@@ -22,7 +22,7 @@ PROGRAM = """if True:
     from bicoder.cli.main import bicoder, main
     from bicoder.errors import ModelError
     from bicoder.runs.config import read_config, repeated, resumed
-    from bicoder.runs.options import Options
+    from bicoder.runs.options.table import Options
 
     def said(function, *arguments):
         '''Exit code and what is printed, output and errors.'''
@@ -59,8 +59,8 @@ GREET = '''"""A command that somebody adds."""
 import dataclasses
 
 from bicoder.cli.command import command
-from bicoder.runs.kinds import Whole
-from bicoder.runs.options import CommandOptions, option
+from bicoder.runs.options.kinds import Whole
+from bicoder.runs.options.table import CommandOptions, option
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ def found(tmp_path_factory):
     """What a copy of the package does that has two more options and one more command."""
     folder = tmp_path_factory.mktemp("copy")
     shutil.copytree(ROOT / "bicoder", folder / "bicoder", ignore=shutil.ignore_patterns("__pycache__"))
-    table = folder / "bicoder" / "runs" / "options.py"
+    table = folder / "bicoder" / "runs" / "options" / "table.py"
     place = "    seed: int = of_training("
     entries = ENTRY.format(name="wall", more="") + ENTRY.format(name="roof", more=", resume=True")
     table.write_text(table.read_text().replace(place, entries + place, 1))
@@ -138,4 +138,4 @@ def test_argparse_is_known_to_the_command_line_alone():
 def test_the_optimizers_are_those_of_keras():
     known = {name.lower() for name, found in vars(keras.optimizers).items() if isinstance(found, type)}
     assert set(OPTIMIZERS) <= known
-    assert OPTIMIZERS == tuple(sorted(OPTIMIZERS))
+    assert tuple(sorted(OPTIMIZERS)) == OPTIMIZERS

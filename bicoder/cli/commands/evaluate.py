@@ -12,8 +12,8 @@ from bicoder.errors import MOST_SAMPLES, ModelError, counted
 from bicoder.files.whole_file import whole_file
 from bicoder.runs.config import read_config
 from bicoder.runs.folder import CONFIG
-from bicoder.runs.kinds import Flag, Text, Whole
-from bicoder.runs.options import Options, option
+from bicoder.runs.options.kinds import Flag, Text, Whole
+from bicoder.runs.options.table import Options, option
 from bicoder.runs.train import load_data
 
 EVALUATION, KL = "evaluation.json", "kl.png"

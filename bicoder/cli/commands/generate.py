@@ -13,8 +13,8 @@ from bicoder.engine.start import import_keras
 from bicoder.errors import MOST_IN_A_GRID, UsageError, counted
 from bicoder.files.whole_file import whole_file
 from bicoder.runs.config import read_config
-from bicoder.runs.kinds import Text, Whole
-from bicoder.runs.options import option
+from bicoder.runs.options.kinds import Text, Whole
+from bicoder.runs.options.table import option
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,7 +1,7 @@
 """`bicoder train`, which is `train_vae`."""
 
 from bicoder.cli.command import command
-from bicoder.runs.options import Options
+from bicoder.runs.options.table import Options
 from bicoder.runs.train import train as train_run
 
 

@@ -7,7 +7,19 @@ from typing import Any, NamedTuple
 
 from bicoder.data.datasets import VIEWS
 from bicoder.errors import MOST_DIMENSIONS, MOST_IN_A_GRID
-from bicoder.runs.kinds import AnyCase, Choice, Flag, ImageSize, Kind, Learned, Number, Part, Switches, Text, Whole
+from bicoder.runs.options.kinds import (
+    AnyCase,
+    Choice,
+    Flag,
+    ImageSize,
+    Kind,
+    Learned,
+    Number,
+    Part,
+    Switches,
+    Text,
+    Whole,
+)
 
 # flag -> what it draws
 PICTURES = {
