@@ -6,11 +6,16 @@ import importlib.util
 import io
 import os
 import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from bicoder.errors import UsageError
 
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
-def prepare():
+
+def prepare() -> None:
     """Choose the backends of Keras and Matplotlib, and how OpenMP waits; check the packages.
 
     Raises:
@@ -31,8 +36,8 @@ def prepare():
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
-def check_packages():
-    """`UsageError` where a package that bicoder's own metadata asks for is missing or of a version that it excludes."""
+def check_packages() -> None:
+    """`UsageError` if a package that bicoder's own metadata asks for is missing or of a version that it excludes."""
     try:
         lines = importlib.metadata.requires("bicoder") or []
     except importlib.metadata.PackageNotFoundError:  # not installed, run from its source: nobody says what it needs
@@ -55,7 +60,7 @@ def check_packages():
         raise UsageError(f"{'; '.join(problems)}; run: {sys.executable} -m pip install {' '.join(wanted)}")
 
 
-def parsed(line):
+def parsed(line: str) -> "Requirement":
     """A line of metadata, such as "keras>=3.12"."""
     try:
         from packaging.requirements import Requirement
@@ -65,10 +70,10 @@ def parsed(line):
 
 
 @contextlib.contextmanager
-def standard_streams():
+def standard_streams() -> Iterator[None]:
     """Standard output and error on which every name can be printed, and whose reader may leave.
 
-    Where it leaves, as `head` does, the command ends without a word, and with the code of a broken pipe.
+    If it leaves, as `head` does, the command ends without a word, and with the code of a broken pipe.
     """
     for name in ("stdin", "stdout", "stderr"):
         stream = getattr(sys, name)

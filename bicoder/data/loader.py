@@ -24,6 +24,8 @@ from bicoder.files.cache import cached_file
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from bicoder.engine.batches import Batches
+
 # Binarised test and validation images are the same in every run, so that their numbers can be compared.
 TEST_SEED, VALIDATION_SEED = 20160101, 20160102
 
@@ -244,11 +246,16 @@ class DataLoader:
         return self._test.labels
 
     @functools.cached_property
-    def training_data(self) -> "tf.data.Dataset":
-        """A `tf.data.Dataset` of batches (batch, ...), in a new order every time it is iterated."""
+    def batches(self) -> "Batches":
+        """The batches of `training_data`, which know the epoch and the place in it."""
         from bicoder.engine.batches import Batches
 
-        return Batches(self.training_images, self.batch_size, self.seed, binarize=self.binarize == "dynamic").dataset()
+        return Batches(self.training_images, self.batch_size, self.seed, binarize=self.binarize == "dynamic")
+
+    @functools.cached_property
+    def training_data(self) -> "tf.data.Dataset":
+        """A `tf.data.Dataset` of batches (batch, ...), in a new order every time it is iterated."""
+        return self.batches.dataset()
 
     @property
     def get_training_data(self) -> "tf.data.Dataset":

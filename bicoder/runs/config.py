@@ -1,109 +1,60 @@
 """config.json of a run: read as data that may come from anyone, by a schema that knows every key."""
 
+import dataclasses
 import json
 import math
 import re
-import reprlib
 import stat
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Any, NoReturn
 
 from bicoder import __version__
-from bicoder.data.datasets import VIEWS
-from bicoder.errors import MOST_DIMENSIONS, ModelError, suggestion
+from bicoder.errors import MOST_DIMENSIONS, ModelError, UsageError, suggestion
+from bicoder.pictures.picture import flags
 from bicoder.runs.folder import CONFIG, FORMAT
+from bicoder.runs.options.kinds import Check, Choice, Flag, Number, Sizes, Text, Whole, check_part, refuse, shown
+from bicoder.runs.options.table import Options
 
 LARGEST = 2**22  # bytes; a config has three thousand, and the names of the labels
 LARGEST_EXAMPLE = 2**26  # numbers of one x: 4096 x 4096 in colour fits
 VERSION = re.compile(r"\d[\w.+-]{0,40}")
-
-# A check is a function (where, value) that raises ValueError, in one line that begins with `where`.
-
-
-def shown(value):
-    """A value of any size and content, short and without line breaks."""
-    return reprlib.repr(value)
+BACKENDS = ("tensorflow", "jax", "torch")
 
 
-def refuse(where, expected, value):
-    raise ValueError(f"{where}: expected {expected}, received {shown(value)}")
-
-
-def whole(least, most=2**31 - 1):
-    """A whole number; neither true nor "20" nor 20.0 is one."""
-
-    def check(where, value):
-        if type(value) is not int or not least <= value <= most:
-            refuse(where, f"a whole number from {least} to {most}", value)
-
-    return check
-
-
-def positive(where, value):
-    if type(value) not in (int, float) or not 0 < value < math.inf:
-        refuse(where, "a positive number", value)
-
-
-def flag(where, value):
-    if type(value) is not bool:
-        refuse(where, "true or false", value)
-
-
-def text(where, value):
-    if type(value) is not str or len(value) > 4096 or "\0" in value:
-        refuse(where, "a text", value)
-
-
-def choice(*names):
-    def check(where, value):
-        if type(value) is not str or value not in names:
-            raise ValueError(
-                f"{where}: expected {' or '.join(names)}, received {shown(value)}{suggestion(str(value)[:80], names)}"
-            )
-
-    return check
-
-
-def or_null(check):
+def or_null(check: Check) -> Check:
+    """What `check` takes, or null."""
     return lambda where, value: None if value is None else check(where, value)
 
 
-def sizes(least, most):
-    """A list of `least` to `most` positive whole numbers whose product is no more than one example may have."""
+def every(check: Check, expected: str) -> Check:
+    """A list of what `check` takes."""
 
-    def check(where, value):
-        if type(value) is not list or not least <= len(value) <= most:
-            refuse(where, f"a list of {least} to {most} sizes", value)
-        for i, size in enumerate(value):
-            whole(1, LARGEST_EXAMPLE)(f"{where}[{i}]", size)
-        if math.prod(value) > LARGEST_EXAMPLE:
-            refuse(where, f"a product of at most {LARGEST_EXAMPLE:,}", value)
+    def check_all(where: str, value: Any) -> None:
+        if type(value) is not list:
+            refuse(where, expected, value)
+        for i, item in enumerate(value):
+            check(f"{where}[{i}]", item)
 
-    return check
+    return check_all
 
 
-def texts(where, value):
-    if type(value) is not list:
-        refuse(where, "a list of texts", value)
-    for i, item in enumerate(value):
-        text(f"{where}[{i}]", item)
-
-
-def mapping(check_value):
+def mapping(check: Check) -> Check:
     """An object of any keys."""
 
-    def check(where, value):
+    def check_all(where: str, value: Any) -> None:
         if type(value) is not dict:
             refuse(where, "an object", value)
         for key, item in value.items():
-            check_value(f"{where}.{key[:80]!r}", item)
+            check(f"{where}.{key[:80]!r}", item)
 
-    return check
+    return check_all
 
 
-def record(checks, required=()):
+def record(checks: Mapping[str, Check], required: Collection[str] = ()) -> Check:
     """An object with these keys and no others."""
 
-    def check(where, value):
+    def check_all(where: str, value: Any) -> None:
         if type(value) is not dict:
             refuse(where or "config", "an object", value)
         if unknown := [key for key in value if key not in checks]:
@@ -114,88 +65,60 @@ def record(checks, required=()):
         for key, item in value.items():
             checks[key](f"{where}.{key}" if where else key, item)
 
-    return check
+    return check_all
 
 
-def part(checks=None, depth=2):
-    """A part of the model: its name, and arguments that are plain values or parts themselves.
-
-    Whether there is a part of that name, and what arguments it takes, is known to its family: `Component.get` says so.
-    """
-
-    def check(where, value):
-        if type(value) is dict and "class_name" in value:
-            raise ValueError(
-                f"{where}: has a network of somebody's own, which is loaded from no run; build its VAE yourself, and "
-                "call load_weights"
-            )
-        if type(value) is not dict or type(value.get("name")) is not str:
-            refuse(where, 'an object with the "name" of a part', value)
-        for key, item in value.items():
-            here = f"{where}.{key[:80]}" if key.isidentifier() else f"{where}.{shown(key)}"
-            if key in (checks or {}):
-                checks[key](here, item)
-            elif type(item) is dict and depth:
-                part(depth=depth - 1)(here, item)
-            else:
-                plain(here, item)
-
-    return check
+def part(**checks: Check) -> Check:
+    """A part of the model, some of whose arguments are known."""
+    return lambda where, value: check_part(where, value, checks)
 
 
-def plain(where, value):
-    """A number, a name, true, false, null or a short list of them; a number in quotes is none of these."""
-    if type(value) is list and len(value) <= 1000:
-        for i, item in enumerate(value):
-            if type(item) is list:
-                refuse(f"{where}[{i}]", "a number or a name", item)
-            plain(f"{where}[{i}]", item)
-    elif type(value) not in (int, float, bool, type(None)) and not (type(value) is str and value.isidentifier()):
-        refuse(where, "a number or a name", value)
+def scaling(where: str, value: Any) -> None:
+    """By what the pixels of the file were divided, and whether they were clipped to [0, 1] before."""
+    if type(value) is not list or len(value) != 2:
+        refuse(where, "a list of a divisor and true or false", value)
+    Number().check(f"{where}[0]", value[0])
+    Flag().check(f"{where}[1]", value[1])
 
 
-SEED = or_null(whole(0, 2**32 - 1))
-LATENT_DIM = or_null(whole(1, MOST_DIMENSIONS))
-SHAPE = sizes(1, 4)
+SEED = or_null(Whole(0, 2**32 - 1).check)
+LATENT_DIM = or_null(Whole(1, MOST_DIMENSIONS).check)
+SHAPE = Sizes(1, 4, LARGEST_EXAMPLE).check
+COUNT, TEXT = Whole(0).check, Text().check
+SHARE = Number("a number from 0 to below 1", 0.0, 1.0).check
+TEXTS = every(TEXT, "a list of texts")
 
-# The arguments of the command that wrote the run; a test holds them to those of the command line.
 ARGUMENTS = {
-    **dict.fromkeys(("debug", "no_download", "overwrite", "stream"), flag),
-    **dict.fromkeys(("visualize_latent", "generate_from_prior", "generate_from_posterior"), flag),
-    **dict.fromkeys(("network", "likelihood", "posterior", "prior", "objective"), part()),
-    **dict.fromkeys(("batch_size", "num_images", "latent_points"), whole(1)),
-    **dict.fromkeys(("data_dir", "mirror", "run_dir"), or_null(text)),
-    "dset": text,
-    "view": choice(*VIEWS),
-    "image_size": or_null(sizes(2, 2)),
-    "binarize": or_null(choice("static", "dynamic")),
-    "latent_dim": LATENT_DIM,
-    "sigma": lambda where, value: None if value in (None, "learned") else positive(where, value),
-    "epochs": or_null(whole(0)),
-    "learning_rate": positive,
-    "weights": choice("last", "best"),
-    "seed": whole(0),
-    "checkpoint_epochs": or_null(whole(1)),
+    name: or_null(entry.kind.check) if entry.may_be_null else entry.kind.check
+    for name, entry in Options.table().items()
+    if entry.kept
 }
 DATA = {
-    "training_images": whole(0),
-    "test_images": whole(0),
+    "training_images": COUNT,
+    "validation_images": COUNT,
+    "test_images": COUNT,
     "shape": SHAPE,
-    "image_shape": or_null(sizes(3, 3)),
-    "label_names": texts,
-    "sha256": text,
+    "image_shape": or_null(Sizes(3, 3, LARGEST_EXAMPLE).check),
+    "label_names": TEXTS,
+    "sha256": TEXT,
+    "scaling": or_null(scaling),
+    # Validation images are chosen by the seed, or named by their files.
+    "split": record({"seed": COUNT, "validation": SHARE, "files": or_null(mapping(TEXTS))}),
+    "views": or_null(mapping(SHAPE)),  # name -> shape, of data of several views
 }
 MODEL = {
-    "encoder": part({"network": part(), "latent_dim": LATENT_DIM, "posterior": part(), "seed": SEED}),
-    "decoder": part({"network": part(), "output_shape": or_null(SHAPE), "likelihood": part(), "seed": SEED}),
-    "prior": part(),
-    "objective": part(),
+    "encoder": part(network=check_part, latent_dim=LATENT_DIM, posterior=check_part, seed=SEED),
+    "decoder": part(network=check_part, output_shape=or_null(SHAPE), likelihood=check_part, seed=SEED),
+    "prior": check_part,
+    "objective": check_part,
     "latent_dim": LATENT_DIM,
     "seed": SEED,
+    "condition": or_null(TEXT),  # what of the data the model is told beside x
 }
 SCHEMA = {
-    "format": whole(1, FORMAT),
-    "versions": mapping(text),
+    "format": Whole(1, FORMAT).check,
+    "versions": mapping(TEXT),
+    "backend": Choice(*BACKENDS).check,
     "arguments": record(ARGUMENTS),
     "data": record(DATA),
     "input_shape": SHAPE,
@@ -203,34 +126,109 @@ SCHEMA = {
 }
 
 
-def read_config(folder):
-    """What `runs.save_config` wrote: a dict whose every key and type has been checked, and no code.
+def read_config(folder: Path | str) -> dict[str, Any]:
+    """What `folder.save_config` wrote, in format 2: every key and type has been checked, and there is no code in it.
 
     Raises:
         ModelError: the folder holds no run, or none that this version can read.
     """
     folder = Path(folder)
-    path = folder / CONFIG
     if folder.is_file():
         raise ModelError(
             f"{folder}: expected the folder of a run, received a file; .keras and .h5 files can hold code and are "
             "never loaded here, only keras.saving.load_model does that, if you trust their source"
         )
+    try:
+        return read_file(folder / CONFIG)
+    except OSError as error:
+        raise ModelError(f"{folder}: expected a run folder, received {CONFIG}: {error.strerror or error}") from error
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The same for a file of any name; `OSError` if it cannot be read."""
     config = None
     try:
         config = parse(read_text(path))
         check_format(config)
+        if type(config.get("format")) is int and config["format"] == 1:
+            config = upgraded(config)
         record(SCHEMA, required=SCHEMA)("", config)
         check_shapes(config)
-    except OSError as error:
-        raise ModelError(f"{folder}: expected a run folder, received {CONFIG}: {error.strerror or error}") from error
     except ValueError as error:
         hint = "" if isinstance(error, NewerFormatError) else other_version(config)
         raise ModelError(f"{path}: {error}{hint}") from error
     return config
 
 
-def read_text(path):
+def upgraded(config: dict[str, Any]) -> dict[str, Any]:
+    """A config of format 1 as format 2 has it; what is wrong in it stays wrong, for the schema to say."""
+    config = config | {"format": 2, "backend": "tensorflow"}
+    arguments, data = config.get("arguments"), config.get("data")
+    if not isinstance(arguments, dict) or not arguments:
+        return config
+    switches = {name: arguments[name] for name in flags() if name in arguments}
+    for name, value in switches.items():
+        Flag().check(f"arguments.{name}", value)
+    # There were no validation images: the best weights were those of the best bound on test images.
+    seed = arguments.get("seed", 0)
+    new = {"validation": 0.0, "split_seed": seed, "pictures": [name for name, value in switches.items() if value]}
+    if found := [name for name in new if name in arguments]:
+        raise ValueError(f"arguments: unknown key {found[0]!r}")
+    config["arguments"] = {name: value for name, value in arguments.items() if name not in switches} | new
+    if isinstance(data, dict) and data:
+        split = {"seed": seed, "validation": 0.0, "files": None}
+        config["data"] = {"validation_images": 0, "scaling": None, "split": split, "views": None} | data
+    return config
+
+
+def resumed(options: Options) -> Options:
+    """The options of the run that `options.resume` names, with those that were given and may be others.
+
+    Raises:
+        UsageError: an option was given that would make it another training; all of them are listed.
+    """
+    folder, table = options.resume or "", Options.table()
+    then = Options.values(read_config(folder)["arguments"])
+    now = {name: getattr(options, name) for name in table if name in options.given}
+    changed = [
+        name
+        for name in then
+        if name in now
+        and now[name] != then[name]
+        and not table[name].resume
+        and not (table[name].more and None not in (then[name], now[name]) and now[name] > then[name])
+    ]
+    if options.config is not None:
+        raise UsageError("config: a run that goes on has the arguments that it was started with; leave --config out")
+    if changed:
+        listed = ", ".join(f"{name} {then[name]!r} is now {now[name]!r}" for name in changed)
+        raise UsageError(f"resume: {folder} was started with other arguments: {listed}; leave them out, or train anew")
+    return dataclasses.replace(options, **then | now)
+
+
+def repeated(options: Options, say: Callable[[str], None]) -> Options:
+    """Options whose defaults are the arguments of the config.json that `options.config` names.
+
+    Args:
+        options: what was given; it wins.
+        say: called with a line about what is not taken.
+    Raises:
+        UsageError: there is no such file.
+    """
+    path, table = Path(options.config or ""), Options.table()
+    try:
+        then = Options.values(read_file(path)["arguments"])
+    except OSError as error:
+        raise UsageError(f"config: {path} cannot be read: {error.strerror or error}") from error
+    left = [name for name in ("data_dir", "mirror") if then.get(name) is not None and name not in options.given]
+    if left:
+        say(f"{path}: {' and '.join(left)} are not taken from a config; give them on the command line")
+    kept = options.given | ({"sigma"} if "likelihood" in options.given else set())  # another one may have no sigma
+    taken = {name: value for name, value in then.items() if table[name].repeated and name not in kept}
+    return dataclasses.replace(options, **taken)
+
+
+def read_text(path: Path) -> str:
     """The text of a regular file of a bounded size, UTF-8 without a byte order mark."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("expected a file, received a folder or a device")
@@ -246,25 +244,25 @@ def read_text(path):
         raise ValueError(f"expected UTF-8, received the byte 0x{content[error.start]:02x} at {error.start}") from error
 
 
-def parse(content):
+def parse(content: str) -> Any:
     """One JSON value: no second one after it, no key twice, no NaN, no number too large to be one."""
 
-    def pairs(items):
-        found = {}
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
         for key, value in items:
             if key in found:
                 raise ValueError(f"expected every key once, received {shown(key)} twice")
             found[key] = value
         return found
 
-    def constant(name):
+    def constant(name: str) -> NoReturn:
         raise ValueError(f"expected numbers of a usual size, received {name}")
 
-    def number(digits):
+    def number(digits: str) -> float:
         value = float(digits)
         return value if math.isfinite(value) else constant(digits[:40])
 
-    def integer(digits):
+    def integer(digits: str) -> int:
         return int(digits) if len(digits) <= 20 else constant(digits[:40])
 
     try:
@@ -281,7 +279,7 @@ class NewerFormatError(ValueError):
     """A format that this version cannot know."""
 
 
-def check_format(config):
+def check_format(config: Any) -> None:
     """The format comes before the schema, which another format may not follow."""
     if type(config) is not dict:
         refuse("config", "an object", config)
@@ -295,20 +293,20 @@ def check_format(config):
         )
 
 
-def writer(config):
-    """The version of bicoder that wrote a config, where it says so."""
+def writer(config: Any) -> str | None:
+    """The version of bicoder that wrote a config, if it says so."""
     versions = config.get("versions") if type(config) is dict else None
     found = versions.get("bicoder") if type(versions) is dict else None
     return found if type(found) is str and VERSION.fullmatch(found) else None
 
 
-def other_version(config):
+def other_version(config: Any) -> str:
     """What is not understood may be another version's."""
     written = writer(config)
     return f"; it was written by bicoder {written}, this is {__version__}" if written not in (None, __version__) else ""
 
 
-def check_shapes(config):
+def check_shapes(config: dict[str, Any]) -> None:
     """What is said twice must be the same."""
     pixels = math.prod(config["input_shape"])
     image_shape = config["data"].get("image_shape")

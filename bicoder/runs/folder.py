@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from bicoder import __version__
 from bicoder.errors import UsageError
@@ -14,11 +15,14 @@ from bicoder.files.whole_file import whole_file
 from bicoder.pictures.picture import pictures
 from bicoder.runs import checkpoints, weights
 
-FORMAT = 1
+if TYPE_CHECKING:
+    from bicoder.vae import VAE
+
+FORMAT = 2
 CONFIG, METRICS, EVALUATION = "config.json", "metrics.csv", "evaluation.json"
 
 
-def new_folder(dset, run_dir=None, overwrite=False):
+def new_folder(dset: str, run_dir: Path | str | None = None, overwrite: bool = False) -> Path:
     """The folder of a new run, not made yet: `run_dir`, or runs/<dset>-<time>/.
 
     Raises:
@@ -38,7 +42,7 @@ def new_folder(dset, run_dir=None, overwrite=False):
     return folder
 
 
-def make_folder(folder):
+def make_folder(folder: Path) -> None:
     """Make the folder of a run.
 
     Raises:
@@ -50,7 +54,7 @@ def make_folder(folder):
         raise UsageError(f"run_dir: {folder} cannot be made: {error.strerror or error}") from error
 
 
-def versions():
+def versions() -> dict[str, str]:
     """name -> version, of what decides the numbers."""
     found = {"bicoder": __version__, "python": platform.python_version()}
     for package in ("keras", "tensorflow", "numpy", "scikit-learn"):
@@ -58,7 +62,16 @@ def versions():
     return found
 
 
-def save_config(folder, vae, arguments, data):
+def save_config(folder: Path, vae: "VAE", arguments: dict[str, Any], data: dict[str, Any]) -> None:
+    """`write_config` for a new run: what another one left in the folder is removed."""
+    pictured = (picture.file for picture in pictures())
+    for name in (CONFIG, weights.NAME, weights.OLD_NAME, METRICS, EVALUATION, *pictured):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / checkpoints.FOLDER, ignore_errors=True)
+    write_config(folder, vae, arguments, data)
+
+
+def write_config(folder: Path, vae: "VAE", arguments: dict[str, Any], data: dict[str, Any]) -> None:
     """Write down what is needed to repeat a run and to build its model again.
 
     Args:
@@ -67,24 +80,16 @@ def save_config(folder, vae, arguments, data):
         arguments: dict of the command's arguments.
         data: dict that describes the data.
     """
+    import keras
+
     config = {
         "format": FORMAT,
         "versions": versions(),
+        "backend": keras.backend.backend(),
         "arguments": arguments,
         "data": data,
         "input_shape": list(vae.input_spec.shape[1:]),
         "model": vae.get_config(),
     }
-    # What options and other commands write too: a run that overwrites another leaves none of it.
-    for name in (
-        CONFIG,
-        weights.NAME,
-        weights.OLD_NAME,
-        METRICS,
-        EVALUATION,
-        *(picture.file for picture in pictures()),
-    ):
-        (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / checkpoints.FOLDER, ignore_errors=True)
-    with whole_file(folder / CONFIG) as part:
-        part.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    with whole_file(folder / CONFIG) as new:
+        new.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -131,8 +131,8 @@ class TrainingState(keras.callbacks.Callback):
         self.state |= {"epoch": epoch + 1, "batch": 0}
         self.state["history"].append({"epoch": epoch} | {name: float(value) for name, value in logs.items()})
         self.keep_best(logs)
-        with whole_file(self.run / self.metrics, ModelError) as unfinished:
-            unfinished.write_bytes(self.table().encode())
+        with whole_file(self.run / self.metrics, ModelError) as new:
+            new.write_bytes(self.table().encode())
         due = time.perf_counter() - self.saved > self.took / SHARE
         if due if self.every is None else (epoch + 1) % self.every == 0:
             self.save()

@@ -9,7 +9,7 @@ from PIL import Image
 
 from bicoder import evaluate, load
 from bicoder.cli import main as cli
-from bicoder.cli.commands import PORTION
+from bicoder.cli.commands.generate import PORTION
 from bicoder.errors import UsageError
 
 
@@ -140,7 +140,7 @@ def test_what_is_there_is_replaced_only_with_overwrite(run, refusal):
     [
         (
             ["evalute", "x"],
-            "invalid choice: 'evalute' (choose from 'train', 'evaluate', 'generate'); did you mean 'eval",
+            "invalid choice: 'evalute' (choose from 'evaluate', 'generate', 'train'); did you mean 'eval",
         ),
         (
             ["evaluate", "x", "--num_sample", "3"],

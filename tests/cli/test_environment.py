@@ -58,7 +58,7 @@ def imported():
     """What a fresh process says of itself after `import_keras`."""
     code = """if True:
         import gc, sys
-        from bicoder.runs.train import import_keras
+        from bicoder.engine.start import import_keras
         import_keras()
         print("sklearn" in sys.modules)
         print(gc.isenabled(), gc.get_freeze_count() > 100_000)

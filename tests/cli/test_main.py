@@ -17,6 +17,8 @@ from PIL import Image
 
 from bicoder import DataLoader, load
 from bicoder.cli import main as cli
+from bicoder.cli.parser import help_of
+from bicoder.runs.options.table import Options
 
 FILES = {"config.json", "metrics.csv", "model.safetensors", "checkpoints", "curve.png"}
 FLAGS = {
@@ -72,8 +74,8 @@ def test_help_shows_every_default_groups_and_examples(capsys):
 
 
 def test_help_states_the_real_defaults():
-    stated = {a.dest: re.search(r"\(default: ([^ ;,)]+)", a.help or "") for a in cli.build_parser()._actions}
-    real = vars(cli.build_parser().parse_args([]))
+    stated = {name: re.search(r"\(default: ([^ ;,)]+)", help_of(entry)) for name, entry in Options.table().items()}
+    real = vars(Options())
     chosen = {name: value["name"] if isinstance(value, dict) else value for name, value in real.items()}
     checked = {name: (match[1], str(chosen[name])) for name, match in stated.items() if match and chosen.get(name)}
     assert len(checked) >= 11

@@ -207,7 +207,7 @@ def test_there_are_three_parts_at_most_where_operations_have_threads_of_their_ow
 )
 def test_when_operations_have_one_thread_each(batch, variable, expected):
     code = (
-        f"from bicoder.runs.train import import_keras; import_keras({batch})\n"
+        f"from bicoder.engine.start import import_keras; import_keras({batch})\n"
         "from bicoder.engine.slices import fastest_slices; print(fastest_slices())"
     )
     environment = {name: value for name, value in os.environ.items() if name != "TF_NUM_INTRAOP_THREADS"}

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from bicoder.cli.commands import EVALUATION
+from bicoder.cli.commands.evaluate import EVALUATION
 from bicoder.cli.main import main
 from bicoder.data.loader import DataLoader
 from bicoder.engine.batches import Batches

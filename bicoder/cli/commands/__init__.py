@@ -1,0 +1,1 @@
+"""The commands of `bicoder`, one a file; a file that is here is found by itself."""

@@ -1,0 +1,72 @@
+"""`bicoder evaluate`: numbers about the model of a run."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from bicoder.cli.command import command
+from bicoder.cli.run_options import RunOptions, refuse_existing
+from bicoder.data.pixels import Scaling
+from bicoder.engine.start import import_keras
+from bicoder.errors import MOST_SAMPLES, ModelError
+from bicoder.files.whole_file import whole_file
+from bicoder.pictures.picture import Subject, draw, pictures
+from bicoder.runs.config import read_config
+from bicoder.runs.folder import CONFIG, EVALUATION
+from bicoder.runs.options.kinds import Flag, Text, Whole
+from bicoder.runs.options.table import Options, option
+from bicoder.runs.train import load_data
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(RunOptions):
+    """What `evaluate` can be told."""
+
+    num_samples: int = option(Whole(1, MOST_SAMPLES, "K"), 1000, "for each image")
+    json: bool = option(Flag(), False, "print JSON", "a table")
+    data_dir: str | None = option(Text("DIR"), None, "where downloaded files live", "as the run had it")
+
+
+@command
+def evaluate(options: EvaluateOptions) -> None:
+    """Print numbers that can be cited about the model of a run, on its test images.
+
+    They are written into evaluation.json too, and kl.png shows the rate of each dimension of z.
+    """
+    folder = Path(options.run)
+    config = read_config(folder)
+    of_run = options_of_data(folder, config["arguments"])
+    drawn = [folder / picture.file for picture in pictures() if picture.command == "evaluate"]
+    refuse_existing((folder / EVALUATION, *drawn), options.overwrite)
+    scaling = config["data"].get("scaling")
+    of_run = dataclasses.replace(of_run, data_dir=options.data_dir or of_run.data_dir)
+    loader = load_data(of_run, None if scaling is None else Scaling(*scaling))
+    import_keras()
+    from bicoder.evaluation import measure
+    from bicoder.runs.load import load
+
+    vae = load(folder, options.force)
+    numbers = measure.evaluate(vae, loader, options.num_samples, options.seed, progress=True)
+    text = json.dumps(numbers, indent=2)
+    print(text if options.json else measure.table(numbers), flush=True)  # before anything can go wrong with the files
+    with whole_file(folder / EVALUATION) as new:
+        new.write_text(text + "\n", encoding="utf-8")
+    written = [folder / EVALUATION, *draw(Subject(vae, numbers=numbers), folder, command="evaluate")]
+    if not options.json:
+        print("\n" + "\n".join(map(str, written)))
+
+
+def options_of_data(folder: Path, arguments: dict[str, Any]) -> Options:
+    """Those options of a run that say what data it had; the others have their defaults.
+
+    Raises:
+        ModelError: the run does not say.
+    """
+    if "dset" not in arguments:
+        raise ModelError(
+            f"{folder / CONFIG}: arguments: expected 'dset', which says what data the run had, received none; "
+            "the program writes it; in Python, bicoder.evaluate(bicoder.load(folder), images) needs none"
+        )
+    table = Options.table()
+    return Options(**{name: v for name, v in Options.values(arguments).items() if table[name].data})

@@ -1,0 +1,20 @@
+"""`bicoder train`, which is `train_vae`."""
+
+from bicoder.cli.command import command
+from bicoder.runs.options.table import Options
+from bicoder.runs.train import train as train_run
+
+
+@command
+def train(options: Options) -> None:
+    """Train a variational autoencoder on images, and show what it learnt.
+
+    examples:
+      python train_vae.py
+          scikit-learn's 8x8 digits, no network needed: trains, draws all pictures
+      python train_vae.py --dset mnist_bw --epochs 20 --visualize_latent --sigma learned
+          MNIST, fetched on first use; the latent space as one picture
+      python train_vae.py --dset path/to/images --image_size 64 --generate_from_prior
+          a folder of PNG or JPEG files of your own; new images from the prior
+    """
+    train_run(options)

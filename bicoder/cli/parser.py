@@ -1,0 +1,96 @@
+"""The command line of a command: argparse, filled from the table of its options."""
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from bicoder import __version__
+from bicoder.cli.command import Command
+from bicoder.errors import suggestion
+from bicoder.runs.options.kinds import Flag, Kind, Switches
+from bicoder.runs.options.table import DESCRIPTIONS, Option
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with an error of one line, and a hint if a name is nearly right."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:  # here, and not in parse_args: a command knows its own options
+            options = [option for action in self._actions for option in action.option_strings]
+            hint = suggestion(unknown[0].split("=")[0], options)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return namespace, unknown
+
+    def error(self, message: str) -> NoReturn:
+        if found := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
+            message += suggestion(found[1], re.findall(r"\w+", found[2]))
+        self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
+
+
+def build_parser(command: Command, prog: str) -> Parser:
+    """The parser of a command; what it returns has the options that were given, and no others."""
+    parser = Parser(
+        prog=prog,
+        description=command.summary,
+        epilog=command.details,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    groups: dict[str | None, Any] = {None: parser}
+    for name, entry in command.options.table().items():
+        if entry.group not in groups:
+            groups[entry.group] = parser.add_argument_group(entry.group, DESCRIPTIONS.get(entry.group or ""))
+        add_option(groups[entry.group], name, entry)
+    return parser
+
+
+def add_option(group: Any, name: str, entry: Option) -> None:
+    """One option, as its entry has it."""
+    kind = entry.kind
+    if isinstance(kind, Switches):
+        for switch, meaning in kind.switches.items():
+            group.add_argument(f"--{switch}", dest=name, action="append_const", const=switch, help=escaped(meaning))
+    elif isinstance(kind, Flag):
+        group.add_argument(f"--{name}", action="store_true", help=help_of(entry))
+    else:
+        flag = name if entry.required else f"--{name}"
+        metavar = name.upper() if entry.required else kind.metavar
+        group.add_argument(flag, type=reader(kind), metavar=metavar, help=help_of(entry))
+
+
+def reader(kind: Kind) -> Callable[[str], Any]:
+    """The `type` of argparse for a kind of values."""
+
+    def read(text: str) -> Any:
+        try:
+            return kind.read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
+
+
+def help_of(entry: Option) -> str:
+    """What --help says of an option."""
+    names = ", ".join(entry.kind.names)
+    meaning = f"{entry.meaning}: {names}" if names else entry.meaning
+    return escaped(meaning if entry.otherwise is None else f"{meaning} (default: {entry.otherwise})")
+
+
+def escaped(text: str) -> str:
+    """A text in which argparse fills nothing in."""
+    return text.replace("%", "%%")
+
+
+def parse(command: Command, argv: Sequence[str] | None, prog: str) -> Any:
+    """The options of a command, from its arguments."""
+    given = vars(build_parser(command, prog).parse_args(argv))
+    table = command.options.table()
+    for name in given:
+        if isinstance(table[name].kind, Switches):
+            given[name] = table[name].kind.value(given[name])
+    return command.options(**given, given=frozenset(given))

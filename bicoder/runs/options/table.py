@@ -1,0 +1,269 @@
+"""Options: what a command can be told, one typed entry each; parser, config.json and --resume follow from the table."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from bicoder.data.datasets import VIEWS
+from bicoder.errors import MOST_DIMENSIONS, MOST_IN_A_GRID
+from bicoder.pictures.picture import flags
+from bicoder.runs.options.kinds import (
+    AnyCase,
+    Choice,
+    Flag,
+    ImageSize,
+    Kind,
+    Learned,
+    Number,
+    Part,
+    Switches,
+    Text,
+    Whole,
+)
+
+DATA, MODEL, TRAINING, DRAWN = "data", "model", "training", "pictures (without any of these switches: all of them)"
+# group -> what is said below its title
+DESCRIPTIONS = {
+    MODEL: "A part can be given arguments: --network mlp:hidden=[300,300] --objective iwae:num_samples=5",
+}
+ADAPTIVE = ("adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw")
+OPTIMIZERS = (*ADAPTIVE, "ftrl", "lamb", "lion", "nadam", "rmsprop", "sgd")
+
+
+class Option(NamedTuple):
+    """The entry of an option."""
+
+    kind: Kind
+    meaning: str
+    otherwise: str | None  # what is done without it, in words
+    group: str | None  # title in --help
+    resume: bool  # whether it may change when a run goes on
+    more: bool  # whether it may become more when a run goes on
+    data: bool  # whether `evaluate` needs it to find the data of a run
+    kept: bool  # whether config.json has it
+    repeated: bool  # whether --config takes it
+    may_be_null: bool  # whether config.json may say null
+    required: bool  # whether it must be given, without its name
+
+
+def option(
+    kind: Kind,
+    default: Any,
+    meaning: str,
+    otherwise: str | None = None,
+    *,
+    group: str | None = None,
+    resume: bool = False,
+    more: bool = False,
+    data: bool = False,
+    kept: bool = True,
+    repeated: bool = True,
+) -> Any:
+    """The field of an option; with the default None it may be null in config.json, and with ... it must be given.
+
+    Args:
+        kind: of its values.
+        default: its value, of JSON.
+        meaning: what it is for.
+        otherwise: what is done without it, in words; None to show the default.
+        group, resume, more, data, kept, repeated: as `Option` has them.
+    """
+    shown = default["name"] if isinstance(default, dict) else default
+    otherwise = str(shown) if otherwise is None and shown not in (None, ...) else otherwise
+    entry = {
+        "option": Option(
+            kind, meaning, otherwise, group, resume, more, data, kept, repeated, default is None, default is ...
+        )
+    }
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=lambda: dict(default), metadata=entry)
+    return dataclasses.field(metadata=entry) if default is ... else dataclasses.field(default=default, metadata=entry)
+
+
+of_data = functools.partial(option, group=DATA, data=True)
+of_model = functools.partial(option, group=MODEL)
+of_training = functools.partial(option, group=TRAINING)
+of_pictures = functools.partial(option, group=DRAWN, resume=True)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CommandOptions:
+    """What every command can be told.
+
+    Attributes:
+        given: names of the options that somebody typed; the others have their defaults.
+    """
+
+    debug: bool = option(Flag(), False, "show the traceback of an error", "one line", resume=True, repeated=False)
+    given: frozenset[str] = frozenset()
+
+    @classmethod
+    def table(cls) -> dict[str, Option]:
+        """name -> `Option`, in the order of --help."""
+        found = [
+            f for base in reversed(cls.__mro__) if dataclasses.is_dataclass(base) for f in dataclasses.fields(base)
+        ]
+        return {f.name: f.metadata["option"] for f in found if "option" in f.metadata}
+
+    @classmethod
+    def values(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """What the options have as values, from what config.json says of them."""
+        known = cls.table()
+        return {name: None if v is None else known[name].kind.value(v) for name, v in arguments.items()}
+
+    def arguments(self) -> dict[str, Any]:
+        """What config.json says of the options."""
+        found = {name: getattr(self, name) for name, entry in self.table().items() if entry.kept}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(CommandOptions):
+    """What `train` can be told."""
+
+    dset: str = of_data(
+        Text("NAME|PATH"),
+        "digits",
+        "digits (in scikit-learn, no network), mnist_bw, mnist_color, or a path: a folder of PNG or JPEG images "
+        "(sub-folders are labels), a .npy or .npz array (N,H,W), (N,H,W,C) or (N,D), or IDX files",
+    )
+    view: str = of_data(Choice(*VIEWS), "m0", "which version of mnist_color")
+    image_size: tuple[int, int] | None = of_data(
+        ImageSize(),
+        None,
+        "scale the images of a folder, after a centred crop",
+        "their own size, or 64 where they differ",
+    )
+    data_dir: str | None = of_data(
+        Text("DIR"),
+        None,
+        "where downloaded files live",
+        "$BICODER_DATA, else the user's cache",
+        resume=True,
+        repeated=False,
+    )
+    mirror: str | None = of_data(
+        Text("URL"),
+        None,
+        "fetch the files from URL/<file name>",
+        "$BICODER_MIRROR, else their publisher",
+        resume=True,
+        repeated=False,
+    )
+    binarize: str | None = of_data(
+        Choice("static", "dynamic"),
+        None,
+        "draw pixels as 0 or 1 with their grey value as probability, once or anew each time",
+        "leave them",
+    )
+    stream: bool = of_data(
+        Flag(),
+        False,
+        "read the images from disk while training, for a folder, a .npy file or mnist_color that does not fit into "
+        "memory; they are converted once, into --data_dir",
+        "all in memory",
+        resume=True,
+    )
+    no_download: bool = of_data(Flag(), False, "use only files that are there", "fetch", resume=True)
+    validation: float | None = of_data(
+        Number("a number from 0 to below 1", 0.0, 1.0),
+        None,
+        "share of the training images that are not learnt from: by them the best epoch is chosen",
+        "0.1 with --patience or --weights best, else 0",
+    )
+    split_seed: int | None = of_data(
+        Whole(0), None, "of the choice of validation images, and of test images where a data set has none", "--seed"
+    )
+    network: dict[str, Any] = of_model(
+        Part("networks.py", "Network", "auto"), {"name": "auto"}, "conv for images and mlp for vectors, or", data=True
+    )
+    latent_dim: int | None = of_model(
+        Whole(1, MOST_DIMENSIONS), None, "dimensions of z", "20 for mlp, 50 for conv, 64 for residual"
+    )
+    likelihood: dict[str, Any] = of_model(
+        Part("likelihoods.py", "Likelihood"), {"name": "gaussian"}, "p(x|z) of a pixel"
+    )
+    sigma: float | str | None = of_model(
+        Learned(),
+        None,
+        "standard deviation of p(x|z) for pixels in [0, 1]: a number, or learned with the weights",
+        "0.75 for mnist_bw and mnist_color, as their task has it; learned for all others",
+    )
+    posterior: dict[str, Any] = of_model(Part("posteriors.py", "Posterior"), {"name": "diagonal_gaussian"}, "q(z|x)")
+    prior: dict[str, Any] = of_model(Part("priors.py", "Prior"), {"name": "standard_normal"}, "p(z)")
+    objective: dict[str, Any] = of_model(
+        Part("objectives.py", "Objective"), {"name": "elbo"}, "what training makes larger"
+    )
+    epochs: int | None = of_training(Whole(0), None, "passes over the data", "20; digits: 300", more=True)
+    batch_size: int = of_training(Whole(1), 128, "images a step", data=True)
+    optimizer: str = of_training(AnyCase(*OPTIMIZERS), "adam", "of Keras")
+    learning_rate: float = of_training(Number(), 1e-3, "of the optimizer")
+    learning_rate_schedule: str = of_training(
+        Choice("constant", "cosine"), "constant", "whether the learning rate stays, or falls to 0"
+    )
+    learning_rate_warmup: float = of_training(
+        Number("a number from 0", 0.0), 0.0, "epochs in which the learning rate rises from 0"
+    )
+    weight_decay: float | None = of_training(
+        Number("a number from 0", 0.0),
+        None,
+        "how much of each weight is taken away in a step, times the learning rate; with adam this is AdamW",
+        "the optimizer's own, mostly 0",
+    )
+    clip_norm: float | None = of_training(Number(), None, "longest gradient, of all weights together", "any length")
+    precision: str = of_training(
+        Choice("float32", "mixed_bfloat16"), "float32", "of the networks; densities are float32"
+    )
+    device: str | None = of_training(Choice("cpu", "gpu"), None, "what computes", "a GPU if there is one", resume=True)
+    weights: str = of_training(
+        Choice("last", "best"),
+        "last",
+        "which epoch's weights are kept: the last, or that of the best bound on validation images",
+    )
+    patience: int | None = of_training(
+        Whole(1), None, "end after N epochs without a better bound on validation images", "all --epochs"
+    )
+    seed: int = of_training(Whole(0), 0, "of everything random", data=True)
+    init: str | None = of_training(Text("RUN"), None, "start from the weights of the run in this folder", "new ones")
+    run_dir: str | None = of_training(
+        Text("DIR"), None, "folder for everything that is written", "runs/<dset>-<time>", repeated=False
+    )
+    resume: str | None = of_training(
+        Text("RUN"),
+        None,
+        "go on with the run in this folder; with more --epochs, to so many in all",
+        "a new one",
+        resume=True,
+        kept=False,
+        repeated=False,
+    )
+    config: str | None = of_training(
+        Text("FILE"),
+        None,
+        "a config.json, whose arguments are the defaults of a new run",
+        "those that are listed here",
+        kept=False,
+        repeated=False,
+    )
+    checkpoint_epochs: int | None = of_training(
+        Whole(1), None, "epochs between two checkpoints", "as often as takes 2 % of the time", resume=True
+    )
+    overwrite: bool = of_training(Flag(), False, "allow a --run_dir that holds a run", "refuse", repeated=False)
+    quiet: bool = of_training(
+        Flag(), False, "print the numbers at the end alone", "progress too", resume=True, kept=False
+    )
+    verbose: bool = of_training(Flag(), False, "print a line for every epoch", "fewer", resume=True, kept=False)
+    pictures: tuple[str, ...] | None = of_pictures(Switches(flags), None, "")
+    num_images: int = of_pictures(Whole(1, MOST_IN_A_GRID), 100, "images in a grid", "100, as 10x10")
+    latent_points: int = of_pictures(Whole(1), 5000, "test images in latent.png")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settled(Options):
+    """Options that leave nothing open but what the data decide: what config.json says of a run."""
+
+    epochs: int
+    validation: float
+    split_seed: int
+    pictures: tuple[str, ...]
