@@ -11,6 +11,7 @@ from keras import ops
 from bicoder.coders import Decoder, Encoder
 from bicoder.component import plain
 from bicoder.distributions import Distribution
+from bicoder.engine.optimizers import build_optimizer
 from bicoder.engine.slices import by_slices, one_by_one
 from bicoder.engine.tensor import Seed, Shape, Tensor
 from bicoder.errors import UsageError, check_count, check_seed
@@ -51,8 +52,15 @@ class VAE(keras.Model):
     """
 
     def __init__(
-        self, encoder=None, decoder=None, *, prior="standard_normal", objective="elbo", latent_dim=None, seed=None
-    ):
+        self,
+        encoder: Encoder | dict[str, Any] | None = None,
+        decoder: Decoder | dict[str, Any] | None = None,
+        *,
+        prior: str | dict[str, Any] | Prior = "standard_normal",
+        objective: str | dict[str, Any] | Objective = "elbo",
+        latent_dim: int | None = None,
+        seed: int | None = None,
+    ) -> None:
         super().__init__()
         self.encoder = Encoder.get(encoder) or Encoder(latent_dim=latent_dim)
         self.decoder = Decoder.get(decoder) or Decoder()
@@ -150,7 +158,9 @@ class VAE(keras.Model):
         alone = self.decoder.one_by_one and one_by_one(likelihood)
         return by_slices(log_prob, (ops.cast(x, "float32"), 0), (z, -2), axis=-1, allowed=alone)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self, x: Tensor = None, y: Any = None, y_pred: Any = None, sample_weight: Tensor = None, training: bool = True
+    ) -> Tensor:
         """Mean loss of the batch, in nats for one example, with what layers of your own add; `y` is not used."""
         self.elbo_metric.update_state(-y_pred.distortion - y_pred.rate, sample_weight)
         self.distortion_metric.update_state(y_pred.distortion, sample_weight)
@@ -158,7 +168,14 @@ class VAE(keras.Model):
         loss = y_pred.loss if sample_weight is None else y_pred.loss * ops.cast(sample_weight, "float32")
         return ops.mean(loss) + sum(self.losses)
 
-    def compile(self, optimizer="adam", *, steps_per_execution="auto", jit_compile="auto", **kwargs):
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        *,
+        steps_per_execution: int | str = "auto",
+        jit_compile: bool | str = "auto",
+        **kwargs: Any,
+    ) -> None:
         """Choose the optimizer, as in Keras; the loss is the model's own objective.
 
         Args:
@@ -181,14 +198,14 @@ class VAE(keras.Model):
         steps = 1 if steps_per_execution == "auto" else steps_per_execution
         super().compile(optimizer, steps_per_execution=steps, jit_compile=jit_compile, **kwargs)
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict[str, Any]:
         optimizer = keras.saving.serialize_keras_object(self.optimizer)
         return {"optimizer": optimizer, "steps_per_execution": self.steps, "jit_compile": self.jit}
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**config | {"optimizer": keras.saving.deserialize_keras_object(config["optimizer"])})
         if self.built:
-            self.optimizer.build(self.trainable_variables)
+            build_optimizer(self)
 
     def fit(
         self,
@@ -223,7 +240,7 @@ class VAE(keras.Model):
 
         return fit(self, super().fit, options)
 
-    def train(self, x=True, optimizer=None):
+    def train(self, x: Tensor = True, optimizer: Any = None) -> Tensor:
         """One update of the trainable variables, the same as `fit` makes (TensorFlow only).
 
         Args:
@@ -253,7 +270,7 @@ class VAE(keras.Model):
         """The metrics after each step of the program that `fit` ran last, arrays (steps,); means over the epoch."""
         return None if self._programs is None else self._programs.history
 
-    def prepare(self, x):
+    def prepare(self, x: Any) -> Tensor:
         """`x` as a tensor; a model that is not built yet takes its shape."""
         x = ops.convert_to_tensor(x, dtype=self.compute_dtype)
         if not self.built:
@@ -263,8 +280,8 @@ class VAE(keras.Model):
             raise UsageError(f"x: expected examples of shape {expected}, received {tuple(x.shape[1:])}")
         return x
 
-    def check_built(self, method):
-        """`UsageError`, in the name of `method`, where the model does not know the shape of its data yet."""
+    def check_built(self, method: str) -> None:
+        """`UsageError`, in the name of `method`, if the model does not know the shape of its data yet."""
         if not self.built:
             raise UsageError(f"{method}: the model has not seen data yet; fit it first, or call build((None, *shape))")
 
@@ -326,7 +343,7 @@ class VAE(keras.Model):
             sums.append(ops.logsumexp(log_weights, axis=0))
         return ops.logsumexp(ops.stack(sums), axis=0) - math.log(num_samples)
 
-    def predict_step(self, *args):
+    def predict_step(self, *args: Any) -> Any:
         """Reconstructions are what `predict` returns; JAX hands over (state, data), the others data alone."""
         *state, data = args
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
@@ -338,6 +355,6 @@ class VAE(keras.Model):
         with keras.StatelessScope(state_mapping=values):
             return self.reconstruct(x), fixed
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         names = ("encoder", "decoder", "prior", "objective", "latent_dim", "seed")
         return {name: plain(getattr(self, name)) for name in names}
