@@ -68,7 +68,7 @@ class VAE(keras.Model):
         self.objective = Objective.get(objective)
         if latent_dim not in (None, self.encoder.latent_dim):
             raise UsageError(f"latent_dim: the encoder has {self.encoder.latent_dim}, received {latent_dim} too")
-        self.latent_dim = latent_dim
+        self.latent_dim: Any = latent_dim  # a number, once the model is built
         self.seed = check_seed(seed)
         self.noise = keras.random.SeedGenerator(self.seed)
         # The unweighted bound is logged whatever the objective is: by it models are compared, and the best one chosen.
@@ -76,7 +76,8 @@ class VAE(keras.Model):
         self.distortion_metric = keras.metrics.Mean(name="distortion")
         self.rate_metric = keras.metrics.Mean(name="rate")
         # What `compile` is told, and the compiled programs of `fit` and `train`, which are no part of the model.
-        self.jit, self.steps = "auto", "auto"
+        self.jit: bool | str = "auto"
+        self.steps: int | str = "auto"
         self._programs: Any = None
 
     def build(self, input_shape: Any) -> None:
