@@ -38,9 +38,9 @@ def test_killed_at_random_moments(tmp_path):
 @pytest.mark.xla
 @pytest.mark.fault(86)
 def test_a_signal_saves_first(tmp_path):
-    """SIGTERM when the second of 100 epochs begins; the rest ends as if it had never come."""
+    """SIGTERM when the second of 30 epochs begins; the rest ends as if it had never come."""
     run, whole = tmp_path / "run", tmp_path / "whole"
-    command = [sys.executable, "-u", ROOT / "train_vae.py", *arguments("--epochs", "100", "--run_dir", run)]
+    command = [sys.executable, "-u", ROOT / "train_vae.py", *arguments("--epochs", "30", "--run_dir", run)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         next(line for line in process.stdout if "Epoch 2/" in line)
         process.terminate()
@@ -48,7 +48,7 @@ def test_a_signal_saves_first(tmp_path):
     assert process.returncode == 143
     assert checkpoints.numbers(run)
     assert main(["--resume", str(run)]) == 0
-    assert main(arguments("--epochs", "100", "--run_dir", str(whole))) == 0
+    assert main(arguments("--epochs", "30", "--run_dir", str(whole))) == 0
     assert (run / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
     assert numbers_in(run / "model.weights.h5") == numbers_in(whole / "model.weights.h5")
 
