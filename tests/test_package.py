@@ -24,6 +24,7 @@ print(evaluate(vae, data, num_samples=5)["nll"], load("run").generate(3, seed=0)
 """
 WRONG = {
     "keyword": ("import bicoder\nbicoder.VAE(latent_dimm=3)", '"latent_dimm" for "VAE"'),
+    "value": ('import bicoder\nbicoder.VAE(latent_dim="three")', '"latent_dim" to "VAE" has incompatible type'),
     "name": ("from bicoder import VEA", 'Module "bicoder" has no attribute "VEA"'),
 }
 

@@ -42,7 +42,7 @@ def fit(
 
     Args:
         model: a compiled `keras.Model`, whose `programs` are `Steps`.
-        data, validation: sources of batches, see `sources.source`; None for no validation.
+        data, validation: sources of batches, see `fit.source`; None for no validation.
         callbacks: a `keras.callbacks.CallbackList`.
         epochs: the number of the last epoch.
         initial_epoch: how many epochs there were before.

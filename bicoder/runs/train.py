@@ -53,7 +53,7 @@ def train(options: Options) -> None:
         weights.save(folder, vae)
         written = draw(subject_of(options, vae, loader, training.history()), folder, options.pictures)
         numbers = vae.evaluate(loader.test_data, verbose=0, return_dict=True)
-    report(options, vae, numbers, training.seconds(), time.perf_counter() - started)
+    report(options, vae, numbers, training, time.perf_counter() - started)
     files = [folder / name for name in (runs.CONFIG, runs.METRICS, weights.NAME, checkpoints.FOLDER)] + written
     print("\n".join(str(path) for path in files if path.exists()))
 
@@ -178,37 +178,52 @@ def go_on(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path) -> N
     runs.write_config(folder, vae, options.arguments(), describe(options, loader))
 
 
+def taken_up(options: Settled, vae: "VAE", source: Any, folder: Path) -> "TrainingState":
+    """The state of a training: that of the last checkpoint if a run goes on, to which model and batches are brought.
+
+    Args:
+        options: of the run.
+        vae: compiled.
+        source: the `Batches` of the training images.
+        folder: of the run.
+    """
+    from bicoder.runs.state import TrainingState
+
+    best, every, patience = options.weights == "best", options.checkpoint_epochs, options.patience
+    training = TrainingState(folder, runs.METRICS, source.count, best, every, patience)
+    if options.resume is not None:
+        said = training.resume(vae, options.epochs)
+        if not options.quiet:
+            print(f"{folder}: {said}", flush=True)
+    source.epoch.assign(training.state["epoch"])
+    source.skip.assign(training.state["batch"])
+    return training
+
+
 def fit(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path) -> "TrainingState":
     """Train the model, from the last checkpoint if the run has one; returns the `TrainingState`."""
     from bicoder.runs.build import make_optimizer
     from bicoder.runs.finite_loss import FiniteLoss
     from bicoder.runs.interruption import Interruption
     from bicoder.runs.progress import Progress
-    from bicoder.runs.state import TrainingState
 
-    source = loader.batches
+    data, source = loader.training_data, loader.batches
     vae.compile(make_optimizer(options, source.count))
-    best, patience = options.weights == "best", options.patience
-    training = TrainingState(folder, runs.METRICS, source.count, best, options.checkpoint_epochs, patience)
-    if options.resume is not None:
-        said = training.resume(vae, options.epochs)
-        if not options.quiet:
-            print(f"{folder}: {said}", flush=True)
+    training = taken_up(options, vae, source, folder)
     epoch, batch = training.state["epoch"], training.state["batch"]
-    source.epoch.assign(epoch)
-    source.skip.assign(batch)
     mode = "quiet" if options.quiet else "verbose" if options.verbose else "auto"
-    progress = Progress(training, options.epochs, mode, "held out" if loader.validation_data is None else "validation")
+    validation = loader.validation_data
+    progress = Progress(training, options.epochs, mode, "held out" if validation is None else "validation")
     keywords = {
-        "validation_data": loader.test_data if loader.validation_data is None else loader.validation_data,
+        # Without validation images the columns val_ are of test images, and nothing is chosen by them.
+        "validation_data": loader.test_data if validation is None else validation,
         "callbacks": [training, FiniteLoss(training), progress, Interruption(training)],
         "verbose": progress.verbose,
     }
     try:
         if batch:  # what is left of an epoch that was interrupted
-            vae.fit(loader.training_data, initial_epoch=epoch, epochs=epoch + 1, **keywords)
-        epoch, last = training.state["epoch"], training.last_epoch(options.epochs)
-        vae.fit(loader.training_data, initial_epoch=epoch, epochs=last, **keywords)
+            vae.fit(data, initial_epoch=epoch, epochs=epoch + 1, **keywords)
+        vae.fit(data, initial_epoch=training.state["epoch"], epochs=training.last_epoch(options.epochs), **keywords)
     except BrokenPipeError:  # nobody reads what it prints: it ends, but what it learnt is not lost
         training.save()
         raise
@@ -236,7 +251,7 @@ def subject_of(options: Settled, vae: "VAE", loader: "DataLoader", history: dict
     )
 
 
-def report(options: Settled, vae: "VAE", numbers: dict[str, float], training: float, total: float) -> None:
+def report(options: Settled, vae: "VAE", numbers: dict[str, float], training: "TrainingState", total: float) -> None:
     """The short table at the end."""
     per_dim = 1.0 / (math.prod(vae.input_spec.shape[1:]) * math.log(2.0))
     rows = {
@@ -250,6 +265,7 @@ def report(options: Settled, vae: "VAE", numbers: dict[str, float], training: fl
     if options.sigma == "learned" and hasattr(vae.decoder.likelihood, "log_sigma"):
         print(f"learned sigma {math.exp(vae.decoder.likelihood.log_sigma()):.4f}")
     done = "0 epochs: everything is of the untrained model"
-    if options.epochs:
-        done = f"{counted(options.epochs, 'epoch')} in {training:.1f} s, {training / options.epochs:.2f} s each"
+    if epochs := training.state["epoch"]:
+        seconds = training.seconds()
+        done = f"{counted(epochs, 'epoch')} in {seconds:.1f} s, {seconds / epochs:.2f} s each"
     print(f"{done}; {total:.1f} s in all\n")
