@@ -37,11 +37,7 @@ def test_killed_at_random_moments(tmp_path):
 @pytest.mark.xla
 @pytest.mark.fault(86)
 def test_a_signal_saves_first(tmp_path):
-<<<<<<< HEAD
-    """SIGTERM when the first of 100 epochs is over; the rest ends as if it had never come."""
-=======
     """SIGTERM when the second of 30 epochs begins; the rest ends as if it had never come."""
->>>>>>> refs/heads/tests
     run, whole = tmp_path / "run", tmp_path / "whole"
     command = [sys.executable, "-u", ROOT / "train_vae.py", *arguments("--epochs", "30", "--run_dir", run)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
