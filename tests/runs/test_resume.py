@@ -41,7 +41,7 @@ def test_a_signal_saves_first(tmp_path):
     run, whole = tmp_path / "run", tmp_path / "whole"
     command = [sys.executable, "-u", ROOT / "train_vae.py", *arguments("--epochs", "30", "--run_dir", run)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        next(line for line in process.stdout if "epoch   1/100" in line)
+        next(line for line in process.stdout if "epoch  1/30" in line)
         process.terminate()
         assert "--resume" in process.stdout.read()
     assert process.returncode == 143
