@@ -47,7 +47,7 @@ class Ours:
     def loss(self, x, eps):
         q = self.vae.encoder(x)
         z = q.mean + q.scale * eps
-        return tf.reduce_mean(-self.vae.objective.bound(self.vae.terms(x, z[None], q)))
+        return tf.reduce_mean(-self.vae.objective.bound(self.vae.terms(x, z[None], q, q.log_prob(z[None]))))
 
     def epoch(self):
         return -self.vae.fit(self.data, verbose=0).history["elbo"][-1]
