@@ -46,7 +46,7 @@ bench: .venv/run.stamp .venv-bench/pip.stamp
 	$(BIN)/python benchmarks/speed.py $(BENCH)
 	$(BIN)/python benchmarks/speed.py --table
 
-# The trainings whose numbers stand in docs/, half an hour; DATA=DIR, NUMBERS="--rows mnist_color" for another hour.
+# The trainings whose numbers stand in docs/; DATA=DIR for where MNIST is, NUMBERS="--rows mnist_color" for that one.
 docs-numbers: .venv/run.stamp
 	$(BIN)/python benchmarks/docs_numbers.py $(if $(DATA),--data_dir $(DATA)) $(NUMBERS)
 

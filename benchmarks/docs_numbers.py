@@ -4,8 +4,7 @@
 
 Trains and evaluates by the commands, keeps each training in benchmarks/results/docs_numbers.json as soon as it is
 there, and writes tables into docs/results.md and docs/likelihoods.md and pictures into docs/images. What is there with
-the same settings is not trained again. On two cores a training takes half a minute on the digits, one to two on
-mnist_bw, and five to ten on mnist_color.
+the same settings is not trained again; `seconds` says how long each took.
 """
 
 import argparse
@@ -113,11 +112,11 @@ def spread(found, key, digits, factor=1.0, shift=0.0):
 
 def caption(found):
     """How many seeds, and on what they were measured."""
-    seeds = "one seed" if len(found) == 1 else f"seeds 0 to {len(found) - 1}: mean ± standard deviation"
+    seeds = "One seed" if len(found) == 1 else f"Seeds 0 to {len(found) - 1}: mean ± standard deviation"
     about = sorted({(f"{r['machine']['cores']} cores of {r['machine']['processor']}", r["date"]) for r in found})
     versions = found[-1]["machine"]["versions"]
     where = "; ".join(f"{place}, {date}" for place, date in about)
-    return f"{seeds}. {where}; TensorFlow {versions['tensorflow']}, Keras {versions['keras']}.".capitalize()
+    return f"{seeds}. {where}; TensorFlow {versions['tensorflow']}, Keras {versions['keras']}."
 
 
 def commands_table(args, dset, results):
