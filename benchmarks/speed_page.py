@@ -223,12 +223,12 @@ def profile(results):
     lines = [
         "## Where the rest of the time goes",
         "",
-        "Each part is left out in turn, in one run; what an epoch gets shorter by is its share. The parts overlap on several",
+        "Each piece is left out in turn, in one run; what an epoch gets shorter by is its share. The pieces overlap on several",
         "cores, so they need not add up, and a share near zero may come out below it. Convolutions alone take longer than the",
         "epoch: one after the other, each with all cores. Rows were measured at different hours, so their seconds do not",
         "compare with each other.",
         "",
-        "| part | MLP | convolutions |",
+        "| piece | MLP | convolutions |",
         "|---|---|---|",
     ]
     parts = {
