@@ -5,11 +5,13 @@ BIN = .venv/bin
 CONSTRAINTS = constraints.txt
 FUZZ ?= 25
 BENCH ?=
+DATA ?=
+NUMBERS ?=
 PYTEST = $(BIN)/python -m pytest
 TOGETHER = $(PYTEST) -n auto --dist worksteal --durations=25 -m "not timing"
 ALONE = $(PYTEST) -m timing $$(grep -rl --include='test_*.py' mark.timing tests)
 
-.PHONY: run test test-all coverage kills fuzz soak bench lint clean
+.PHONY: run test test-all coverage kills fuzz soak bench docs-numbers lint clean
 
 run: .venv/run.stamp
 	$(BIN)/python train_vae.py $(ARGS)
@@ -43,6 +45,10 @@ soak: kills
 bench: .venv/run.stamp .venv-bench/pip.stamp
 	$(BIN)/python benchmarks/speed.py $(BENCH)
 	$(BIN)/python benchmarks/speed.py --table
+
+# The trainings whose numbers stand in docs/; DATA=DIR for where MNIST is, NUMBERS="--rows mnist_color" for that one.
+docs-numbers: .venv/run.stamp
+	$(BIN)/python benchmarks/docs_numbers.py $(if $(DATA),--data_dir $(DATA)) $(NUMBERS)
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check .

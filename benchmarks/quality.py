@@ -4,7 +4,7 @@
     python benchmarks/quality.py --table
 
 Each row trains a model, evaluates it on the 10,000 test images and writes benchmarks/results/<row>-<seed>.json; --table
-writes docs/results.md from all of them.
+writes their table into docs/results.md.
 """
 
 import argparse
@@ -14,6 +14,8 @@ import math
 import os
 import time
 from pathlib import Path
+
+from pages import fill
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = Path(__file__).resolve().parent.parent
@@ -108,20 +110,10 @@ def train(vae, loader, row, name, epochs, steps):
 
 
 def write_table():
-    """docs/results.md from all results."""
+    """The table of docs/results.md, from all results."""
     from bicoder.errors import counted
 
     lines = [
-        "# Published numbers on MNIST, and ours",
-        "",
-        "Negative log-likelihood of the 10,000 test images in nats, by importance sampling; lower is better. Each row is",
-        "`python benchmarks/quality.py ROW`; `python benchmarks/quality.py --table` writes this page. The test images are",
-        "binarised once, always in the same way. Adam, its learning rate falling by a cosine; the plain VAEs have a",
-        "warm-up of beta over the first tenth to fifth of the training (`ROWS` in that file has all settings). k = 50 goes on",
-        "from the weights of k = 5; its epochs and minutes are its own.",
-        "",
-        "Burda et al. train for 9.8 million steps of 20 images. A goal that was not reached is marked as such.",
-        "",
         "| row | model | epochs | batch | seed | paper | goal | NLL | standard error | -ELBO | active | minutes | date |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
@@ -136,7 +128,7 @@ def write_table():
                 f"**{r['nll']:.2f}** ({r['num_samples']} IS) | {r['nll_standard_error']:.2f} | {-r['elbo']:.2f} | {units} | "
                 f"{r['training_seconds'] / 60:.0f} on {counted(r['cores'], 'core')} | {r['date']} |"
             )
-    (ROOT / "docs" / "results.md").write_text("\n".join(lines) + "\n")
+    fill(ROOT / "docs" / "results.md", "published", lines)
 
 
 def main():

@@ -9,13 +9,10 @@ weights, images and noise; after it, their losses must have fallen alike. Rows a
 """
 
 import argparse
-import contextlib
 import datetime
-import importlib.metadata
 import json
 import math
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -24,6 +21,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pages
 import speed_page
 from inputs import Inputs
 from processes import HERE, ROOT, started, time_commands
@@ -221,17 +219,12 @@ ROWS = [*EPOCHS, *MEASUREMENTS]
 
 
 def machine(args):
-    """Processor, cores and versions."""
-    cpu = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
-    versions = {name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "numpy", "scikit-learn")}
+    """Processor, cores and versions, those of the other environment too."""
+    about = pages.machine()
     code = "import importlib.metadata as m; print(*(m.version(n) for n in ('torch', 'jax', 'pythae')))"
     other = subprocess.run([args.others, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    versions |= dict(zip(("torch", "jax", "pythae"), other, strict=True))
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"processor": cpu, "cores": count, "python": platform.python_version(), "versions": versions}
+    about["versions"] |= dict(zip(("torch", "jax", "pythae"), other, strict=True))
+    return about
 
 
 def measure(args):

@@ -223,12 +223,12 @@ def profile(results):
     lines = [
         "## Where the rest of the time goes",
         "",
-        "Each part is left out in turn, in one run; what an epoch gets shorter by is its share. The parts overlap on several",
+        "Each piece is left out in turn, in one run; what an epoch gets shorter by is its share. The pieces overlap on several",
         "cores, so they need not add up, and a share near zero may come out below it. Convolutions alone take longer than the",
         "epoch: one after the other, each with all cores. Rows were measured at different hours, so their seconds do not",
         "compare with each other.",
         "",
-        "| part | MLP | convolutions |",
+        "| piece | MLP | convolutions |",
         "|---|---|---|",
     ]
     parts = {
@@ -322,9 +322,9 @@ def sides():
         "## The sides",
         "",
         "- bicoder: `VAE.fit` on the loader's data. Of all sides it alone logs bound, distortion and rate for every batch.",
-        "  Convolutions learn from as many parts of a batch at the same time as there are cores, each operation with one",
+        "  Convolutions learn from as many slices of a batch at the same time as there are cores, each operation with one",
         "  thread, as `train_vae.py` sets it; in Python code `tf.config.threading.set_intra_op_parallelism_threads(1)`, before",
-        "  anything else, does it. Without that line there are three parts at most, fewer than cores, and operations have the",
+        "  anything else, does it. Without that line there are three slices at most, fewer than cores, and operations have the",
         "  threads of all cores.",
         "- PyTorch: images and weights in memory, an order by `randperm`, eager, with the fused Adam; once more with forward",
         "  and backward pass by `torch.compile`.",
