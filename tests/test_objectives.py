@@ -8,7 +8,7 @@ import pytest
 import scipy.integrate
 import tensorflow as tf
 
-from bicoder import VAE, Decoder, Encoder, objectives
+from bicoder import VAE, Decoder, Encoder, estimates, objectives
 from bicoder.distributions import Gaussian
 from bicoder.errors import UsageError
 from bicoder.networks import MLP
@@ -172,7 +172,7 @@ def test_capacity_rises(x):
 @pytest.mark.parametrize("batch", [1, 2, 3, 50])
 @pytest.mark.parametrize("data_size", [None, 50, 60_000])
 def test_stratified_weights_add_up_and_lie_where_they_belong(batch, data_size):
-    weights = np.exp(objectives.stratified_log_weights(batch, data_size))
+    weights = np.exp(estimates.stratified_log_weights(batch, data_size))
     np.testing.assert_allclose(weights.sum(axis=1), 1.0, rtol=1e-5)
     if batch > 1:
         np.testing.assert_allclose(np.diag(weights), 1.0 / max(data_size or batch, batch), rtol=1e-5)
@@ -183,7 +183,7 @@ def test_beta_tc_terms_add_up_to_the_kl(x):
     q = vae.encode(x)
     z = q.sample(0)
     log_pz, log_qz = vae.prior.log_prob(z), q.log_prob(z)
-    terms = objectives.total_correlation_terms(z, q, log_pz, log_qz, 60_000)
+    terms = estimates.total_correlation_terms(z, q, log_pz, log_qz, 60_000)
     np.testing.assert_allclose(
         sum(np.asarray(t) for t in terms), np.asarray(log_qz) - np.asarray(log_pz), rtol=1e-3, atol=1e-4
     )
@@ -196,7 +196,7 @@ def test_total_correlation_of_a_known_gaussian(rng):
     q = Gaussian(means, np.full((count, 2), np.log(0.15), "float32"))
     z = q.sample(0)
     zeros = np.zeros(count, "float32")
-    _, total, _ = objectives.total_correlation_terms(z, q, zeros, q.log_prob(z), None)
+    _, total, _ = estimates.total_correlation_terms(z, q, zeros, q.log_prob(z), None)
     covariance = r / (1 + 0.15**2)
     assert np.mean(total) == pytest.approx(-0.5 * np.log(1 - covariance**2), abs=0.08)
 
@@ -215,10 +215,10 @@ def test_dip_penalty_is_that_of_the_covariance(rng):
 
 def test_mmd_is_zero_for_the_same_distribution_and_not_for_others(rng):
     a, b = rng.normal(size=(2, 500, 3)).astype("float32")
-    same, other = float(objectives.mmd(a, b)), float(objectives.mmd(a, b + 1.0))
+    same, other = float(estimates.mmd(a, b)), float(estimates.mmd(a, b + 1.0))
     assert abs(same) < 0.02
     assert other > 0.1
-    unbiased = [float(objectives.mmd(*rng.normal(size=(2, 10, 3)).astype("float32"))) for _ in range(300)]
+    unbiased = [float(estimates.mmd(*rng.normal(size=(2, 10, 3)).astype("float32"))) for _ in range(300)]
     assert abs(np.mean(unbiased)) < 4 * np.std(unbiased) / np.sqrt(300)
 
 
@@ -250,7 +250,7 @@ def test_mmd_is_that_of_two_gaussians(mean, variance, rng):
     draws = []
     for _ in range(500):
         a, b = rng.normal(size=(2, 20, len(mean)))
-        draws.append(float(objectives.mmd((mean + np.sqrt(variance) * a).astype("float32"), b.astype("float32"))))
+        draws.append(float(estimates.mmd((mean + np.sqrt(variance) * a).astype("float32"), b.astype("float32"))))
     error = np.std(draws) / np.sqrt(len(draws))
     assert abs(np.mean(draws) - exact_mmd(mean, variance)) < 4 * error
 

@@ -9,7 +9,7 @@ from conftest import ROOT
 # A room imports from rooms before its own; files and engine do not know each other.
 ORDER = ("errors", "files", "engine", "mathematics", "data", "evaluation", "pictures", "runs", "cli")
 STRANGERS = {("engine", "files"), ("engine", "data"), ("mathematics", "files")}
-MOST = {"files in a folder": 12, "lines in a file": 450, "lines in a function": 40}
+MOST = {"files in a folder": 12, "lines in a file": 370, "lines in a function": 40}
 SOURCE = {path: path.read_text(encoding="utf-8") for path in sorted((ROOT / "bicoder").rglob("*.py"))}
 NAMES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in SOURCE}
 MODULES = {name: ast.parse(SOURCE[path]) for name, path in NAMES.items() if name != "bicoder"}

@@ -8,7 +8,7 @@ import types
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_cli import FILES, FLAGS, names, run
+from test_main import FILES, FLAGS, names, run
 
 from bicoder import VAE, DataLoader
 

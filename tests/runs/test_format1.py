@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from bicoder import DataLoader, load
 from bicoder.cli.main import main
@@ -23,6 +24,7 @@ def test_its_model_gives_the_numbers_that_it_gave():
     np.testing.assert_allclose(np.ravel(p.scale), 0.965554, rtol=1e-5)
 
 
+@pytest.mark.xla  # which draws its noise in its own way
 def test_its_checkpoint_goes_on_to_its_last_row(tmp_path):
     """From the end of epoch 2 of 3."""
     run = tmp_path / "run"

@@ -88,7 +88,7 @@ def test_nothing_of_its_own(tmp_path, capsys, mode, verbose):
 
 def test_numbers_that_read_well():
     assert [round_up(n) for n in (0, 1, 6, 10, 17, 56, 101)] == [1, 1, 6, 10, 20, 60, 200]
-    assert [duration(s) for s in (0.2, 59.9, 200, 7500)] == ["1 s", "60 s", "3 min 20 s", "2 h 05 min"]
+    assert [duration(s) for s in (0.2, 59.9, 200, 7500)] == ["1 s", "1 min 00 s", "3 min 20 s", "2 h 05 min"]
 
 
 def test_a_log_of_a_run(tmp_path, capsys):

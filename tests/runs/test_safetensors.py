@@ -169,7 +169,7 @@ def test_a_model_is_not_touched_by_weights_that_do_not_fit(saved):
     path, vae = saved
     before = {name: np.array(variable) for name, variable in weights.variables(vae).items()}
     for name, value in (("prior/00/logits", None), ("encoder/00/kernel", np.full((5, 3), np.nan, "float32"))):
-        arrays = {key: array + 1 for key, array in load_file(path).items()} | (
+        arrays = {key: np.asarray(array + 1) for key, array in load_file(path).items()} | (
             {name: value} if value is not None else {}
         )
         if value is None:

@@ -38,7 +38,7 @@ from bicoder.data.formats.arrays import npz_names, read_array, read_npz
 from bicoder.data.formats.folders import read_folder
 from bicoder.data.formats.pickles import read_views
 from bicoder.errors import BicoderError, DataError, ModelError
-from bicoder.runs.config import read_config
+from bicoder.runs.config import read_config, upgraded
 
 pytestmark = pytest.mark.no_cover  # what they run is tested elsewhere, and tracing it takes most of the time
 
@@ -161,7 +161,8 @@ def one_picture(found, content):
 
 def parsed(found, content):
     assert isinstance(found, dict)
-    assert found == json.loads(content.decode())
+    expected = json.loads(content.decode())
+    assert found == (upgraded(expected) if expected["format"] == 1 else expected)
 
 
 FORMATS = {
@@ -194,9 +195,11 @@ FORMATS = {
         lambda found, _: assert_same(found, IMAGES.reshape(1, 4, 5, 3)),
     ),
     "jpeg": (picture("jpeg"), lambda path: read_folder(path.parent, say=str), one_picture),
-    "config.json": (json.dumps(CONFIG, indent=2).encode(), lambda path: read_config(path.parent), parsed),
+    "config.json": (json.dumps(upgraded(CONFIG), indent=2).encode(), lambda path: read_config(path.parent), parsed),
+    "config.json of format 1": (json.dumps(CONFIG, indent=2).encode(), lambda path: read_config(path.parent), parsed),
 }
-NAMES = {"png": "a.png", "jpeg": "a.jpg", "config.json": "config.json"}  # all else goes by its bytes
+# All else goes by its bytes.
+NAMES = {"png": "a.png", "jpeg": "a.jpg", "config.json": "config.json", "config.json of format 1": "config.json"}
 
 MUTATIONS = st.lists(
     st.tuples(
@@ -252,7 +255,7 @@ def test_a_changed_file_gives_right_data_or_our_own_error(tmp_path, tally, kind)
     whole, read, is_right = FORMATS[kind]
     path, row = tmp_path / NAMES.get(kind, "a"), tally[kind]
     path.touch()
-    error = ModelError if kind == "config.json" else DataError
+    error = ModelError if kind.startswith("config.json") else DataError
 
     @mutating
     @given(MUTATIONS)
