@@ -35,10 +35,11 @@ def command(function: Function) -> Function:
     return function
 
 
-def commands() -> dict[str, Command]:
-    """name -> `Command`, of all files of `bicoder.cli.commands` and of whatever else was imported."""
+def commands(name: str | None = None) -> dict[str, Command]:
+    """name -> `Command`, of the files of `bicoder.cli.commands`, or of the one of a name, and of what was imported."""
     from bicoder.cli import commands as folder
 
     for module in pkgutil.iter_modules(folder.__path__):
-        importlib.import_module(f"{folder.__name__}.{module.name}")
+        if name in (None, module.name):
+            importlib.import_module(f"{folder.__name__}.{module.name}")
     return dict(sorted(FOUND.items()))

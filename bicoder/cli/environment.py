@@ -1,8 +1,6 @@
 """What the commands need of the machine, checked before anything large is imported."""
 
 import contextlib
-import importlib.metadata
-import importlib.util
 import io
 import os
 import sys
@@ -38,6 +36,9 @@ def prepare() -> None:
 
 def check_packages() -> None:
     """`UsageError` if a package that bicoder's own metadata asks for is missing or of a version that it excludes."""
+    import importlib.metadata
+    import importlib.util
+
     try:
         lines = importlib.metadata.requires("bicoder") or []
     except importlib.metadata.PackageNotFoundError:  # not installed, run from its source: nobody says what it needs

@@ -16,21 +16,21 @@ def main(argv: Sequence[str] | None = None, prog: str = "train_vae") -> int:
 
     0; 2 usage, 3 data, 4 network, 5 model, 6 numeric; 130 and 143 for signals, 141 if nobody reads the output.
     """
-    return run(commands()["train"], argv, prog)
+    return run(commands("train")["train"], argv, prog)
 
 
 def bicoder(argv: Sequence[str] | None = None) -> int:
     """`bicoder COMMAND`; returns its exit code, see `main`."""
-    argv, found = sys.argv[1:] if argv is None else list(argv), commands()
-    if argv and argv[0] in found:
-        return run(found[argv[0]], argv[1:], f"bicoder {argv[0]}")
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv and (found := commands(argv[0]).get(argv[0])):
+        return run(found, argv[1:], f"bicoder {argv[0]}")
     with standard_streams():
         listing = Parser(
             prog="bicoder", description="Train, evaluate and use variational autoencoders.", allow_abbrev=False
         )
         listing.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
         listed = listing.add_subparsers(required=True, metavar="COMMAND")
-        for name, command in found.items():
+        for name, command in commands().items():
             listed.add_parser(name, help=command.summary.replace("%", "%%"), add_help=False)
         listing.parse_args(argv)
         listing.error("expected a command first")

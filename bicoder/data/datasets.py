@@ -16,9 +16,9 @@ from bicoder.data.formats.archives import kind_of_file
 from bicoder.data.formats.arrays import npz_names, open_array, read_array, read_npz
 from bicoder.data.formats.pickles import read_views
 from bicoder.data.sources import Source, of_files
+from bicoder.data.views import VIEWS
 from bicoder.errors import DataError, UsageError, suggestion
 
-VIEWS = ("m0", "m1", "m2", "m3", "m4")
 # dl=1 asks for the file; dl=0, which people share, can answer with a web page.
 DROPBOX = "https://www.dropbox.com/scl/fi/{}/{}?rlkey={}&st={}&dl=1"
 

@@ -14,6 +14,8 @@ from bicoder import VAE, DataLoader
 
 pytestmark = pytest.mark.skipif(shutil.which("wget") is None, reason="needs wget")
 
+pytestmark = pytest.mark.xla  # as users have it: it is faster
+
 
 def bound(printed):
     return float(re.search(r"^test -ELBO +(-?[\d.]+)", printed, re.MULTILINE)[1])

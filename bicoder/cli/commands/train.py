@@ -2,7 +2,6 @@
 
 from bicoder.cli.command import command
 from bicoder.runs.options.table import Options
-from bicoder.runs.train import train as train_run
 
 
 @command
@@ -17,4 +16,6 @@ def train(options: Options) -> None:
       python train_vae.py --dset path/to/images --image_size 64 --generate_from_prior
           a folder of PNG or JPEG files of your own; new images from the prior
     """
-    train_run(options)
+    from bicoder.runs.train import train
+
+    train(options)

@@ -5,7 +5,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from bicoder.data.datasets import VIEWS
+from bicoder.data.views import VIEWS
 from bicoder.errors import MOST_DIMENSIONS, MOST_IN_A_GRID
 from bicoder.pictures.picture import flags
 from bicoder.runs.options.kinds import (
