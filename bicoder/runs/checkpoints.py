@@ -21,11 +21,11 @@ import numpy as np
 
 from bicoder.engine.tensor import Shape
 from bicoder.errors import ModelError
+from bicoder.files.whole_file import new_file
 
 FOLDER, KEPT = "checkpoints", 2
 ARRAYS, STATE, MANIFEST = "arrays.npz", "state.json", "manifest.json"
 SPARE = 2**24  # bytes that the files may have beyond the arrays themselves
-UNFINISHED = ".unfinished-"
 
 
 class Checkpoint(NamedTuple):
@@ -72,22 +72,20 @@ def save(run: Path, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> Non
     folder = run / FOLDER
     there = numbers(run)
     number = there[-1] + 1 if there else 1
-    unfinished = folder / f"{UNFINISHED}{number:06d}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         clear(folder)
-        unfinished.mkdir()
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)
         files: dict[str, bytes | memoryview] = {ARRAYS: buffer.getbuffer(), STATE: json.dumps(state).encode()}
         manifest = {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in files.items()}
-        for name, data in (files | {MANIFEST: json.dumps(manifest).encode()}).items():
-            write(unfinished / name, data)
-        sync(unfinished)
-        unfinished.rename(folder / f"{number:06d}")
+        with new_file(folder / f"{number:06d}", folder=True) as new:
+            for name, data in (files | {MANIFEST: json.dumps(manifest).encode()}).items():
+                write(new / name, data)
+            sync(new)
+            new.rename(folder / f"{number:06d}")
         sync(folder)
     except OSError as error:
-        clear(folder)
         reason = error.strerror or error
         raise ModelError(
             f"{folder}: checkpoint {number} could not be written: {reason}; those before it are whole: make room, then "
