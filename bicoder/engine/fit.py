@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from bicoder.engine import loop
-from bicoder.engine.batches import Batches, mapped, source_of
+from bicoder.engine.batches import Batches, leaves, mapped, source_of
 from bicoder.engine.optimizers import build_optimizer
 from bicoder.engine.streams import Stream
 from bicoder.errors import UsageError
@@ -24,12 +24,15 @@ def fit(model: Any, keras_fit: Callable, options: dict[str, Any]) -> keras.callb
     """
     if not model.compiled:
         raise UsageError('fit: expected a compiled model; call compile("adam") first, or with an optimizer of yours')
-    data, validation = sources(model, options)
-    if not model.built:
-        model.build((None, *data.example_shape))
+    eagerly = model.run_eagerly or model.distribute_strategy.num_replicas_in_sync > 1
+    if eagerly and not is_arrays(options["x"]):
+        # The batches of a `tf.data.Dataset` have their order, and no number by which they could be shuffled.
+        return keras_fit(**options | ({"shuffle": False} if hasattr(options["x"], "element_spec") else {}))
+    data, validation = sources(model, options, only_arrays=eagerly)
+    check_shapes(model, data, validation)
     build_optimizer(model)
-    if model.run_eagerly or model.distribute_strategy.num_replicas_in_sync > 1:
-        return keras_fit(**options | as_datasets(data, validation, options))
+    if eagerly:
+        return keras_fit(**options | as_datasets(data, validation))
     callbacks, names = options["callbacks"], ("steps_per_epoch", "validation_steps", "validation_freq", "initial_epoch")
     epochs = min(options["epochs"], keras.config.max_epochs() or options["epochs"])
     if not isinstance(callbacks, keras.callbacks.CallbackList):
@@ -39,8 +42,27 @@ def fit(model: Any, keras_fit: Callable, options: dict[str, Any]) -> keras.callb
     return loop.fit(model, data, validation, callbacks, epochs=epochs, **{name: options[name] for name in names})
 
 
-def sources(model: Any, options: dict[str, Any]) -> tuple[Batches | Stream, Batches | Stream | None]:
-    """Where the batches of training and validation come from; of the latter None if there are none."""
+def check_shapes(model: Any, *found: Batches | Stream | None) -> None:
+    """Build a model that is not built yet, and see that the examples of all sources are of its shape."""
+    for one in found:
+        shape = () if one is None else one.example_shape
+        if one is not None and not shape:
+            raise UsageError("x: expected examples (N, ...) of one axis or more, received numbers (N,)")
+        if not model.built:
+            model.build((None, *shape))
+        expected = tuple(model.input_spec.shape[1:])
+        if one is not None and shape != expected:
+            raise UsageError(f"x: expected examples of shape {expected}, received {shape}")
+
+
+def sources(
+    model: Any, options: dict[str, Any], only_arrays: bool = False
+) -> tuple[Batches | Stream, Batches | Stream | None]:
+    """Where the batches of training and validation come from; of the latter None if there are none.
+
+    Args:
+        only_arrays: leave validation data alone that give batches: who looks at a generator takes its first one.
+    """
     batch_size, seed = options["batch_size"] or 32, [int(number) for number in np.array(model.noise.state)]
     x, y, weights = (options[name] for name in ("x", "y", "sample_weight"))
     held_out = options["validation_data"]
@@ -52,17 +74,15 @@ def sources(model: Any, options: dict[str, Any]) -> tuple[Batches | Stream, Batc
     data = source(x, y, weights, batch_size=batch_size, seed=seed, shuffle=shuffle, class_weight=classes)
     if isinstance(data, Batches) and is_arrays(x):
         data.epoch.assign(options["initial_epoch"])
-    if held_out is None:
+    x, y, weights = (None, None, None) if held_out is None else keras.utils.unpack_x_y_sample_weight(held_out)
+    if held_out is None or (only_arrays and not is_arrays(x)):
         return data, None
     batch_size = options["validation_batch_size"] or batch_size
-    x, y, weights = keras.utils.unpack_x_y_sample_weight(held_out)
     return data, source(x, y, weights, batch_size=batch_size, seed=seed, shuffle=False)
 
 
-def as_datasets(data: Any, validation: Any, options: dict[str, Any]) -> dict[str, Any]:
+def as_datasets(data: Any, validation: Any) -> dict[str, Any]:
     """Arguments of Keras' own `fit` that give the same batches."""
-    if not isinstance(data, Batches):
-        return {}
     shown = dict.fromkeys(("y", "sample_weight", "batch_size", "class_weight"))
     shown |= {"x": data.dataset(), "shuffle": False, "validation_split": 0.0}
     return shown | ({"validation_data": validation.dataset()} if isinstance(validation, Batches) else {})
@@ -70,9 +90,9 @@ def as_datasets(data: Any, validation: Any, options: dict[str, Any]) -> dict[str
 
 def is_arrays(x: Any) -> bool:
     """Whether `x` holds all examples, an array or a tree of them, rather than giving batches of them."""
-    leaves = keras.tree.flatten(x)
-    numbers = isinstance(x, (list, tuple)) and all(isinstance(leaf, (int, float)) for leaf in leaves)
-    return bool(leaves) and (numbers or all(hasattr(leaf, "shape") for leaf in leaves))
+    found = keras.tree.flatten(x)
+    numbers = isinstance(x, (list, tuple)) and all(isinstance(leaf, (int, float)) for leaf in found)
+    return bool(found) and (numbers or all(hasattr(leaf, "shape") for leaf in found))
 
 
 def as_array(array: Any, dtype: str | None = None) -> Any:
@@ -87,7 +107,12 @@ def arrays_of(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
     """x, y and the weights of the examples as trees of arrays; x becomes float32."""
     x = np.asarray(x, "float32") if isinstance(x, list) else mapped(lambda leaf: as_array(leaf, "float32"), x)
     y = None if y is None else mapped(as_array, y)
-    weights = None if sample_weight is None else as_array(sample_weight, "float32")
+    weights = None if sample_weight is None else as_array(sample_weight, "float32").reshape(-1)
+    lengths = {len(leaf) for leaf in leaves((x, y, weights))}
+    if len(lengths) > 1:
+        raise UsageError(f"x: expected as many y and sample weights as examples, received lengths {sorted(lengths)}")
+    if lengths == {0}:
+        raise UsageError("x: expected at least one example, received none")
     return x, y, weights
 
 
@@ -122,11 +147,15 @@ def source(
             if y is None or weights is not None:
                 raise UsageError("class_weight: expected y, the classes, and no sample_weight beside it")
             weights = weights_of(y, class_weight)
-        return Batches(keras.utils.pack_x_y_sample_weight(x, y, weights), batch_size, seed, shuffle)
+        # Keras' own function leaves weights out if there is no y.
+        arrays = keras.utils.pack_x_y_sample_weight(x, y) if weights is None else (x, y, weights)
+        return Batches(arrays, batch_size, seed, shuffle)
     for name, value in (("y", y), ("sample_weight", sample_weight)):
         if value is not None:
             raise UsageError(f"{name}: a {type(x).__name__} gives it in its batches; expected None beside it")
     if ours := source_of(x):
+        if class_weight is not None:
+            raise UsageError("class_weight: expected batches (x, y), received those of a DataLoader, which have no y")
         return ours
     if not hasattr(x, "__iter__") and not isinstance(x, keras.utils.PyDataset):
         raise UsageError(f"x: expected arrays or an iterable of batches, received {type(x).__name__}")

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
-PLAIN = (bool, int, float, str, type(None))
-BY_IDENTITY = (keras.Variable, keras.optimizers.schedules.LearningRateSchedule, types.FunctionType)
+PLAIN = (bool, int, float, str, type(None), np.generic)
+SMALL = 1000  # numbers of an array that are compared; of a larger one, which array it is
 STATES = ("built", "stop_training", "stop_evaluating")  # what Keras notes while a model is used
 
 
@@ -19,18 +20,36 @@ def fixed_in_programs(model: Any, optimizer: Any) -> list[Any]:
     """
     found: list[Any] = [Same(variable) for variable in model.trainable_variables]
     for layer in layers_of(model):
-        found += [Same(layer), layer.dtype_policy.name]
+        found += [Same(layer), layer.dtype_policy.name, layer.trainable]
         found += values_of({name: value for name, value in vars(layer).items() if not name.startswith("_")})
     return [*found, Same(optimizer), *values_of(vars(optimizer))]
 
 
 def values_of(attributes: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Of the attributes of an object, those that a trace reads as they are."""
-    return [
-        (name, Same(value) if isinstance(value, BY_IDENTITY) else value)
-        for name, value in attributes.items()
-        if (isinstance(value, (*PLAIN, *BY_IDENTITY)) or is_plain_list(value)) and name not in STATES
-    ]
+    """Of the attributes of an object, what a trace reads as it is."""
+    found = ((name, snapshot(value)) for name, value in attributes.items() if name not in STATES)
+    return [(name, value) for name, value in found if value is not NOTHING]
+
+
+NOTHING = object()  # of a value that a trace does not read, or that is looked at elsewhere
+
+
+def snapshot(value: Any) -> Any:
+    """What stays as it is when a value is changed in place: a copy of what it says, or which object it is."""
+    if isinstance(value, PLAIN):
+        return value
+    if isinstance(value, (keras.Variable, types.FunctionType)):
+        return Same(value)
+    if isinstance(value, (list, tuple)):
+        return tuple(value) if all(isinstance(item, PLAIN) for item in value) else NOTHING
+    if isinstance(value, dict):
+        return tuple(value.items()) if all(isinstance(item, PLAIN) for item in value.values()) else NOTHING
+    if isinstance(value, np.ndarray):
+        return value.tobytes() if value.size <= SMALL else Same(value)
+    # Regularisers, schedules of the learning rate and their kind, which are no layers.
+    if hasattr(value, "get_config") and not isinstance(value, keras.layers.Layer):
+        return type(value), repr(value.get_config())
+    return NOTHING
 
 
 class Same:
@@ -43,11 +62,6 @@ class Same:
         return isinstance(other, Same) and other.value is self.value
 
     __hash__ = None  # type: ignore[assignment]  # it is compared, not looked up
-
-
-def is_plain_list(value: Any) -> bool:
-    """Whether a value is a list or tuple of plain ones."""
-    return isinstance(value, (list, tuple)) and all(isinstance(item, PLAIN) for item in value)
 
 
 def layers_of(layer: Any) -> Iterator[keras.layers.Layer]:

@@ -54,38 +54,45 @@ def fit(
     model.stop_training = False
     callbacks.on_train_begin()
     logs: Logs | None = None
-    # BackupAndRestore says there, and nowhere else, where training goes on.
-    for epoch in range(model._initial_epoch or initial_epoch, epochs):
-        model.reset_metrics()
-        callbacks.on_epoch_begin(epoch)
-        if model.programs is not steps:  # a callback has compiled the model
-            steps = model.programs
-            steps.prepare(model, data, validation)
-        number = first = data.done if steps_per_epoch is None else 0
-        with closing(data.groups(steps.count, steps.chooses, steps_per_epoch)) as groups:
-            for group in groups:
-                callbacks.on_train_batch_begin(number)
-                step_logs, count = steps.train(group)
-                number += count
-                callbacks.on_train_batch_end(number - 1, step_logs)
-                if model.stop_training:
-                    break
-        if number == first:
-            warnings.warn(f"fit: the data ran out, training ends after {epoch} epochs", stacklevel=2)
-            break
-        logs = dict(model.get_metrics_result())
-        if validation is not None and is_due(epoch, validation_freq):
-            found = validate(model, steps, validation, callbacks, validation_steps)
-            logs |= {f"val_{name}": value for name, value in found.items()}
-        callbacks.on_epoch_end(epoch, logs)
-        if model.stop_training:
-            break
-    if steps_per_epoch is not None:
-        data.restart()
+    try:
+        # BackupAndRestore says there, and nowhere else, where training goes on.
+        for epoch in range(model._initial_epoch or initial_epoch, epochs):
+            model.reset_metrics()
+            callbacks.on_epoch_begin(epoch)
+            if model.programs is not steps:  # a callback has compiled the model
+                steps = model.programs
+                steps.prepare(model, data, validation)
+            if not learn(model, steps, data, callbacks, steps_per_epoch):
+                warnings.warn(f"fit: the data ran out, training ends after {epoch} epochs", stacklevel=2)
+                break
+            logs = dict(model.get_metrics_result())
+            if validation is not None and is_due(epoch, validation_freq):
+                found = validate(model, steps, validation, callbacks, validation_steps)
+                logs |= {f"val_{name}": value for name, value in found.items()}
+            callbacks.on_epoch_end(epoch, logs)
+            if model.stop_training:
+                break
+    finally:
+        if steps_per_epoch is not None:  # also after an error: the next `fit` begins with the first batch
+            data.restart()
     if epochs > 0 and isinstance(model.optimizer, keras.optimizers.Optimizer):
         model.optimizer.finalize_variable_values(model.trainable_weights)
     callbacks.on_train_end(logs)
     return model.history
+
+
+def learn(model: Any, steps: Steps, data: Any, callbacks: Any, count: int | None) -> int:
+    """Learn from the batches of an epoch, or from so many; how many there were."""
+    first = number = data.done if count is None else 0
+    with closing(data.groups(steps.count, steps.chooses, count)) as groups:
+        for group in groups:
+            callbacks.on_train_batch_begin(number)
+            logs, done = steps.train(group)
+            number += done
+            callbacks.on_train_batch_end(number - 1, logs)
+            if model.stop_training:
+                break
+    return number - first
 
 
 def is_due(epoch: int, frequency: int | Sequence[int]) -> bool:

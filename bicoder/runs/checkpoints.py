@@ -25,6 +25,8 @@ from bicoder.files.whole_file import new_file
 
 FOLDER, KEPT = "checkpoints", 2
 ARRAYS, STATE, MANIFEST = "arrays.npz", "state.json", "manifest.json"
+# What reading one that somebody has changed may raise.
+DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError, MemoryError)
 SPARE = 2**24  # bytes that the files may have beyond the arrays themselves
 
 
@@ -137,7 +139,7 @@ def load(run: Path, expected: dict[str, Shape]) -> Checkpoint | None:
     for number in reversed(numbers(run)):
         try:
             found = read(run / FOLDER / f"{number:06d}", expected)
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except (*DAMAGE, zipfile.BadZipFile) as error:
             failures.append(f"checkpoint {number} is damaged ({error})")
             print(f"{run}: {failures[-1]}; falling back to the one before", file=sys.stderr)
         else:
@@ -162,7 +164,10 @@ def read(folder: Path, expected: dict[str, Shape]) -> Checkpoint:
     if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
         raise ValueError(f"{ARRAYS} is compressed")
     with np.load(io.BytesIO(files[ARRAYS]), allow_pickle=False) as arrays:
-        return Checkpoint({name: arrays[name] for name in arrays.files}, json.loads(files[STATE]))
+        found = Checkpoint({name: arrays[name] for name in arrays.files}, json.loads(files[STATE]))
+    if not isinstance(found.state, dict) or any(array.dtype.kind not in "biuf" for array in found.arrays.values()):
+        raise ValueError("it holds no state of a training")
+    return found
 
 
 def read_bytes(path: Path, limit: int) -> bytes:

@@ -56,6 +56,8 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: "Logs" = None) -> None:
         self.clock = self.clock or (time.monotonic(), self.done())  # the first program takes long to be compiled
+        if self.training.epoch_is_over():  # what comes after its last batch belongs to the epoch
+            return
         if time.monotonic() - self.printed > (OFTEN if self.moving else SELDOM):
             self.metrics |= logs or {}
             self.show(self.training.state["epoch"] + 1)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import time
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -168,9 +169,12 @@ class TrainingState(keras.callbacks.Callback):
         return f"the last good state is {folder / f'{there[-1]:06d}'}" if there else "no checkpoint was saved yet"
 
     def keep_best(self, logs: dict[str, float]) -> None:
-        """Remember the weights of the best bound."""
-        if self.best is not None and (self.state["best"] is None or logs["val_elbo"] > self.state["best"]):
-            self.state["best"] = float(logs["val_elbo"])
+        """Remember the weights of the best bound; one that is no number is worse than all others."""
+        if self.best is None:
+            return
+        bound = -math.inf if math.isnan(logs["val_elbo"]) else float(logs["val_elbo"])
+        if self.state["best"] is None or bound > self.state["best"]:
+            self.state["best"] = bound
             self.best = {n: np.array(v) for n, v in self.variables().items() if n.startswith("model/")}
 
     def use_best(self) -> None:

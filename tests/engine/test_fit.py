@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from bicoder import VAE, Decoder, Encoder
 from bicoder.engine.batches import Batches, source_of
+from bicoder.engine.fixed import fixed_in_programs
 from bicoder.engine.optimizers import build_optimizer
 from bicoder.errors import UsageError
 from bicoder.networks import MLP
@@ -80,6 +81,9 @@ CHANGES = {
     "beta as a number": lambda vae, x, folder: setattr(vae.objective, "beta", 30.0),
     "number of samples": lambda vae, x, folder: setattr(vae.objective, "num_samples", 3),
     "half precision": half_precision,
+    "a regulariser": lambda vae, x, folder: setattr(
+        vae.encoder.body.layers[0], "kernel_regularizer", keras.regularizers.L2(3.0)
+    ),
     "weights": load_other_weights,
     "an exception in a callback": interrupted(RuntimeError("of a callback")),
     "Ctrl-C": interrupted(KeyboardInterrupt()),
@@ -111,6 +115,25 @@ def test_after_a_change_fit_does_what_a_new_program_would(change, vectors, tmp_p
         np.testing.assert_allclose(one, other, rtol=0.02 if rough else 1e-4, atol=2e-3 if rough else 1e-5)
     moved = [not np.array_equal(one, other) for one, other in zip(state, compiled, strict=True)]
     assert any(moved)
+
+
+def test_what_is_fixed_in_a_program_is_seen_to_change():
+    vae = small_vae()
+    vae.build((None, 12))
+    vae.objective.factors, vae.objective.factor, vae.objective.table = [1.0], np.float32(1.0), {"a": 1}
+    vae.optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(0.1, 10)
+    seen = [fixed_in_programs(vae, vae.optimizer)]
+    for change in (
+        lambda: vae.objective.factors.append(30.0),
+        lambda: setattr(vae.objective, "factor", np.float32(30.0)),
+        lambda: vae.objective.table.update({"a": 2}),
+        lambda: setattr(vae.optimizer._learning_rate, "initial_learning_rate", 0.2),
+        lambda: setattr(vae.encoder, "trainable", False),
+    ):
+        assert fixed_in_programs(vae, vae.optimizer) == seen[-1]
+        change()
+        seen.append(fixed_in_programs(vae, vae.optimizer))
+        assert seen[-1] != seen[-2]
 
 
 @pytest.mark.parametrize("shape", [(40, 12), (100, 12), (7, 12)])
@@ -267,6 +290,33 @@ def test_classes_weigh_as_their_examples_do(vectors):
     assert results[0] != small_vae().fit(vectors, y, shuffle=False, verbose=0).history["elbo"]
 
 
+@pytest.mark.parametrize("shape", [(100,), (100, 1)])
+def test_weights_count_without_y(shape, vectors):
+    """Examples of weight 0 are not there."""
+    weights = (np.arange(100) < 50).astype("float32").reshape(shape)
+    results = []
+    for x, options in ((vectors, {"sample_weight": weights}), (vectors[:50], {})):
+        vae = small_vae()
+        vae.compile(keras.optimizers.SGD(1e-3), jit_compile=False)
+        results.append(vae.fit(x, batch_size=100, shuffle=False, verbose=0, **options).history)
+    assert results[0]["loss"][0] < 0.7 * results[1]["loss"][0]
+    assert results[0]["distortion"][0] == pytest.approx(results[1]["distortion"][0], rel=0.02)
+
+
+def test_a_generator_loses_no_batch_if_it_runs_eagerly(vectors):
+    vae = small_vae()
+    vae.compile("adam", run_eagerly=True)
+    vae.fit(((batch,) for batch in in_batches(vectors, 50)), verbose=0)
+    assert int(vae.optimizer.iterations) == 2
+
+
+def test_an_error_in_an_epoch_of_some_steps_leaves_the_loaders_data_whole(vectors):
+    data = Batches(vectors, 25, 0).dataset()
+    with pytest.raises(RuntimeError):
+        small_vae().fit(data, steps_per_epoch=3, verbose=0, callbacks=[Stops(RuntimeError())])
+    assert len(list(data)) == 4
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -274,6 +324,12 @@ def test_classes_weigh_as_their_examples_do(vectors):
         ({"x": [iter(())], "validation_split": 0.1}, "validation_split: expected x to be arrays"),
         ({"x": (n for n in ())}, "expected at least one batch"),
         ({"x": np.zeros((4, 12)), "class_weight": {0: 1.0}}, "class_weight: expected y"),
+        ({"x": np.zeros((4, 12)), "y": np.zeros(3)}, r"as many y and sample weights as examples, received .* \[3, 4\]"),
+        ({"x": np.zeros((0, 12))}, "x: expected at least one example"),
+        ({"x": np.zeros((4, 12)), "validation_data": np.zeros((0, 12))}, "x: expected at least one example"),
+        ({"x": np.zeros((4, 12)), "validation_data": np.zeros((4, 7))}, r"shape \(12,\), received \(7,\)"),
+        ({"x": np.zeros(4)}, r"expected examples \(N, ...\)"),
+        ({"x": Batches(np.zeros((4, 12), "float32"), 2, 0).dataset(), "class_weight": {0: 1.0}}, "class_weight"),
     ],
 )
 def test_what_it_cannot_take_is_one_clear_error(options, message):
