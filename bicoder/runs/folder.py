@@ -71,6 +71,12 @@ def save_config(folder: Path, vae: "VAE", arguments: dict[str, Any], data: dict[
     write_config(folder, vae, arguments, data)
 
 
+def forget_numbers(folder: Path) -> None:
+    """Remove what other commands found out about weights that are learnt further now."""
+    for name in (EVALUATION, *(picture.file for picture in pictures() if picture.command != "train")):
+        (folder / name).unlink(missing_ok=True)
+
+
 def write_config(folder: Path, vae: "VAE", arguments: dict[str, Any], data: dict[str, Any]) -> None:
     """Write down what is needed to repeat a run and to build its model again.
 

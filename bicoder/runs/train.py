@@ -211,6 +211,8 @@ def fit(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path) -> "Tr
     vae.compile(make_optimizer(options, source.count))
     training = taken_up(options, vae, source, folder)
     epoch, batch = training.state["epoch"], training.state["batch"]
+    if epoch < training.last_epoch(options.epochs):
+        runs.forget_numbers(folder)
     mode = "quiet" if options.quiet else "verbose" if options.verbose else "auto"
     validation = loader.validation_data
     progress = Progress(training, options.epochs, mode, "held out" if validation is None else "validation")

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from bicoder import VAE, Decoder, Encoder
+from bicoder.cli.main import main
 from bicoder.networks import MLP
 from bicoder.runs import checkpoints
 from bicoder.runs.state import TrainingState
@@ -83,3 +84,15 @@ def test_a_bound_that_is_no_number_is_no_better_one(tmp_path):
     for bound, over in ((np.nan, False), (-3.0, False), (np.nan, False), (-3.5, True)):
         training.state["history"].append({"epoch": 0, "val_elbo": bound})
         assert training.is_out_of_patience() == over
+
+
+def test_a_training_that_goes_on_leaves_no_numbers_of_its_old_weights(tmp_path):
+    run = tmp_path / "run"
+    small = ["--network", "mlp:hidden=[4]", "--latent_dim", "2", "--generate_from_prior"]
+    assert main(["--epochs", "1", "--run_dir", str(run), *small]) == 0
+    for name in ("evaluation.json", "kl.png", "generated.png"):
+        (run / name).touch()
+    assert main(["--resume", str(run)]) == 0
+    assert (run / "evaluation.json").exists(), "nothing was learnt"
+    assert main(["--resume", str(run), "--epochs", "2"]) == 0
+    assert not {"evaluation.json", "kl.png", "generated.png"} & {path.name for path in run.iterdir()}
