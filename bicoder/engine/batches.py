@@ -60,7 +60,7 @@ class Batches:
     ) -> None:
         # As they are: a tensor of them would be a second copy.
         self.images, self.batch_size = images, batch_size
-        self.length = len(next(array for array in keras.tree.flatten(images) if array is not None))
+        self.length = len(leaves(images)[0])
         self.count = math.ceil(self.length / batch_size)
         seed = random.randrange(2**31) if seed is None else seed  # which `keras.utils.set_random_seed` decides
         self.seed = [seed, 0] if isinstance(seed, int) else seed

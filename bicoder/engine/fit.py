@@ -30,8 +30,8 @@ def fit(model: Any, keras_fit: Callable, options: dict[str, Any]) -> keras.callb
         return keras_fit(**options | ({"shuffle": False} if hasattr(options["x"], "element_spec") else {}))
     data, validation = sources(model, options, only_arrays=eagerly)
     check_shapes(model, data, validation)
-    build_optimizer(model)
     if eagerly:
+        build_optimizer(model)
         return keras_fit(**options | as_datasets(data, validation))
     callbacks, names = options["callbacks"], ("steps_per_epoch", "validation_steps", "validation_freq", "initial_epoch")
     epochs = min(options["epochs"], keras.config.max_epochs() or options["epochs"])
@@ -125,8 +125,7 @@ def weights_of(y: Any, class_weight: dict[int, float]) -> np.ndarray:
 
 def split(arrays: Any, fraction: float) -> tuple[Any, Any]:
     """The arrays of a tree cut in two, (training, validation): the last `fraction` is held out, as in Keras."""
-    length = len(next(leaf for leaf in keras.tree.flatten(arrays) if leaf is not None))
-    count = math.floor(length * (1.0 - fraction))
+    count = math.floor(len(leaves(arrays)[0]) * (1.0 - fraction))
     return mapped(lambda leaf: leaf[:count], arrays), mapped(lambda leaf: leaf[count:], arrays)
 
 
