@@ -15,8 +15,8 @@ from bicoder import VAE, distributions, evaluate
 from bicoder.data.pixels import Scaling
 from bicoder.data.stored_images import StoredImages
 from bicoder.engine.batches import Batches
-from bicoder.engine.slices import one_thread_each
-from bicoder.engine.tensorflow_steps import STEPS, batch_of, uses_xla
+from bicoder.engine.programs.slices import one_thread_each
+from bicoder.engine.programs.tensorflow_steps import STEPS, batch_of, uses_xla
 from bicoder.evaluation.latent_space import tsne
 
 

@@ -8,7 +8,7 @@ from keras import ops
 
 from bicoder.component import Component
 from bicoder.distributions import Distribution
-from bicoder.engine.slices import by_slices, one_by_one
+from bicoder.engine.programs.slices import by_slices, one_by_one
 from bicoder.engine.tensor import Shape, Tensor
 from bicoder.errors import MOST_DIMENSIONS, UsageError, check_count
 from bicoder.likelihoods import Likelihood
@@ -37,6 +37,15 @@ class BiCoder(Component, keras.layers.Layer):
         """Whether `network` is the user's own Keras layer."""
         return isinstance(network, keras.layers.Layer)
 
+    def fitting_network(self, shape: Shape) -> Network:
+        """What "auto" stands for: convolutions for images, an MLP for vectors."""
+        if len(shape) not in (1, 3):
+            raise UsageError(
+                f'network: "auto" expects vectors or images (height, width, channels), received examples of shape '
+                f'{tuple(shape)}; x[..., None] makes grey images of (height, width), and network="mlp" takes any shape'
+            )
+        return Conv() if len(shape) == 3 else MLP()
+
     @property
     def one_by_one(self) -> bool:
         """Whether the network treats the examples of a batch one by one, so that it may have them in slices."""
@@ -63,7 +72,7 @@ class BiCoder(Component, keras.layers.Layer):
         input_shape = (None, *input_shape[1:])
         self.event_axes = len(input_shape) - 1
         if self.network == "auto":
-            self.network = Conv() if len(self.image_shape(input_shape)) == 3 else MLP()
+            self.network = self.fitting_network(self.image_shape(input_shape))
         self.body = self.network if self.is_layer(self.network) else self.make_body(input_shape)
         if not self.body.built:
             self.body.build(input_shape)

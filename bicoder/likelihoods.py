@@ -20,6 +20,7 @@ from bicoder.distributions import (
 from bicoder.engine.arrays.portions import portions
 from bicoder.engine.tensor import Shape, Tensor
 from bicoder.errors import DataError, UsageError, check_count, counted
+from bicoder.estimates import weighted_mean
 
 if TYPE_CHECKING:
     from bicoder.engine.arrays.portions import Portions
@@ -54,7 +55,7 @@ class Likelihood(Component, keras.layers.Layer):
     def call(self, raw: Tensor) -> Distribution:
         """Raw output (..., num_outputs) -> `Distribution` over x (..., channels)."""
 
-    def for_batch(self, p: Distribution, x: Tensor) -> Distribution:
+    def for_batch(self, p: Distribution, x: Tensor, weights: Tensor | None = None) -> Distribution:
         """p(x|z) of a training batch, which may depend on the batch as a whole; without side effects.
 
         A class that overrides this or `keep` leaves `one_by_one` False, and so gets batches whole.
@@ -62,6 +63,7 @@ class Likelihood(Component, keras.layers.Layer):
         Args:
             p: what `call` returned, with parameters (samples, batch, ...).
             x: (batch, ...).
+            weights: of the examples, (batch,); None if all count the same.
         """
         return p
 
@@ -92,7 +94,7 @@ class Likelihood(Component, keras.layers.Layer):
     def outside(self, x: np.ndarray) -> np.ndarray:
         """Where the array `x` has density zero."""
         outside = (x < self.low) | (x > self.high)
-        if self.levels:
+        if self.levels and not (self.levels == 2 and ((x == 0) | (x == 1)).all()):  # bits are sooner seen as they are
             steps = x * np.float32(self.levels - 1)
             outside |= np.abs(steps - np.round(steps)) > 1e-2
         return outside
@@ -209,9 +211,11 @@ class OptimalGaussianLikelihood(Likelihood):
     def call(self, raw: Tensor) -> Distribution:
         return Gaussian(raw, self.log_sigma())
 
-    def for_batch(self, p: Distribution, x: Tensor) -> Gaussian:
-        mean_square = ops.maximum(ops.mean(ops.square(x - p.mean)), 1e-6)
-        return Gaussian(p.mean, 0.5 * ops.log(mean_square))
+    def for_batch(self, p: Distribution, x: Tensor, weights: Tensor | None = None) -> Gaussian:
+        mean_square = ops.mean(weighted_mean(ops.moveaxis(ops.square(x - p.mean), 1, 0), weights))
+        if weights is not None:  # a batch without any weight says nothing
+            mean_square = ops.where(ops.sum(weights) > 0.0, mean_square, self.variance)
+        return Gaussian(p.mean, 0.5 * ops.log(ops.maximum(mean_square, 1e-6)))
 
     def keep(self, p: Any) -> None:
         """Move the running average towards the mean squared error of the batch; the first batch sets it."""

@@ -32,11 +32,23 @@ def check_widths(name: str, widths: int | Sequence[int]) -> Shape:
 
 
 def check_image(network: str, shape: Shape) -> None:
-    """Convolutions need (height, width, channels)."""
+    """Convolutions need (height, width, channels), with the channels last.
+
+    Raises:
+        UsageError: another number of axes; or channels that stand first, as PyTorch has them, which shows by a square
+            or by colours.
+    """
     if len(shape) != 3:
+        advice = "; x[..., None] makes images of them" if len(shape) == 2 else ""
         raise UsageError(
-            f"network: {network} expects images (height, width, channels), received examples of shape {tuple(shape)}; "
-            "use --network mlp"
+            f"network: {network} expects images (height, width, channels), received examples of shape {tuple(shape)}"
+            f"{advice}; use --network mlp"
+        )
+    first, height, width = shape
+    if first < min(height, width) and (height == width or (first in (1, 3) and width not in (1, 3))):
+        raise UsageError(
+            f"network: {network} expects images (height, width, channels), received examples of shape {tuple(shape)}, "
+            "with the channels first; numpy.moveaxis(x, 1, -1) puts them last"
         )
 
 

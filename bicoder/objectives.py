@@ -12,7 +12,7 @@ from bicoder.component import Component
 from bicoder.distributions import Distribution, FullGaussian, Gaussian
 from bicoder.engine.tensor import Seed, Tensor
 from bicoder.errors import UsageError, check_count
-from bicoder.estimates import mmd, total_correlation_terms
+from bicoder.estimates import mmd, total_correlation_terms, weighted_mean
 from bicoder.priors import draw_codes
 
 
@@ -28,7 +28,12 @@ class Terms(NamedTuple):
     prior: Distribution  # p(z)
     noise: Seed  # the model's seed generator
     training: bool
+    weights: Tensor | None  # of the examples, (batch,); None if all count the same
     at: "Callable[[Tensor, Distribution], Terms]"  # function (z, q) -> the terms at other samples
+
+    def batch_mean(self, values: Tensor) -> Tensor:
+        """The mean of values (batch, ...) over the batch, in which each example has its weight: (...)."""
+        return weighted_mean(values, self.weights)
 
     def prior_codes(self) -> Tensor:
         """One code of the prior for every example, (batch, latent)."""
@@ -97,7 +102,8 @@ class BetaELBO(Objective):
         beta: weight of the rate, or the value that a schedule ends with.
         schedule: "constant"; "linear", from 0 to beta in `steps` (Bowman et al. 2016); "cyclical", `cycles` times a
             linear rise over half a cycle and a rest (Fu et al. 2019). `constant` leaves the variable `beta` to you.
-        steps: of the optimizer that the schedule takes, all cycles together.
+        steps: of the optimizer that the schedule takes, all cycles together. The commands know how long a training is,
+            and take half of its steps if they are told nothing.
         cycles: of "cyclical".
         free_bits: in nats, for every dimension if the KL factorises, else for all.
     """
@@ -143,7 +149,7 @@ class BetaELBO(Objective):
         kl = terms.kl
         if self.free_bits:
             # The minimum is over the mean of the batch; the rest of the gradient goes to the examples as they are.
-            counted = ops.cast(ops.mean(kl, axis=0) > self.free_bits, kl.dtype)
+            counted = ops.cast(terms.batch_mean(kl) > self.free_bits, kl.dtype)
             kl = counted * kl + (1.0 - counted) * self.free_bits
         return ops.mean(terms.log_px, axis=0) - self.beta * ops.sum(kl, axis=-1)
 
@@ -154,7 +160,7 @@ class CapacityELBO(Objective):
     Args:
         gamma: weight of the difference.
         capacity: C at the end, in nats.
-        steps: of the optimizer until then.
+        steps: of the optimizer until then; the commands take half of the training's if they are told nothing.
     """
 
     def __init__(self, gamma: float = 100.0, capacity: float = 25.0, steps: int = 10_000) -> None:
@@ -274,7 +280,7 @@ class BetaTC(Objective):
 
     def bound(self, terms: Terms) -> Tensor:
         mutual, total, dimensions = total_correlation_terms(
-            terms.z[0], terms.q, terms.log_pz[0], terms.log_qz[0], self.data_size
+            terms.z[0], terms.q, terms.log_pz[0], terms.log_qz[0], self.data_size, terms.weights
         )
         return terms.log_px[0] - self.alpha * mutual - self.beta * total - self.gamma * dimensions
 
@@ -300,12 +306,11 @@ class DIPVAE(Objective):
         self.kind, self.off, self.diagonal = kind, check_number("off", off), check_number("diagonal", diagonal)
 
     def bound(self, terms: Terms) -> Tensor:
-        centred = terms.q.mean - ops.mean(terms.q.mean, axis=0)
-        batch = ops.cast(ops.shape(centred)[0], centred.dtype)
-        covariance = ops.matmul(ops.transpose(centred), centred) / batch
+        centred = terms.q.mean - terms.batch_mean(terms.q.mean)
+        covariance = terms.batch_mean(centred[:, :, None] * centred[:, None, :])
         eye = ops.eye(terms.q.mean.shape[-1])
         if self.kind == 2:
-            covariance = covariance + eye * ops.mean(ops.square(terms.q.scale), axis=0)
+            covariance = covariance + eye * terms.batch_mean(ops.square(terms.q.scale))
         outside = ops.sum(ops.square(covariance * (1.0 - eye)))
         inside = ops.sum(ops.square(covariance * eye - eye))
         return terms.elbo - self.off * outside - self.diagonal * inside
@@ -324,7 +329,7 @@ class InfoVAE(Objective):
         self.alpha, self.weight = check_number("alpha", alpha), check_number("weight", weight)
 
     def bound(self, terms: Terms) -> Tensor:
-        distance = mmd(terms.z[0], terms.prior_codes())
+        distance = mmd(terms.z[0], terms.prior_codes(), terms.weights)
         rate = ops.sum(terms.kl, axis=-1)
         return terms.log_px[0] - (1.0 - self.alpha) * rate - (self.alpha + self.weight - 1.0) * distance
 
@@ -341,4 +346,4 @@ class WAE(Objective):
         self.weight = check_number("weight", weight)
 
     def bound(self, terms: Terms) -> Tensor:
-        return terms.log_px[0] - self.weight * mmd(terms.z[0], terms.prior_codes())
+        return terms.log_px[0] - self.weight * mmd(terms.z[0], terms.prior_codes(), terms.weights)

@@ -1,7 +1,7 @@
 """The variational autoencoder: Equation 1, as a Keras model."""
 
 import math
-from collections.abc import Sequence
+import sys
 from typing import Any, NamedTuple
 
 import keras
@@ -11,13 +11,18 @@ from keras import ops
 from bicoder.coders import Decoder, Encoder
 from bicoder.component import plain
 from bicoder.distributions import Distribution
-from bicoder.engine.optimizers import build_optimizer
-from bicoder.engine.slices import by_slices, one_by_one
+from bicoder.engine.arrays.examples import check_numbers, is_known
+from bicoder.engine.model import Model
+from bicoder.engine.programs.slices import by_slices, one_by_one
+from bicoder.engine.programs.tracing import TARGET, WEIGHTS
+from bicoder.engine.random_numbers import normal
 from bicoder.engine.tensor import Seed, Shape, Tensor
 from bicoder.errors import UsageError, check_count, check_seed
 from bicoder.kl import kl_divergence
-from bicoder.objectives import Objective, Terms
+from bicoder.objectives import Objective, Terms, check_number
 from bicoder.priors import Prior
+
+MADE_FOR = ((784,), (28, 28, 3))  # shapes of the digits whose task has sigma 0.75
 
 
 class Bound(NamedTuple):
@@ -35,7 +40,7 @@ def samples_at_once(shape: Shape, prior: Prior, numbers: int = 2**24) -> int:
 
 
 @keras.saving.register_keras_serializable("bicoder")
-class VAE(keras.Model):
+class VAE(Model):
     """A variational autoencoder (Kingma & Welling 2014).
 
     It maximises L = E_q(z|x)[log p(x|z)] - KL[q(z|x) || p(z)]; -L = distortion + rate. All values are in nats of a
@@ -48,6 +53,8 @@ class VAE(keras.Model):
         prior: name or `Prior`.
         objective: name or `Objective`.
         latent_dim: dimensions of z for the default encoder; None for the network's own.
+        input_noise: standard deviation of Gaussian noise that is added to the encoder's input in training, anew in each
+            step; p(x|z) has to explain x without it (Im et al. 2017).
         seed: int or None; the same seed gives the same initial weights and the same noise.
     """
 
@@ -59,6 +66,7 @@ class VAE(keras.Model):
         prior: str | dict[str, Any] | Prior = "standard_normal",
         objective: str | dict[str, Any] | Objective = "elbo",
         latent_dim: int | None = None,
+        input_noise: float = 0.0,
         seed: int | None = None,
     ) -> None:
         super().__init__()
@@ -69,16 +77,14 @@ class VAE(keras.Model):
         if latent_dim not in (None, self.encoder.latent_dim):
             raise UsageError(f"latent_dim: the encoder has {self.encoder.latent_dim}, received {latent_dim} too")
         self.latent_dim: Any = latent_dim  # a number, once the model is built
+        self.input_noise = check_number("input_noise", input_noise)
         self.seed = check_seed(seed)
         self.noise = keras.random.SeedGenerator(self.seed)
+        self._says_sigma = decoder is None
         # The unweighted bound is logged whatever the objective is: by it models are compared, and the best one chosen.
         self.elbo_metric = keras.metrics.Mean(name="elbo")
         self.distortion_metric = keras.metrics.Mean(name="distortion")
         self.rate_metric = keras.metrics.Mean(name="rate")
-        # What `compile` is told, and the compiled programs of `fit` and `train`, which are no part of the model.
-        self.jit: bool | str = "auto"
-        self.steps: int | str = "auto"
-        self._programs: Any = None
 
     def build(self, input_shape: Any) -> None:
         example = tuple(input_shape[1:])
@@ -110,11 +116,18 @@ class VAE(keras.Model):
 
     def call(self, x: Tensor, training: bool | None = None) -> Bound:
         """Every step from the data to the objective: x (batch, ...) -> `Bound`."""
-        q = self.encoder(x, training=training)
+        q = self.encoder(self.noisy(x) if training else x, training=training)
         z, log_qz = q.sample_and_log_prob(self.noise, self.objective.num_samples)  # (K, batch, latent), (K, batch)
-        terms = self.terms(x, z, q, log_qz, training, keep=bool(training))
+        target = x if TARGET.get() is None else TARGET.get()
+        terms = self.terms(target, z, q, log_qz, training, keep=bool(training), weights=WEIGHTS.get())
         rate = ops.sum(terms.kl, axis=-1)
         return Bound(-self.objective.bound(terms), -ops.mean(terms.log_px, axis=0), rate)
+
+    def noisy(self, x: Tensor) -> Tensor:
+        """x with the noise of a training step, if the model was told to add some."""
+        if not self.input_noise:
+            return x
+        return x + self.input_noise * ops.cast(normal(ops.shape(x), self.noise), x.dtype)
 
     def terms(
         self,
@@ -124,6 +137,7 @@ class VAE(keras.Model):
         log_qz: Tensor,
         training: bool | None = None,
         keep: bool = False,
+        weights: Tensor | None = None,
     ) -> Terms:
         """The `Terms` of the objective for x (batch, ...) and z (K, batch, latent), samples of q = q(z|x).
 
@@ -131,8 +145,9 @@ class VAE(keras.Model):
             log_qz: log q(z|x), (K, batch).
             training: whether this is a training step.
             keep: whether the likelihood keeps what it learns from the batch: once a step, however often it is asked.
+            weights: of the examples, (batch,); None if all count the same.
         """
-        log_px = self.log_px(x, z, training, keep)
+        log_px = self.log_px(x, z, training, keep, weights)
         prior = self.prior.distribution()
         log_pz = prior.log_prob(z)
         kl = kl_divergence(q, prior)
@@ -140,18 +155,25 @@ class VAE(keras.Model):
             kl = ops.mean(log_qz - log_pz, axis=0)[:, None]
 
         def at(z: Tensor, q: Distribution) -> Terms:
-            return self.terms(x, z, q, q.log_prob(z), training)
+            return self.terms(x, z, q, q.log_prob(z), training, weights=weights)
 
-        return Terms(log_px, log_pz, log_qz, kl, z, q, prior, self.noise, bool(training), at)
+        return Terms(log_px, log_pz, log_qz, kl, z, q, prior, self.noise, bool(training), weights, at)
 
-    def log_px(self, x: Tensor, z: Tensor, training: bool | None = None, keep: bool = False) -> Tensor:
+    def log_px(
+        self,
+        x: Tensor,
+        z: Tensor,
+        training: bool | None = None,
+        keep: bool = False,
+        weights: Tensor | None = None,
+    ) -> Tensor:
         """log p(x|z) of x (batch, ...) for z (K, batch, latent): (K, batch); see `terms`."""
         likelihood = self.decoder.likelihood
 
         def log_prob(x: Tensor, z: Tensor) -> Tensor:
             p = self.decoder(z, training=training)
             if training:
-                p = likelihood.for_batch(p, x)
+                p = likelihood.for_batch(p, x, weights)
             if keep:
                 likelihood.keep(p)
             return p.log_prob(x)
@@ -159,127 +181,31 @@ class VAE(keras.Model):
         alone = self.decoder.one_by_one and one_by_one(likelihood)
         return by_slices(log_prob, (ops.cast(x, "float32"), 0), (z, -2), axis=-1, allowed=alone)
 
+    def check(self, x: Any, y: Any = None) -> None:
+        """See that arrays are something to learn from, and have a density: that of y, if it is there."""
+        super().check(x, y)
+        name, target = ("x", x) if y is None else ("y", y)
+        self.decoder.likelihood.check(target if getattr(target, "in_file", False) else np.asarray(target), name)
+
+    def say_before_training(self) -> None:
+        """Say that nobody chose sigma, if the data are not those that its default is made for."""
+        if self._says_sigma and tuple(self.decoder.output_shape) not in MADE_FOR:
+            print(
+                "VAE: sigma of p(x|z) is 0.75, which suits MNIST; to learn it: "
+                'VAE(decoder=Decoder(likelihood={"name": "gaussian", "sigma": "learned"}))',
+                file=sys.stderr,
+            )
+        self._says_sigma = False
+
     def compute_loss(
         self, x: Tensor = None, y: Any = None, y_pred: Any = None, sample_weight: Tensor = None, training: bool = True
     ) -> Tensor:
-        """Mean loss of the batch, in nats for one example, with what layers of your own add; `y` is not used."""
+        """Mean loss of the batch, in nats for one example, with what your own layers add; `y_pred` knows y already."""
         self.elbo_metric.update_state(-y_pred.distortion - y_pred.rate, sample_weight)
         self.distortion_metric.update_state(y_pred.distortion, sample_weight)
         self.rate_metric.update_state(y_pred.rate, sample_weight)
         loss = y_pred.loss if sample_weight is None else y_pred.loss * ops.cast(sample_weight, "float32")
         return ops.mean(loss) + sum(self.losses)
-
-    def compile(
-        self,
-        optimizer: Any = "adam",
-        *,
-        steps_per_execution: int | str = "auto",
-        jit_compile: bool | str = "auto",
-        **kwargs: Any,
-    ) -> None:
-        """Choose the optimizer, as in Keras; the loss is the model's own objective.
-
-        Args:
-            optimizer: a Keras optimizer, or its name.
-            steps_per_execution: how many steps are one program, between two calls of the callbacks; "auto" for up to
-                64, which is fastest; 1 for callbacks after every step.
-            jit_compile: whether XLA compiles the steps (TensorFlow); "auto" for where that makes them faster.
-            kwargs: of `keras.Model.compile`, but for a loss.
-        """
-        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
-            if kwargs.get(name) is not None:
-                raise UsageError(
-                    f"{name}: the loss of a VAE is its objective, and elbo, distortion and rate are its metrics; "
-                    f"expected nothing here, received {kwargs[name]!r}; use VAE(objective=...)"
-                )
-        self.jit, self.steps = jit_compile, steps_per_execution
-        self._programs = None
-        if keras.backend.backend() == "tensorflow" and jit_compile == "auto":
-            jit_compile = False  # Keras' own functions, of `evaluate` and `predict`; `fit` has its own
-        steps = 1 if steps_per_execution == "auto" else steps_per_execution
-        super().compile(optimizer, steps_per_execution=steps, jit_compile=jit_compile, **kwargs)
-
-    def get_compile_config(self) -> dict[str, Any]:
-        optimizer = keras.saving.serialize_keras_object(self.optimizer)
-        return {"optimizer": optimizer, "steps_per_execution": self.steps, "jit_compile": self.jit}
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        self.compile(**config | {"optimizer": keras.saving.deserialize_keras_object(config["optimizer"])})
-        if self.built:
-            build_optimizer(self)
-
-    def fit(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        epochs: int = 1,
-        verbose: str | int = "auto",
-        callbacks: Any = None,
-        validation_split: float = 0.0,
-        validation_data: Any = None,
-        shuffle: bool = True,
-        class_weight: dict[int, float] | None = None,
-        sample_weight: Any = None,
-        initial_epoch: int = 0,
-        steps_per_epoch: int | None = None,
-        validation_steps: int | None = None,
-        validation_batch_size: int | None = None,
-        validation_freq: int | Sequence[int] = 1,
-    ) -> keras.callbacks.History:
-        """Train as in Keras, but many steps at a time.
-
-        Args:
-            x: examples (N, ...), or anything that gives batches: a `tf.data.Dataset`, a `PyDataset`, a generator.
-            y, sample_weight: of each example, or None; in the batches, if x gives batches.
-        The other arguments are those of `keras.Model.fit`.
-        """
-        options = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        if keras.backend.backend() != "tensorflow":
-            return super().fit(**options)
-        from bicoder.engine.fit import fit
-
-        return fit(self, super().fit, options)
-
-    def train(self, x: Tensor = True, optimizer: Any = None) -> Tensor:
-        """One update of the trainable variables, the same as `fit` makes (TensorFlow only).
-
-        Args:
-            x: batch (batch, ...).
-            optimizer: a Keras optimizer; keep to one, since it owns the moments.
-        Returns:
-            The loss before the update, a scalar tensor, in nats for one example.
-        """
-        if optimizer is None and isinstance(x, bool) and hasattr(super(), "train"):
-            return super().train(x)  # PyTorch's modules have a method of this name: training mode, on or off
-        if not isinstance(optimizer, keras.optimizers.Optimizer):
-            raise UsageError(f"train: expected a batch and a Keras optimizer, received {optimizer!r}")
-        x = self.prepare(x)
-        return self.programs.one_step(self, optimizer)(x)
-
-    @property
-    def programs(self) -> Any:
-        """The compiled programs of `fit` and `train` (TensorFlow only)."""
-        if self._programs is None:
-            from bicoder.engine.tensorflow_steps import TensorFlowSteps
-
-            self._programs = TensorFlowSteps(self.jit, self.steps)
-        return self._programs
-
-    @property
-    def step_metrics(self) -> dict[str, np.ndarray] | None:
-        """The metrics after each step of the program that `fit` ran last, arrays (steps,); means over the epoch."""
-        return None if self._programs is None else self._programs.history
-
-    def prepare(self, x: Any) -> Tensor:
-        """`x` as a tensor; a model that is not built yet takes its shape."""
-        x = ops.convert_to_tensor(x, dtype=self.compute_dtype)
-        if not self.built:
-            self.build(tuple(x.shape))
-        expected = tuple(self.input_spec.shape[1:])
-        if tuple(x.shape[1:]) != expected:
-            raise UsageError(f"x: expected examples of shape {expected}, received {tuple(x.shape[1:])}")
-        return x
 
     def check_built(self, method: str) -> None:
         """`UsageError`, in the name of `method`, if the model does not know the shape of its data yet."""
@@ -288,6 +214,8 @@ class VAE(keras.Model):
 
     def encode(self, x: Tensor) -> Any:
         """q(z|x), a `Distribution` over codes (batch, latent_dim), for x (batch, ...)."""
+        if is_known(x):
+            check_numbers(x)
         return self.encoder(self.prepare(x))
 
     def decode(self, z: Tensor) -> Any:
@@ -357,5 +285,5 @@ class VAE(keras.Model):
             return self.reconstruct(x), fixed
 
     def get_config(self) -> dict[str, Any]:
-        names = ("encoder", "decoder", "prior", "objective", "latent_dim", "seed")
+        names = ("encoder", "decoder", "prior", "objective", "latent_dim", "input_noise", "seed")
         return {name: plain(getattr(self, name)) for name in names}

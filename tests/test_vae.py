@@ -400,3 +400,17 @@ def test_learned_sigma_has_a_floor(rng):
     likelihood.build((None, 3))
     likelihood.raw_log_sigma.assign(-1000.0)
     assert float(np.exp(likelihood.log_sigma())) == pytest.approx(1e-3, rel=1e-4)
+
+
+@pytest.mark.fault(99)
+def test_a_sigma_that_nobody_chose_is_said(vectors, capfd):
+    vae = VAE(seed=0)
+    vae.compile("adam")
+    vae.fit(vectors, epochs=2, verbose=0)
+    vae.fit(vectors, verbose=0)
+    assert capfd.readouterr().err.count("sigma of p(x|z) is 0.75") == 1
+    VAE(seed=0).train(vectors[:5], keras.optimizers.Adam())
+    assert "to learn it" in capfd.readouterr().err
+    for quiet in (VAE(seed=0), VAE(decoder=Decoder(likelihood="gaussian"), seed=0)):
+        quiet.train(np.zeros((5, 784), "float32"), keras.optimizers.Adam())
+    assert "sigma" not in capfd.readouterr().err

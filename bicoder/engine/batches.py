@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from bicoder.engine.arrays.aligned import aligned, is_aligned
+from bicoder.engine.arrays.trees import leaves, mapped
 from bicoder.engine.tensor import Shape, Tensor
 
 COPIED = 2**28  # bytes of arrays that may be in memory twice, so that programs have them where they want them
@@ -218,16 +219,6 @@ class Batches:
             lambda pair: self.draw(pair[0], key, pair[1]), (images, numbers), fn_output_signature="float32"
         )
         return tf.ensure_shape(drawn, images.shape)
-
-
-def leaves(tree: Any) -> list[Any]:
-    """The arrays of a tree."""
-    return [array for array in keras.tree.flatten(tree) if array is not None]
-
-
-def mapped(function: Any, *trees: Any) -> Any:
-    """`keras.tree.map_structure`, in which None stays None."""
-    return keras.tree.map_structure(lambda *a: None if a[0] is None else function(*a), *trees)
 
 
 def as_tensor(array: np.ndarray) -> Tensor:

@@ -5,8 +5,8 @@ XLA's own choice of generator for TensorFlow takes three times as long on a CPU 
 
 import keras
 
+from bicoder.engine.programs.tracing import XLA
 from bicoder.engine.tensor import Seed, Shape, Tensor
-from bicoder.engine.tracing import XLA
 
 
 def normal(shape: Shape, seed: Seed = None) -> Tensor:

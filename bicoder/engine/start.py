@@ -30,7 +30,7 @@ def import_keras(batch: int | None = None, device: str | None = None) -> Any:
 
             choose(device)
             if batch:
-                from bicoder.engine.slices import one_thread_each
+                from bicoder.engine.programs.slices import one_thread_each
 
                 one_thread_each(batch)
             tf.config.list_logical_devices()

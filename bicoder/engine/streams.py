@@ -1,6 +1,7 @@
 """Batches that somebody else makes: a `tf.data.Dataset`, a `keras.utils.PyDataset`, a generator, or any iterable."""
 
 import itertools
+import math
 import random
 import warnings
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from bicoder.engine.arrays.trees import mapped, shapes_of
 from bicoder.engine.tensor import Shape
 from bicoder.errors import UsageError
 
@@ -20,7 +22,7 @@ class Stream:
     Args:
         data: an iterable of batches; a generator ends with its last batch, all else begins again every epoch.
         shuffle: whether a `PyDataset`, whose batches have numbers, gives them in a new order every epoch.
-        change: function that is applied to each batch, or None.
+        check: function that raises an error if a batch is none to learn from; it sees those of the first epoch.
     Attributes:
         count: batches in an epoch; None if nobody knows.
     """
@@ -28,10 +30,12 @@ class Stream:
     done = 0  # batches that its first epoch leaves out
     examples = None  # it cannot give batches by their numbers
 
-    def __init__(self, data: Any, shuffle: bool = False, change: Callable[[Any], Any] | None = None) -> None:
-        self.data, self.shuffle, self.change = data, shuffle, change or (lambda batch: batch)
+    def __init__(self, data: Any, shuffle: bool = False, check: Callable[[Any], Any] = lambda batch: batch) -> None:
+        if not hasattr(data, "__iter__") and not isinstance(data, keras.utils.PyDataset):
+            raise UsageError(f"x: expected arrays or an iterable of batches, received {type(data).__name__}")
+        self.data, self.shuffle = data, shuffle
         self.count = count_of(data)
-        iterator = self.begin()
+        iterator = map(check, self.begin())
         self.first = next(iterator, None)
         if self.first is None:
             raise UsageError(f"fit: expected at least one batch, received none from a {type(data).__name__}")
@@ -42,17 +46,17 @@ class Stream:
     def begin(self) -> Iterator[Any]:
         """The batches from the beginning; those of a generator go on."""
         batches = numbered(self.data, self.shuffle) if isinstance(self.data, keras.utils.PyDataset) else iter(self.data)
-        return (self.change(standard(batch)) for batch in batches)
+        return (standard(batch) for batch in batches)
 
     @property
     def example_shape(self) -> Shape:
         """Shape of one x."""
         x, _, _ = keras.utils.unpack_x_y_sample_weight(self.first)
-        return tuple(keras.tree.flatten(x)[0].shape[1:])
+        return shapes_of(x)[0][1:]
 
     def numbers_in_a_batch(self) -> int:
         """How many numbers one batch has."""
-        return sum(int(np.prod(array.shape)) for array in keras.tree.flatten(self.first) if array is not None)
+        return sum(math.prod(shape) for shape in shapes_of(self.first))
 
     def restart(self) -> None:
         """Begin again, but for a generator, which goes on."""
@@ -116,14 +120,9 @@ def standard(batch: Any) -> Any:
     batch = tuple(batch) if isinstance(batch, list) else batch
 
     def convert(array: Any) -> Any:
-        if array is None or keras.ops.is_tensor(array):
+        if keras.ops.is_tensor(array):
             return array
         array = np.asarray(array)
         return array.astype("float32") if array.dtype == "float64" else array
 
-    return keras.tree.map_structure(convert, batch)
-
-
-def shapes_of(batch: Any) -> list[Shape]:
-    """The shapes of the arrays of a batch."""
-    return [tuple(array.shape) for array in keras.tree.flatten(batch) if array is not None]
+    return mapped(convert, batch)

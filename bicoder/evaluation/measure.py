@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from bicoder.data.stored_images import StoredImages
 from bicoder.distributions import Distribution
+from bicoder.engine.arrays.examples import check_numbers
 from bicoder.engine.tensor import Seed, Shape, Tensor
 from bicoder.errors import MOST_SAMPLES, DataError, NumericError, check_count, counted
 from bicoder.evaluation.doctor import diagnose
@@ -85,6 +86,7 @@ def take(data: Any) -> tuple[np.ndarray | StoredImages, np.ndarray | None]:
         if not batches:
             raise DataError("data: expected at least one batch of images, received none")
         data = np.concatenate(batches)
+    check_numbers(data, "data")
     images = data if isinstance(data, StoredImages) else np.asarray(data, "float32")
     if images.ndim < 2 or not len(images):
         raise DataError(f"data: expected images (N, ...), received shape {images.shape}")

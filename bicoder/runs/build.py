@@ -56,7 +56,8 @@ def build_model(options: Settled, loader: "DataLoader") -> "VAE":
         encoder = Encoder(network, latent_dim=options.latent_dim, posterior=options.posterior)
         decoder = Decoder(network, likelihood=likelihood)
     objective = make_objective(options, len(images))
-    vae = VAE(encoder, decoder, prior=options.prior, objective=objective, seed=options.seed)
+    noise, seed = options.input_noise, options.seed
+    vae = VAE(encoder, decoder, prior=options.prior, objective=objective, input_noise=noise, seed=seed)
     with networks_in(options.precision):
         vae.build((None, *images.shape[1:]))
     return vae

@@ -112,6 +112,7 @@ MODEL = {
     "prior": check_part,
     "objective": check_part,
     "latent_dim": LATENT_DIM,
+    "input_noise": Number("a number from 0", 0.0).check,
     "seed": SEED,
     "condition": or_null(TEXT),  # what of the data the model is told beside x
 }

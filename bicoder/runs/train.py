@@ -37,7 +37,9 @@ def train(options: Options) -> None:
     import_keras(options.batch_size if has_convolutions(options, loader) else None, options.device)
     from bicoder.runs.build import build_model, start_from, with_sigma
 
-    options = with_sigma(options, loader)
+    given, options = options.sigma, with_sigma(options, loader)
+    if not options.quiet and options.sigma not in (None, given):
+        print(f"{options.dset}: sigma of p(x|z) is {options.sigma} by default; --sigma sets it")
     vae = build_model(options, loader)
     if options.init is not None and not (goes_on and checkpoints.numbers(folder)):
         start_from(vae, options.init)

@@ -307,3 +307,21 @@ def metrics(folder):
     """The rows of metrics.csv."""
     with open(folder / "metrics.csv", newline="") as file:
         return list(csv.DictReader(file))
+
+
+@pytest.mark.fault(99)
+def test_the_program_says_which_sigma_it_took(train, capsys):
+    train("--epochs", 0)
+    assert "sigma of p(x|z) is learned by default; --sigma sets it" in capsys.readouterr().out
+    train("--epochs", 0, "--sigma", "0.3")
+    assert "by default" not in capsys.readouterr().out
+
+
+@pytest.mark.fault(90)
+def test_noise_on_the_input_changes_the_training_and_no_number_of_an_untrained_model(train, run):
+    noisy = train("--epochs", 2, "--input_noise", "0.5")
+    assert load(noisy).input_noise == 0.5
+    assert not same(noisy, run)
+    clean, other = (train("--epochs", 0, "--input_noise", noise) for noise in (0, 5))
+    x = np.random.default_rng(0).random((4, 12), "float32")
+    np.testing.assert_array_equal(load(clean).encode(x).mean, load(other).encode(x).mean)

@@ -10,7 +10,7 @@ from bicoder.cli.commands.evaluate import EVALUATION
 from bicoder.cli.main import main
 from bicoder.data.loader import DataLoader
 from bicoder.engine.batches import Batches
-from bicoder.engine.tensorflow_steps import batch_of
+from bicoder.engine.programs.tensorflow_steps import batch_of
 from bicoder.runs import checkpoints
 
 SMALL = ["--network", "mlp:hidden=[16]", "--generate_from_prior", "--checkpoint_epochs", "1", "--batch_size", "9"]

@@ -1,1 +1,1 @@
-"""Arrays in memory: where they begin, and how they are walked a few MB at a time."""
+"""Arrays in memory: trees of them, what they must hold, and how they are walked a few MB at a time."""

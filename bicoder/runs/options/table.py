@@ -195,6 +195,9 @@ class Options(CommandOptions):
     objective: dict[str, Any] = of_model(
         Part("objectives.py", "Objective"), {"name": "elbo"}, "what training makes larger"
     )
+    input_noise: float = of_training(
+        Number("a number from 0", 0.0), 0.0, "standard deviation of noise on what the encoder sees, in training alone"
+    )
     epochs: int | None = of_training(Whole(0), None, "passes over the data", "20; digits: 300", more=True)
     batch_size: int = of_training(Whole(1), 128, "images a step", data=True)
     optimizer: str = of_training(AnyCase(*OPTIMIZERS), "adam", "of Keras")

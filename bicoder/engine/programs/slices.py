@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from keras import ops
 
+from bicoder.engine.programs.tracing import SLICES, during
 from bicoder.engine.tensor import Tensor
-from bicoder.engine.tracing import SLICES, during
 
 SMALLEST = 8  # examples in a slice; fewer keep no core busy
 WITH_OWN_THREADS = 3  # slices at most, if every operation has threads of its own

@@ -12,8 +12,8 @@ import tensorflow as tf
 from keras import layers
 
 from bicoder import VAE, Decoder, Encoder
-from bicoder.engine.slices import SMALLEST, by_slices, cores, fastest_slices, one_by_one, one_thread_each
-from bicoder.engine.tracing import SLICES, during
+from bicoder.engine.programs.slices import SMALLEST, by_slices, cores, fastest_slices, one_by_one, one_thread_each
+from bicoder.engine.programs.tracing import SLICES, during
 from bicoder.likelihoods import Likelihood
 from bicoder.networks import MLP, Network
 from bicoder.objectives import Objective
@@ -144,7 +144,7 @@ def test_networks_of_others_get_the_whole_batch_unless_they_say_that_they_need_i
 def test_fit_learns_the_same_from_parts(rng, monkeypatch):
     images, weights = rng.random((100, 8, 8, 1), "float32"), []
     for count in (1, 4):
-        monkeypatch.setattr("bicoder.engine.tensorflow_steps.fastest_slices", lambda count=count: count)
+        monkeypatch.setattr("bicoder.engine.programs.tensorflow_steps.fastest_slices", lambda count=count: count)
         vae = VAE(seed=0)
         vae.compile(keras.optimizers.SGD(1e-4))
         vae.fit(images, batch_size=64, epochs=2, verbose=0)
@@ -166,7 +166,7 @@ def test_what_comes_in_parts(shape, expected, how, rng, monkeypatch):
             return by_slices(lambda *parts: found.add(parts[0].shape[0]) or function(*parts), *arguments, **keywords)
 
         monkeypatch.setattr(f"bicoder.{module}.by_slices", seen)
-    monkeypatch.setattr("bicoder.engine.tensorflow_steps.fastest_slices", lambda: 4)
+    monkeypatch.setattr("bicoder.engine.programs.tensorflow_steps.fastest_slices", lambda: 4)
     vae, images = VAE(seed=0), rng.random((64, *shape), "float32")
     if how == "fit":
         vae.compile("adam")
@@ -208,7 +208,7 @@ def test_there_are_three_parts_at_most_where_operations_have_threads_of_their_ow
 def test_when_operations_have_one_thread_each(batch, variable, expected):
     code = (
         f"from bicoder.engine.start import import_keras; import_keras({batch})\n"
-        "from bicoder.engine.slices import fastest_slices; print(fastest_slices())"
+        "from bicoder.engine.programs.slices import fastest_slices; print(fastest_slices())"
     )
     environment = {name: value for name, value in os.environ.items() if name != "TF_NUM_INTRAOP_THREADS"}
     environment |= {"TF_NUM_INTRAOP_THREADS": variable} if variable else {}

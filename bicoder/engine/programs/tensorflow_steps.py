@@ -17,12 +17,12 @@ import numpy as np
 import tensorflow as tf
 
 from bicoder.engine.batches import Chosen, mapped
-from bicoder.engine.fixed import fixed_in_programs
 from bicoder.engine.loop import Logs
-from bicoder.engine.optimizers import build_optimizer
-from bicoder.engine.slices import fastest_slices
+from bicoder.engine.programs.fixed import fixed_in_programs
+from bicoder.engine.programs.optimizers import build_optimizer
+from bicoder.engine.programs.slices import fastest_slices
+from bicoder.engine.programs.tracing import SLICES, XLA, during
 from bicoder.engine.tensor import Tensor
-from bicoder.engine.tracing import SLICES, XLA, during
 
 STEPS = 64  # at most, in one program
 NUMBERS = 2**23  # at most, in the tensor of its batches: 32 MB, and up to four of them are in memory

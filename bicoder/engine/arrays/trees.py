@@ -1,0 +1,55 @@
+"""Trees of arrays: one, a dict of several, or (x, y, sample weights), with None for what is not there."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from bicoder.engine.tensor import Shape
+from bicoder.errors import UsageError
+
+
+def leaves(tree: Any) -> list[Any]:
+    """The arrays of a tree."""
+    return [array for array in keras.tree.flatten(tree) if array is not None]
+
+
+def mapped(function: Any, *trees: Any) -> Any:
+    """`keras.tree.map_structure`, in which None stays None."""
+    return keras.tree.map_structure(lambda *a: None if a[0] is None else function(*a), *trees)
+
+
+def shapes_of(tree: Any) -> list[Shape]:
+    """The shapes of the arrays of a tree."""
+    return [tuple(array.shape) for array in leaves(tree)]
+
+
+def is_arrays(x: Any) -> bool:
+    """Whether `x` holds all examples, an array or a tree of them, rather than giving batches of them."""
+    found = keras.tree.flatten(x)
+    numbers = isinstance(x, (list, tuple)) and all(isinstance(leaf, (int, float)) for leaf in found)
+    return bool(found) and (numbers or all(hasattr(leaf, "shape") for leaf in found))
+
+
+def as_array(array: Any) -> Any:
+    """A leaf as a NumPy array of float32; images that stay in a file are left there."""
+    return array if getattr(array, "in_file", False) else np.asarray(array, "float32")
+
+
+def arrays_of(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+    """x, y and the weights of the examples as trees of arrays of float32; y is None if it is x.
+
+    Raises:
+        UsageError: they differ in length, there are none, or a weight is negative or no number.
+    """
+    y = None if y is x else y  # which would take twice the memory
+    x, y = (as_array(a) if isinstance(a, list) else mapped(as_array, a) for a in (x, y))
+    weights = None if sample_weight is None else np.asarray(sample_weight, "float32").reshape(-1)
+    lengths = {len(leaf) for leaf in leaves((x, y, weights))}
+    if len(lengths) > 1:
+        raise UsageError(f"x: expected as many y and sample weights as examples, received lengths {sorted(lengths)}")
+    if lengths == {0}:
+        raise UsageError("x: expected at least one example, received none")
+    if weights is not None and not (np.isfinite(weights).all() and weights.min() >= 0):
+        raise UsageError(f"sample_weight: expected numbers from 0, received {weights.min():g} to {weights.max():g}")
+    return x, y, weights

@@ -1,0 +1,226 @@
+"""A Keras model that has its loss in itself, and learns from many batches (x, y, sample weights) in one program."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from bicoder.engine.arrays.examples import check_numbers, check_target
+from bicoder.engine.arrays.trees import arrays_of, is_arrays, leaves
+from bicoder.engine.programs.optimizers import build_optimizer
+from bicoder.engine.programs.tracing import TARGET, WEIGHTS, during
+from bicoder.engine.streams import Stream
+from bicoder.engine.tensor import Tensor
+from bicoder.errors import UsageError
+
+
+class Model(keras.Model):
+    """`compile`, `fit`, `evaluate` and `train` of a model whose `call` gives the terms of its loss.
+
+    y is what the model has to explain in place of x, such as clean images of noisy ones: of the shape of x. `call`
+    finds it in `TARGET`, and the weights of the examples in `WEIGHTS`.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # What `compile` is told, and the compiled programs of `fit` and `train`, which are no part of the model.
+        self.jit: bool | str = "auto"
+        self.steps: int | str = "auto"
+        self._programs: Any = None
+
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        *,
+        steps_per_execution: int | str = "auto",
+        jit_compile: bool | str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        """Choose the optimizer, as in Keras; the loss is the model's own objective.
+
+        Args:
+            optimizer: a Keras optimizer, or its name.
+            steps_per_execution: how many steps are one program, between two calls of the callbacks; "auto" for up to
+                64, which is fastest; 1 for callbacks after every step.
+            jit_compile: whether XLA compiles the steps (TensorFlow); "auto" for where that makes them faster.
+            kwargs: of `keras.Model.compile`, but for a loss.
+        """
+        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+            if kwargs.get(name) is not None:
+                raise UsageError(
+                    f"{name}: the loss of a VAE is its objective, and elbo, distortion and rate are its metrics; "
+                    f"expected nothing here, received {kwargs[name]!r}; use VAE(objective=...)"
+                )
+        self.jit, self.steps = jit_compile, steps_per_execution
+        self._programs = None
+        if keras.backend.backend() == "tensorflow" and jit_compile == "auto":
+            jit_compile = False  # Keras' own functions, of `evaluate` and `predict`; `fit` has its own
+        steps = 1 if steps_per_execution == "auto" else steps_per_execution
+        super().compile(optimizer, steps_per_execution=steps, jit_compile=jit_compile, **kwargs)
+
+    def get_compile_config(self) -> dict[str, Any]:
+        optimizer = keras.saving.serialize_keras_object(self.optimizer)
+        return {"optimizer": optimizer, "steps_per_execution": self.steps, "jit_compile": self.jit}
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        self.compile(**config | {"optimizer": keras.saving.deserialize_keras_object(config["optimizer"])})
+        if self.built:
+            build_optimizer(self)
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+    ) -> keras.callbacks.History:
+        """Train as in Keras, but many steps at a time.
+
+        Args:
+            x: examples (N, ...), or anything that gives batches: a `tf.data.Dataset`, a `PyDataset`, a generator.
+            y, sample_weight: of each example, or None; in the batches, if x gives batches.
+        The other arguments are those of `keras.Model.fit`.
+        """
+        options = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        if options.pop("class_weight") is not None:
+            raise UsageError("class_weight: a VAE has no classes; expected the weight of each example as sample_weight")
+        if keras.backend.backend() != "tensorflow":
+            return super().fit(**options | (self._for_keras(x, y, sample_weight) if is_arrays(x) else {}))
+        from bicoder.engine.fit import fit
+
+        return fit(self, super().fit, options)
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """The loss and the metrics of some data, as in Keras; x, y and sample_weight are those of `fit`."""
+        data = {"x": x, "y": y, "sample_weight": sample_weight}
+        if is_arrays(x):
+            data = self._for_keras(**data)
+        elif not kwargs and not self._is_ours(x):  # Keras' own `fit` adds some, and takes the same data again and again
+            data["x"] = Stream(x, check=self.check_batch).begin()
+        options = {"verbose": verbose, "steps": steps, "callbacks": callbacks, "return_dict": return_dict}
+        return super().evaluate(batch_size=batch_size, **data, **options, **kwargs)
+
+    def check(self, x: Any, y: Any = None) -> None:
+        """See that arrays x, and y of their shape, are something to learn from.
+
+        Raises:
+            UsageError: y is of another shape.
+            DataError: numbers that are not finite, or on another scale.
+        """
+        x, y = (np.asarray(tree) if isinstance(tree, list) else tree for tree in (x, y))
+        if y is not None:
+            check_target(x, y)
+        for name, tree in (("x", x), ("y", y)):
+            for array in leaves(tree):
+                check_numbers(array, name)
+
+    def check_batch(self, batch: Any) -> Any:
+        """`check` a batch (x, y, sample weights), or x alone; the batch."""
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        self.check(x, y)
+        return batch
+
+    def _for_keras(self, x: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
+        """Arguments for Keras' own functions, which leave the weights out of data that have no y."""
+        self.check(x, y)
+        x, y, weights = arrays_of(x, y, sample_weight)
+        return {"x": x, "y": x if y is None and weights is not None else y, "sample_weight": weights}
+
+    def train_step(self, *args: Any) -> Any:
+        """Keras' step on a batch, or on (state, batch)."""
+        found = self._beside_x(super().train_step, args)
+        self.say_before_training()
+        return found
+
+    def test_step(self, *args: Any) -> Any:
+        """The same without learning."""
+        return self._beside_x(super().test_step, args)
+
+    @staticmethod
+    def _is_ours(data: Any) -> bool:
+        """Whether these are the batches of a `DataLoader`, whose images were looked at when they were read."""
+        if keras.backend.backend() != "tensorflow":
+            return False
+        from bicoder.engine.batches import source_of
+
+        return source_of(data) is not None
+
+    def _beside_x(self, step: Callable, args: tuple) -> Any:
+        """A step of Keras in which `call` knows the target and the weights."""
+        *state, batch = args
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        if y is not None:
+            check_target(x, y)
+        with during(TARGET, y), during(WEIGHTS, weights):
+            return step(*state, batch)
+
+    def say_before_training(self) -> None:
+        """Say what a user should know of a built model, once, when its training begins."""
+
+    def train(self, x: Tensor = True, optimizer: Any = None) -> Tensor:
+        """One update of the trainable variables, the same as `fit` makes (TensorFlow only).
+
+        Args:
+            x: batch (batch, ...).
+            optimizer: a Keras optimizer; keep to one, since it owns the moments.
+        Returns:
+            The loss before the update, a scalar tensor, in nats for one example.
+        """
+        if optimizer is None and isinstance(x, bool) and hasattr(super(), "train"):
+            return super().train(x)  # PyTorch's modules have a method of this name: training mode, on or off
+        if not isinstance(optimizer, keras.optimizers.Optimizer):
+            raise UsageError(f"train: expected a batch and a Keras optimizer, received {optimizer!r}")
+        if self._programs is None:  # the first batch, since to look at each would take a twentieth of its step
+            check_numbers(x)
+        x = self.prepare(x)
+        self.say_before_training()
+        return self.programs.one_step(self, optimizer)(x)
+
+    @property
+    def programs(self) -> Any:
+        """The compiled programs of `fit` and `train` (TensorFlow only)."""
+        if self._programs is None:
+            from bicoder.engine.programs.tensorflow_steps import TensorFlowSteps
+
+            self._programs = TensorFlowSteps(self.jit, self.steps)
+        return self._programs
+
+    @property
+    def step_metrics(self) -> dict[str, np.ndarray] | None:
+        """The metrics after each step of the program that `fit` ran last, arrays (steps,); means over the epoch."""
+        return None if self._programs is None else self._programs.history
+
+    def prepare(self, x: Any) -> Tensor:
+        """`x` as a tensor; a model that is not built yet takes its shape."""
+        x = ops.convert_to_tensor(x, dtype=self.compute_dtype)
+        if not self.built:
+            self.build(tuple(x.shape))
+        expected = tuple(self.input_spec.shape[1:])
+        if tuple(x.shape[1:]) != expected:
+            raise UsageError(f"x: expected examples of shape {expected}, received {tuple(x.shape[1:])}")
+        return x

@@ -1,0 +1,1 @@
+"""Many steps as one compiled program, and what such a program depends on."""
