@@ -85,6 +85,15 @@ class Component(abc.ABC):  # noqa: B024 - its abstract methods are those of the 
             )
         return members[spec](**arguments)
 
+    def __repr__(self) -> str:
+        """Its class and arguments, parts among them in the same way."""
+        try:
+            config = self.get_config()
+        except AttributeError:  # its `__init__` has not ended
+            config = {}
+        parts = {name: getattr(self, name) for name in config if isinstance(getattr(self, name), Component)}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in (config | parts).items())})"
+
     def get_config(self) -> dict[str, Any]:
         """The arguments of `__init__`, parts among them as configs of their own."""
         return {name: plain(getattr(self, name)) for name in self.arguments()}

@@ -18,6 +18,13 @@ class Distribution(abc.ABC):
     # Whether `log_prob` is quick for any value, and not only for what `sample_and_log_prob` draws.
     density_is_cheap: bool = True
 
+    def __repr__(self) -> str:
+        """Its class, with the shapes of its parameters."""
+        held = {name.strip("_"): value for name, value in vars(self).items()}
+        shapes = [f"{name} {tuple(value.shape)}" for name, value in held.items() if hasattr(value, "shape")]
+        inner = [f"{name} {value!r}" for name, value in held.items() if isinstance(value, Distribution)]
+        return f"{type(self).__name__}({', '.join(shapes + inner)})"
+
     @property
     @abc.abstractmethod
     def mean(self) -> Tensor:

@@ -284,6 +284,12 @@ class VAE(Model):
         with keras.StatelessScope(state_mapping=values):
             return self.reconstruct(x), fixed
 
+    def __repr__(self) -> str:
+        """Its parts, and the shapes of x and z once it is built."""
+        shapes = f"x {tuple(self.input_spec.shape[1:])}, z ({self.latent_dim},)" if self.built else "not built"
+        parts = (self.encoder, self.decoder, self.prior, self.objective)
+        return f"VAE({shapes}, {', '.join(map(repr, parts))})"
+
     def get_config(self) -> dict[str, Any]:
         names = ("encoder", "decoder", "prior", "objective", "latent_dim", "input_noise", "seed")
         return {name: plain(getattr(self, name)) for name in names}

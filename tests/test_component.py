@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from bicoder import VAE, DataLoader, Encoder
 from bicoder.coders import BiCoder
 from bicoder.component import names_in_source, part_name, snake_case
 from bicoder.data.datasets import Dataset
@@ -38,7 +39,7 @@ def test_snake_case(class_name, name):
 
 
 def test_part_name_leaves_the_family_out():
-    assert part_name("GaussianLikelihood", "Likelihood") == "gaussian"
+    assert part_name("GaussianLikelihood(sigma=0.75)", "Likelihood") == "gaussian"
     assert part_name("Likelihood", "Likelihood") == "likelihood"
 
 
@@ -96,3 +97,18 @@ def test_unknown_public_name():
 
     with pytest.raises(AttributeError, match="no attribute 'VEA'"):
         _ = bicoder.VEA
+
+
+@pytest.mark.fault(113)
+def test_what_is_shown_of_an_object_tells_its_parts_and_shapes():
+    data = DataLoader("digits", validation=0.1)
+    assert repr(data).startswith("DataLoader('digits', 1,294 training, 144 validation, 359 test images of shape (64,)")
+    vae = VAE(Encoder("mlp", latent_dim=3), prior="mixture_of_gaussians", objective={"name": "beta_elbo", "beta": 2.0})
+    assert repr(vae).startswith("VAE(not built, Encoder(network=MLP(hidden=[400], activation='relu'), latent_dim=3, ")
+    vae.build((None, 64))
+    shown = repr(vae)
+    for part in ("VAE(x (64,), z (3,), ", "GaussianLikelihood", "MixtureOfGaussians(components=10)", "beta=2.0"):
+        assert part in shown
+    q = vae.encode(data.test_images[:5])
+    assert repr(q) == "Gaussian(mean (5, 3), log_scale (5, 3))"
+    assert repr(vae.prior.distribution()) == "Mixture(means (10, 3), log_scales (10, 3), log_weights (10,))"

@@ -57,6 +57,28 @@ def installed(wheel, tmp_path_factory):
     return programs
 
 
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory):
+    """A copy of the checkout, and what a source distribution that is built of it unpacks to."""
+    source, folder = tmp_path_factory.mktemp("checkout"), tmp_path_factory.mktemp("sdist")
+    for path in ROOT.iterdir():
+        if path.is_file() and not path.name.startswith((".git", ".coverage")):
+            shutil.copy(path, source)
+    for name in ("bicoder", "tests", "docs", "benchmarks"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.weights.h5"))
+    build = [sys.executable, "-c", f"from setuptools import build_meta; build_meta.build_sdist({str(folder)!r})"]
+    subprocess.run(build, check=True, cwd=source, stdout=subprocess.DEVNULL)
+    [path] = folder.iterdir()
+    shutil.unpack_archive(path, folder, filter="data")
+    return source, folder / path.name.removesuffix(".tar.gz")
+
+
+def files_of(folder):
+    """The files of a folder, without what the builder writes."""
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return {name for name in found if ".egg-info/" not in name and name not in ("PKG-INFO", "setup.cfg")}
+
+
 def run(*command, cwd):
     """A process that knows nothing of the checkout."""
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MYPYPATH")}
@@ -70,6 +92,23 @@ def test_the_wheel_holds_every_file_of_the_package(wheel):
         held = {name for name in archive.namelist() if name.startswith("bicoder/")}
     assert "bicoder/py.typed" in held
     assert held == there
+
+
+@pytest.mark.fault(113)
+def test_a_source_distribution_has_tests_that_run(unpacked):
+    source, folder = unpacked
+    assert files_of(source) == files_of(folder)
+    tests = ["tests", "--collect-only", "--quiet"]
+    collected = run(sys.executable, "-m", "pytest", *tests, "-p", "no:cacheprovider", cwd=folder)
+    assert collected.returncode == 0, collected.stdout[-2000:]
+    done = run(sys.executable, "-m", "pytest", "tests/test_component.py", "-p", "no:cacheprovider", cwd=folder)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+@pytest.mark.fault(113)
+def test_the_package_is_a_program_too(installed, tmp_path):
+    done = run(installed / "python", "-m", "bicoder", "--version", cwd=tmp_path)
+    assert done.stdout.strip() == f"bicoder {bicoder.__version__}", done
 
 
 def test_the_installed_command_trains(installed, tmp_path):

@@ -102,6 +102,13 @@ class DataLoader:
                 f"{dset}: takes more memory than there is; use --stream, fewer or smaller images"
             ) from error
 
+    def __repr__(self) -> str:
+        """How many images of each kind there are, of which shape, and how large a batch is."""
+        splits = {"training": self._training, "validation": self._validation, "test": self._test}
+        counts = ", ".join(f"{len(split.images):,} {name}" for name, split in splits.items() if split)
+        shape = tuple(self._test.images.shape[1:])
+        return f"DataLoader({str(self.dataset.dset)!r}, {counts} images of shape {shape}, batches of {self.batch_size})"
+
     def _read(self) -> Images:
         """The data set's `Images`: arrays, or `PixelFile`s that are sooner read, or shall stay in files."""
         if not self.stream and not self.dataset.is_slow():

@@ -41,7 +41,7 @@ PROGRAM = """if True:
     found["train"] = said(main, *train, "--run_dir", str(run), "--wall", "green")
     found["written"] = read_config(run)["arguments"]
     found["wall"] = said(main, "--resume", str(run), "--wall", "red")
-    found["roof"] = resumed(Options(resume="run", roof="green", given=frozenset({"roof"}))).roof
+    found["roof"] = resumed(Options(resume="run", roof="green")).roof
     found["repeated"] = repeated(Options(config="run/config.json"), print).wall
     found["commands"] = said(bicoder, "--help")
     found["greet"] = said(bicoder, "greet", "--times", "2")
