@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bicoder.data.datasets import DROPBOX, Dataset, Images, MnistBW, MnistColor, Named, find_dataset
+from bicoder.data.dataset import Dataset, Images
+from bicoder.data.datasets import find_dataset
+from bicoder.data.published import DROPBOX, MnistBW, MnistColor, Named
 from bicoder.errors import DataError, UsageError
 
 # What the task gives as the addresses: what varies in each.

@@ -34,8 +34,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from bicoder.data.datasets import Folder
 from bicoder.data.formats.arrays import npz_names, read_array, read_npz
-from bicoder.data.formats.folders import read_folder
 from bicoder.data.formats.pickles import read_views
 from bicoder.errors import BicoderError, DataError, ModelError
 from bicoder.runs.config import read_config, upgraded
@@ -101,6 +101,11 @@ def zipped(content, method=zipfile.ZIP_DEFLATED):
 
 def gzipped(content):
     return gzip.compress(content, mtime=0)
+
+
+def read_folder(folder):
+    found = Folder(folder, say=str).read()
+    return found.train, found.train_labels, found.label_names
 
 
 def picture(kind):
@@ -191,10 +196,10 @@ FORMATS = {
     ),
     "png": (
         picture("png"),
-        lambda path: read_folder(path.parent, say=str)[0],
+        lambda path: read_folder(path.parent)[0],
         lambda found, _: assert_same(found, IMAGES.reshape(1, 4, 5, 3)),
     ),
-    "jpeg": (picture("jpeg"), lambda path: read_folder(path.parent, say=str), one_picture),
+    "jpeg": (picture("jpeg"), lambda path: read_folder(path.parent), one_picture),
     "config.json": (json.dumps(upgraded(CONFIG), indent=2).encode(), lambda path: read_config(path.parent), parsed),
     "config.json of format 1": (json.dumps(CONFIG, indent=2).encode(), lambda path: read_config(path.parent), parsed),
 }
