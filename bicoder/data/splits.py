@@ -2,13 +2,13 @@
 
 import csv
 import io
-import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from bicoder.data.formats.archives import read_whole
 from bicoder.data.stored_images import ImageArray, StoredImages
 from bicoder.engine.arrays.aligned import aligned
 from bicoder.errors import DataError, counted
@@ -135,13 +135,8 @@ def read_split(path: str | Path) -> dict[str, np.ndarray]:
 
 def split_lines(path: Path) -> Sequence[tuple[int, list[str]]]:
     """Number and cells of each line of a CSV of a bounded size."""
+    reader = csv.reader(io.StringIO(read_whole(path, LARGEST).decode("utf-8", "surrogateescape"), newline=""))
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST:
-            raise DataError(f"{path}: expected a file of at most {LARGEST:,} bytes, received another")
-        reader = csv.reader(io.StringIO(path.read_bytes().decode("utf-8", "surrogateescape"), newline=""))
         return [(reader.line_num, cells) for cells in reader]
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except csv.Error as error:
         raise DataError(f"{path}: line {reader.line_num}: no CSV: {error}") from error

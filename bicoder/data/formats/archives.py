@@ -52,6 +52,20 @@ def kind_of_file(path: str | Path) -> str:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
+def read_whole(path: str | Path, largest: int) -> bytes:
+    """The bytes of a regular file that has at most so many; a pipe would hold the program up."""
+    try:
+        found = Path(path).stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise DataError(f"{path}: expected a file, received a folder, a device or a pipe; remove it")
+        if found.st_size > largest:
+            raise DataError(f"{path}: expected at most {largest:,} bytes, received {found.st_size:,}")
+        with open(path, "rb", buffering=0) as file:
+            return file.read(found.st_size) or b""
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
 def no_data(found: str) -> str | None:
     """What to say if data was expected and a file is of the kind `found`; None if it may hold data."""
     return {

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import stat
 import struct
 import warnings
 import zlib
@@ -23,7 +22,7 @@ from PIL import (
 )
 from PIL.Image import Transpose
 
-from bicoder.data.formats.archives import damage_as_data_error
+from bicoder.data.formats.archives import damage_as_data_error, read_whole
 from bicoder.errors import DataError
 
 # What is read, by the suffixes of the files; what is in a file decides how. The imports above register the formats
@@ -94,20 +93,6 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def read_content(path: Path) -> bytes:
-    """The bytes of a regular file."""
-    try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise DataError(f"{path}: expected a file, received a device or a pipe; remove it")
-        if found.st_size > LARGEST_FILE:
-            raise DataError(f"{path}: expected an image of at most {LARGEST_FILE:,} bytes, received {found.st_size:,}")
-        with open(path, "rb", buffering=0) as file:
-            return file.read(found.st_size) or b""
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
 def check_png(content: bytes) -> None:
     """`ValueError` unless the checksums of a PNG, which Pillow does not compare, are right up to its end."""
     place = 8
@@ -156,7 +141,7 @@ def check_tiff(image: Image.Image) -> None:
 @contextlib.contextmanager
 def open_image(path: Path) -> Iterator[ImageFile.ImageFile]:
     """An image file as a Pillow image; whatever Pillow raises on it is a `DataError`. To be entered inside `quiet`."""
-    content = read_content(path)
+    content = read_whole(path, LARGEST_FILE)
     with damage_as_data_error(path, "image"):
         if content.startswith(b"\x89PNG"):
             check_png(content)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bicoder.data.formats.archives import read_whole
 from bicoder.errors import DataError, counted
 
 LARGEST = 2**28  # bytes
@@ -80,13 +81,7 @@ def rows(path: Path, numbers: Mapping[str, int | None]) -> list[tuple[int, str, 
 
 def read_text(path: Path) -> str:
     """The text of a file of a bounded size, UTF-8 with or without a byte order mark."""
-    try:
-        with open(path, "rb") as file:
-            content = file.read(LARGEST + 1)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if len(content) > LARGEST:
-        raise DataError(f"{path}: expected at most {LARGEST:,} bytes of file names and labels, received more")
+    content = read_whole(path, LARGEST)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
