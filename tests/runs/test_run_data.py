@@ -8,8 +8,11 @@ import pytest
 from PIL import Image
 
 from bicoder import DataLoader
+from bicoder.cli.commands.evaluate import options_of_data
+from bicoder.cli.commands.evaluate import test_images_of as images_of
 from bicoder.cli.main import bicoder, main
 from bicoder.data.splits import read_split
+from bicoder.errors import ModelError
 from bicoder.runs.config import read_config
 
 SMALL = ["--network", "mlp:hidden=[4]", "--latent_dim", "2", "--num_images", "4", "--generate_from_prior"]
@@ -42,12 +45,11 @@ def copy(trained, tmp_path, monkeypatch):
     return tmp_path / "copy"
 
 
-def evaluate(*options):
-    return bicoder(["evaluate", "run", "--num_samples", "1", "--overwrite", *options])
-
-
-def numbers(folder):
-    return json.loads((folder / "run" / "evaluation.json").read_text())
+def evaluated(folder, anyway=False):
+    """Names and pixels of the test images that `bicoder evaluate` takes."""
+    config = read_config(folder / "run")
+    loader = images_of(folder / "run", config["data"], options_of_data(folder, config["arguments"]), anyway)
+    return loader.test_files.tolist(), loader.test_images.tolist()
 
 
 def newer(folder):
@@ -77,12 +79,10 @@ def test_three_seeds_have_one_test_set_with_split_seed(trained):
 
 @pytest.mark.fault(95)
 def test_an_image_that_is_added_changes_nothing(copy, capsys):
-    assert evaluate() == 0
-    before = numbers(copy)
+    before = evaluated(copy)
     newer(copy)
-    assert evaluate() == 0
-    assert numbers(copy) == before
-    assert before["images"] == 10
+    assert evaluated(copy) == before
+    assert len(before[0]) == 10
     assert "1 images that the split does not name are left out" in capsys.readouterr().err
 
 
@@ -91,32 +91,35 @@ def test_an_image_that_is_added_changes_nothing(copy, capsys):
 def test_other_test_images_are_refused_unless_anyway(copy, capsys, change):
     name = read_split(copy / "run" / "split.csv")["test"][3]
     (copy / "set" / name).unlink() if change == "gone" else darker(copy, name)
-    assert evaluate() == 5
+    assert bicoder(["evaluate", "run"]) == 5
     error = capsys.readouterr().err.splitlines()[-1]
     assert "evaluate: run had other data: " in error
     assert "--anyway" in error
-    assert not (copy / "run" / "evaluation.json").exists()
-    assert evaluate("--anyway") == 0
-    assert numbers(copy)["images"] == (9 if change == "gone" else 10)
+    assert bicoder(["evaluate", "run", "--num_samples", "1", "--anyway"]) == 0
+    assert "run had other data: " in capsys.readouterr().err
+    found = json.loads((copy / "run" / "evaluation.json").read_text())
+    assert found["images"] == (9 if change == "gone" else 10)
 
 
 @pytest.mark.fault(95)
 def test_a_training_image_that_is_another_does_not_matter_to_evaluate(copy):
+    before = evaluated(copy)
     darker(copy, read_split(copy / "run" / "split.csv")["training"][3])
-    assert evaluate() == 0
+    assert evaluated(copy) == before
 
 
 @pytest.mark.fault(95)
-def test_an_older_run_without_a_split_is_compared_as_a_whole(copy, capsys):
+def test_an_older_run_without_a_split_is_compared_as_a_whole(copy):
+    before = evaluated(copy)
     (copy / "run" / "split.csv").unlink()
     config = read_config(copy / "run")
     del config["data"]["test_sha256"]
     (copy / "run" / "config.json").write_text(json.dumps(config))
-    assert evaluate() == 0
+    assert evaluated(copy) == before
     newer(copy)
-    assert evaluate() == 5
-    assert "had other data: " in capsys.readouterr().err
-    assert evaluate("--anyway") == 0
+    with pytest.raises(ModelError, match="had other data: "):
+        evaluated(copy)
+    assert evaluated(copy, anyway=True) != before
 
 
 @pytest.mark.fault(95)
@@ -141,7 +144,7 @@ def test_a_run_goes_on_with_others_if_it_is_told_to(copy, capsys):
     assert "goes on with other data than it was started with" in capsys.readouterr().err
     assert gone not in read_split(copy / "run" / "split.csv")["training"]
     assert main(["--resume", "run", "--epochs", "4"]) == 0
-    assert evaluate() == 0
+    assert len(evaluated(copy)[0]) == 10
 
 
 def test_anyway_is_for_a_run_that_goes_on(capsys):
@@ -156,13 +159,14 @@ def test_what_is_drawn_of_arrays_is_there_by_row(tmp_path, rng):
     assert sorted(row for rows in read_split(tmp_path / "run" / "split.csv").values() for row in rows) == list(
         range(30)
     )
-    assert bicoder(["evaluate", str(tmp_path / "run"), "--num_samples", "1"]) == 0
+    assert len(evaluated(tmp_path)[0]) == 6
     np.savez(tmp_path / "x.npz", x_train=rng.random((30, 5)), x_test=rng.random((5, 5)))
     assert main([*map(str, arguments[2:]), "--dset", str(tmp_path / "x.npz")]) == 0
     assert not (tmp_path / "run" / "split.csv").exists(), "the data say themselves which images are for testing"
-    assert bicoder(["evaluate", str(tmp_path / "run"), "--num_samples", "1"]) == 0
+    assert len(evaluated(tmp_path)[0]) == 5
     np.savez(tmp_path / "x.npz", x_train=rng.random((30, 5)), x_test=rng.random((5, 5)))
-    assert bicoder(["evaluate", str(tmp_path / "run"), "--num_samples", "1", "--overwrite"]) == 5
+    with pytest.raises(ModelError, match="had other data: test_sha256 "):
+        evaluated(tmp_path)
 
 
 @pytest.mark.fault(109)
@@ -177,7 +181,7 @@ def test_damaged_images_are_in_the_split_of_the_run(tmp_path, rng):
     assert found["damaged"].tolist() == ["003.png", "020.png"]
     assert len(found["training"]) + len(found["test"]) == 28
     assert main(["--resume", str(tmp_path / "run"), "--epochs", "2"]) == 0
-    assert bicoder(["evaluate", str(tmp_path / "run"), "--num_samples", "1"]) == 0
+    evaluated(tmp_path)
 
 
 @pytest.mark.fault(96)
@@ -209,4 +213,4 @@ def test_a_folder_with_a_split_is_trained_and_measured_by_it(tmp_path, rng, caps
     assert all(name.startswith("train/") for name in found["training"])
     assert all(name.startswith("test/") for name in found["test"])
     assert read_config(tmp_path / "run")["data"]["label_names"] == ["a", "b"]
-    assert bicoder(["evaluate", str(tmp_path / "run"), "--num_samples", "1"]) == 0
+    evaluated(tmp_path)

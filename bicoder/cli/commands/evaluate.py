@@ -44,10 +44,8 @@ def evaluate(options: EvaluateOptions) -> None:
     of_run = options_of_data(folder, config["arguments"])
     drawn = [folder / picture.file for picture in pictures() if picture.command == "evaluate"]
     refuse_existing((folder / EVALUATION, *drawn), options.overwrite)
-    scaling = config["data"].get("scaling")
     of_run = dataclasses.replace(of_run, data_dir=options.data_dir or of_run.data_dir)
-    loader = load_data(of_run, None if scaling is None else Scaling(*scaling), folder)
-    check_test_images(folder, config["data"], loader, options.anyway)
+    loader = test_images_of(folder, config["data"], of_run, options.anyway)
     import_keras()
     from bicoder.evaluation import measure
     from bicoder.runs.load import load
@@ -63,28 +61,31 @@ def evaluate(options: EvaluateOptions) -> None:
         print("\n" + "\n".join(map(str, written)))
 
 
-def check_test_images(folder: Path, data: dict[str, Any], loader: "DataLoader", anyway: bool) -> None:
-    """Say if the test images are not those that a run was measured with while it was trained.
+def test_images_of(folder: Path, data: dict[str, Any], of_run: Options, anyway: bool) -> "DataLoader":
+    """The `DataLoader` of a run's test images, and a line if they are not those that it had.
 
     Args:
         folder: of the run.
         data: what its config says of its data.
-        loader: of its data as they are now.
+        of_run: its options, which say where its data are.
         anyway: go on with others.
     Raises:
         ModelError: they are others, and `anyway` is false.
     """
+    scaling = data.get("scaling")
+    loader = load_data(of_run, None if scaling is None else Scaling(*scaling), folder)
     images = loader.test_images
     now = {"test_images": len(images), "test_sha256": fingerprint(images)}
     if "test_sha256" not in data and loader.has_training_images:  # of an older run, which knows all of them together
         parts = (loader.training_images, loader.validation_images, images)
         now = {"test_images": len(images), "sha256": fingerprint(*(part for part in parts if part is not None))}
     if not (changed := changes(data, {name: value for name, value in now.items() if name in data})):
-        return
+        return loader
     line = f"{folder} had other data: {', '.join(changed)}"
     if not anyway:
         raise ModelError(f"evaluate: {line}; give it the images that it had, or add --anyway to measure these")
     print(f"{line}; measured all the same, though the model may have learnt from some", file=sys.stderr)
+    return loader
 
 
 def options_of_data(folder: Path, arguments: dict[str, Any]) -> Options:
