@@ -127,6 +127,6 @@ def in_range(pixels: np.ndarray, scaling: Scaling, name: str, start: int) -> np.
         )
     if pixels.dtype.kind == "f" and most > 1 and start == 0 and high <= 1 + ROUNDING:
         raise DataError(
-            f"{name}: expected pixels from 0 to {most}, as the run had, received some up to {high:g}; rescale"
+            f"{name}: expected pixels from 0 to {most}, as the run had, received none above 1; rescale them"
         )
     return scaled(pixels, Scaling(most, pixels.dtype.kind == "f" and most == 1))

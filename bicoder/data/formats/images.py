@@ -202,7 +202,8 @@ def pixels(image: Image.Image, turn: int, plan: Plan) -> np.ndarray:
         if "A" in image.getbands() or "transparency" in image.info:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-        image = image.convert("L" if plan.grey else "RGB")
+        mode = "L" if plan.grey else "RGB"
+        image = image if image.mode == mode else image.convert(mode)
     if turn in TURNS:
         image = image.transpose(TURNS[turn])
     if image.size != plan.size[::-1]:
