@@ -11,6 +11,7 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tqdm import tqdm
 from bicoder.data.formats.arrays import check_size, read_header
 from bicoder.data.pixels import Scaling, Survey, Surveyor, to_images
 from bicoder.data.pixels import survey as survey_of
-from bicoder.data.sources import Source
+from bicoder.data.sources import Source, StartAgain
 from bicoder.data.stored_images import StoredImages
 from bicoder.engine.arrays.portions import Portions, portions
 from bicoder.errors import DataError
@@ -29,9 +30,10 @@ from bicoder.files.lock import one_at_a_time
 from bicoder.files.record import record_path, set_back
 from bicoder.files.whole_file import new_file, remove_stale
 
-FORMAT = 1  # of what is converted into what; another one is made again
+FORMAT = 2  # of what is converted into what; another one is made again
 FOLDER = "converted"
 RESERVE = 2**20  # bytes that stay free on the disk
+LARGEST_RECORD = 2**24  # bytes; it names the rows that are left out
 
 
 class StoreError(Exception):
@@ -41,8 +43,17 @@ class StoreError(Exception):
 class PixelFile:
     """An array of pixels that lies in a file as it was, but for its dtype: its place, and its `Survey`."""
 
-    def __init__(self, path: Path, offset: int, dtype: np.dtype, shape: tuple[int, ...], survey: Survey) -> None:
+    def __init__(
+        self,
+        path: Path,
+        offset: int,
+        dtype: np.dtype,
+        shape: tuple[int, ...],
+        survey: Survey,
+        left_out: Sequence[int] = (),
+    ) -> None:
         self.path, self.offset, self.dtype, self.shape, self.survey = path, offset, dtype, shape, survey
+        self.left_out = tuple(left_out)  # rows of its source that it has not
 
     def images(self, scaling: Scaling) -> StoredImages:
         """The pixels as `StoredImages`, of this shape."""
@@ -83,7 +94,7 @@ def converted(source: Source, data_dir: str | Path | None = None) -> PixelFile:
                 if {"place": place, **source.identity()} != made_of:
                     path.unlink(missing_ok=True)
                     raise DataError(f"{source.name}: has changed while it was read; leave it alone, and start again")
-                record(path, made_of, survey)
+                record(path, made_of, survey, source.left_out())
                 found = known(path, made_of)
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror or error}; {ELSEWHERE}") from error
@@ -96,7 +107,7 @@ def known(path: Path, made_of: dict[str, Any]) -> PixelFile | None:
     """The `PixelFile` at `path`, or None if it is not exactly what its record says, or made of something else."""
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         with open(record_path(path), "rb") as file:
-            said = json.loads(file.read(2**16))
+            said = json.loads(file.read(LARGEST_RECORD))
         with open(path, "rb") as file:
             (shape, fortran, dtype), found = read_header(file, path), os.fstat(file.fileno())
             offset = file.tell()
@@ -104,8 +115,10 @@ def known(path: Path, made_of: dict[str, Any]) -> PixelFile | None:
         numbers = all(isinstance(value, (int, float)) for value in (survey.low, survey.high))
         whole = offset + check_size(shape, dtype, path) == found.st_size and not fortran
         state = said["array"] == [found.st_size, found.st_mtime_ns, list(shape), dtype.str]
+        left_out = said["left_out"]
+        numbers = numbers and all(type(row) is int and row >= 0 for row in left_out)
         if whole and state and numbers and said["source"] == made_of and dtype.str in ("|u1", "<f4"):
-            return PixelFile(path, offset, dtype, shape, survey)
+            return PixelFile(path, offset, dtype, shape, survey, left_out)
     return None
 
 
@@ -121,26 +134,37 @@ def check_room(path: Path, size: int) -> None:
 
 def convert(source: Source, path: Path) -> Survey:
     """Write the array to `path`, a portion at a time; returns its `Survey`."""
-    array, name = source.open(), source.name
-    surveyor = Surveyor(array.dtype, name)
+    while True:
+        try:
+            with new_file(path) as new:
+                survey = written(source.open(), source.name, new)
+                set_back(new)
+                new.replace(path)
+            return survey
+        except StartAgain:
+            continue
+
+
+def written(array: np.ndarray | Portions, name: str, path: Path) -> Survey:
+    """Fill a new file with an array, which may turn out to have fewer rows than it says; returns its `Survey`."""
+    surveyor, rows = Surveyor(array.dtype, name), 0
     shape = to_images(np.broadcast_to(np.zeros((), array.dtype), array.shape), name).shape
     # Bytes stay bytes, a quarter of float32; all other numbers are float32 in the end.
     dtype = np.dtype("u1" if surveyor.dtype.str[1:] in ("u1", "b1") else "<f4")
     check_room(path, math.prod(shape) * dtype.itemsize)
-    with new_file(path) as new:
-        with open(new, "wb") as file, progress(shape[0]) as bar:
-            header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            for portion in portions(array):
-                surveyor.add(portion)
-                if not surveyor.wrong:
-                    with np.errstate(over="ignore"):  # what is too large for float32 is refused when it is scaled
-                        file.write(np.ascontiguousarray(to_images(portion, name), dtype).data)
-                bar.update(len(portion))
-        survey = surveyor.survey()
-        set_back(new)
-        new.replace(path)
-    return survey
+    with open(path, "wb") as file, progress(shape[0]) as bar:
+        header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for portion in portions(array):
+            surveyor.add(portion)
+            if not surveyor.wrong:
+                with np.errstate(over="ignore"):  # what is too large for float32 is refused when it is scaled
+                    file.write(np.ascontiguousarray(to_images(portion, name), dtype).data)
+            rows += len(portion)
+            bar.update(len(portion))
+        file.seek(0)  # NumPy leaves room in a header for any number of rows
+        np.lib.format.write_array_header_1_0(file, header | {"shape": (rows, *shape[1:])})
+    return surveyor.survey()
 
 
 def progress(count: int) -> tqdm:
@@ -148,13 +172,14 @@ def progress(count: int) -> tqdm:
     return tqdm(total=count, desc="converting images", delay=5, leave=False, disable=None)
 
 
-def record(path: Path, made_of: dict[str, Any], survey: Survey) -> None:
+def record(path: Path, made_of: dict[str, Any], survey: Survey, left_out: Sequence[int] = ()) -> None:
     """Write the record of an array."""
     with open(path, "rb") as file:
         shape, _, dtype = read_header(file, path)
         found = os.fstat(file.fileno())
     array = [found.st_size, found.st_mtime_ns, shape, dtype.str]
-    text = json.dumps({"source": made_of, "array": array, "survey": survey._asdict()}, indent=2) + "\n"
+    said = {"source": made_of, "array": array, "survey": survey._asdict(), "left_out": list(left_out)}
+    text = json.dumps(said) + "\n"
     with new_file(record_path(path)) as new:
         new.write_text(text, encoding="utf-8")
         new.replace(record_path(path))

@@ -1,216 +1,113 @@
-"""Data sets: where their images are, and how they become arrays.
+"""Data sets of one's own: folders, arrays, files; and which data set somebody means.
 
 A new data set is one class: `read` returns `Images`, and the loader does the rest.
 """
 
-import abc
-import math
-from collections.abc import Callable
+import hashlib
+import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bicoder.component import Component
+from bicoder.data.dataset import Dataset, Images
 from bicoder.data.formats.archives import kind_of_file
 from bicoder.data.formats.arrays import npz_names, open_array, read_array, read_npz
-from bicoder.data.formats.pickles import read_views
-from bicoder.data.sources import Source, of_files
-from bicoder.data.views import VIEWS
+from bicoder.data.published import Named
+from bicoder.data.sources import of_files
 from bicoder.errors import DataError, UsageError, suggestion
+from bicoder.files.cache import data_folder
+from bicoder.files.whole_file import whole_file
 
-# dl=1 asks for the file; dl=0, which people share, can answer with a web page.
-DROPBOX = "https://www.dropbox.com/scl/fi/{}/{}?rlkey={}&st={}&dl=1"
-
-
-class Images(NamedTuple):
-    """What a data set gives: arrays (N, D), (N, height, width) or (N, height, width, channels), and labels (N,)."""
-
-    train: Any  # None if only the test images were to be read
-    test: Any = None  # None: the loader holds some of the training images out
-    train_labels: Any = None
-    test_labels: Any = None
-    label_names: tuple = ()
-
-
-class Dataset(Component):
-    """A source of images.
-
-    Args:
-        dset: what the user asked for: the name of a data set, or a path.
-        view: for `mnist_color`, which of its five versions.
-        image_size: (height, width) or None, for folders of images.
-        fetch: function (name, url) -> path of a file in the cache.
-        say: function that is called with a line about what was decided.
-        only_test: True to leave the training images out, if the test images are a file or an array of their own; a data
-            set that cannot reads both.
-    """
-
-    # What trains well if the user says nothing: epochs, and the sigma of the Gaussian likelihood.
-    epochs: int = 20
-    sigma: float | str = "learned"
-    # Whether examples are vectors, as the data set's own task has them, or images.
-    flatten = False
-    # How many labels there are, from 0 on; None if any whole number is one.
-    classes: int | None = None
-
-    def __init__(
-        self,
-        dset: Any,
-        view: str = "m0",
-        image_size: tuple[int, int] | None = None,
-        fetch: Any = None,
-        say: Callable[[str], Any] = print,
-        only_test: bool = False,
-    ) -> None:
-        self.dset, self.view, self.image_size, self.fetch, self.say = dset, view, image_size, fetch, say
-        self.only_test = only_test
-
-    @classmethod
-    @abc.abstractmethod
-    def accepts(cls, dset: Any) -> bool:
-        """Whether `dset` names this data set, or is a path of its kind."""
-
-    @abc.abstractmethod
-    def read(self) -> Images:
-        """The images, as `Images`."""
-
-    def sources(self) -> Images:
-        """The same, with a `Source` in place of each array that can be read in portions."""
-        return self.read()
-
-    def is_slow(self) -> bool:
-        """Whether reading takes much longer than reading a converted copy."""
-        return False
-
-
-class Named(Dataset):
-    """A data set that is known by its name, and may have files at its publisher."""
-
-    # File name -> (folder, rlkey, st): what its address is made of.
-    files: dict[str, tuple[str, str, str]] = {}
-
-    @classmethod
-    def accepts(cls, dset: Any) -> bool:
-        return dset == cls.part_name()
-
-    def fetch_all(self) -> list[Path]:
-        """Paths of the files, in their order, fetched if they are not there yet."""
-        return [self.fetch_file(name) for name in self.files]
-
-    def fetch_file(self, name: str) -> Path:
-        """Path of one of the files, fetched if it is not there yet."""
-        folder, *keys = self.files[name]
-        return self.fetch(name, DROPBOX.format(folder, name, *keys))
-
-
-class Digits(Named):
-    """8x8 grey digits, 1,797 of them, that come with scikit-learn: no network needed."""
-
-    epochs = 300
-    flatten = True
-    classes = 10
-
-    def read(self) -> Images:
-        from sklearn.datasets import load_digits
-
-        digits = load_digits()
-        return Images((digits.images / 16.0).astype("float32"), train_labels=digits.target)
-
-
-class _OwnTest(Named):
-    """A data set of three files: training images, test images, and labels of these."""
-
-    def fetch_wanted(self) -> tuple[Path | None, Path, Path]:
-        """Paths of the three, of the first only if it is wanted."""
-        train, test, labels = self.files
-        return None if self.only_test else self.fetch_file(train), self.fetch_file(test), self.fetch_file(labels)
-
-
-class MnistBW(_OwnTest):
-    """28x28 grey digits, 60,000 to train and 10,000 to test, as vectors of 784."""
-
-    sigma = 0.75
-    flatten = True
-    classes = 10
-    files = {
-        "mnist_bw.npy": ("fjye8km5530t9981ulrll", "ou7nt8t88wx1z38nodjjx6lch", "5swdpnbr"),
-        "mnist_bw_te.npy": ("dj8vbkfpf5ey523z6ro43", "5msedqw3dhv0s8za976qlaoir", "nmu00cvk"),
-        "mnist_bw_y_te.npy": ("8kmcsy9otcxg8dbi5cqd4", "atou1x07fnna5sgu6vrrgt9j1", "m05mfkwb"),
-    }
-
-    def read(self) -> Images:
-        train, test, labels = (None if path is None else read_array(path) for path in self.fetch_wanted())
-        shapes = [images.shape for images in (train, test) if images is not None]
-        if any(math.prod(shape[1:]) != 784 for shape in shapes):
-            received = " and ".join(map(str, shapes))
-            raise DataError(f"mnist_bw: expected images of 784 pixels, received shapes {received}")
-        train, test = (None if images is None else images.reshape(-1, 28, 28) for images in (train, test))
-        return Images(train, test, test_labels=labels)
-
-
-class MnistColor(_OwnTest):
-    """28x28 digits in colour, 60,000 to train and 10,000 to test, in five versions (--view)."""
-
-    sigma = 0.75
-    classes = 10
-    files = {
-        "mnist_color.pkl": ("w7hjg8ucehnjfv1re5wzm", "ya9cpgr2chxt017c4lg52yqs9", "ev984mfc"),
-        "mnist_color_te.pkl": ("w08xctj7iou6lqvdkdtzh", "xntuty30shu76kazwhb440abj", "u0hd2nym"),
-        "mnist_color_y_te.npy": ("fkf20sjci5ojhuftc0ro0", "fshs83hd5pvo81ag3z209tf6v", "99z1o18q"),
-    }
-
-    def read(self) -> Images:
-        """The test images stay in the file, if it is a bare pickle, until somebody asks for them."""
-        from bicoder.data.conversion import in_place
-
-        def read(path: Path) -> np.ndarray:
-            return read_views(path, [self.view], VIEWS)[0]
-
-        def read_later(path: Path) -> Any:
-            return in_place(read_views(path, [self.view], VIEWS, True)[0], path) or read(path)
-
-        return self.images(read, read_later)
-
-    def sources(self) -> Images:
-        def source(path: Path) -> Source:
-            return of_files(lambda: read_views(path, [self.view], VIEWS, True)[0], path, [path], self.view)
-
-        return self.images(source, source)
-
-    def images(self, train_of: Callable[[Path], Any], test_of: Callable[[Path], Any]) -> Images:
-        """`Images` of the files, each array what its function makes of its path."""
-        if self.view not in VIEWS:
-            raise UsageError(f"view: expected one of {', '.join(VIEWS)}, received {self.view!r}")
-        train, test, labels = self.fetch_wanted()
-        return Images(train and train_of(train), test_of(test), test_labels=read_array(labels))
-
-    def is_slow(self) -> bool:
-        """A bare pickle is not: its view is found by skipping the others, so a copy is no less to read."""
-        return any(kind_of_file(path) in ("zip", "gzip") for path in self.fetch_wanted()[:2] if path)
+if TYPE_CHECKING:
+    from bicoder.data.formats.folders import Arrangement
+    from bicoder.data.formats.reading import Pictures
 
 
 class Folder(Dataset):
-    """A folder of PNG or JPEG images of any size; the names of its sub-folders are the labels."""
+    """A folder of images of any size; its sub-folders are labels, or a split, see `folders.arrange`."""
 
     @classmethod
     def accepts(cls, dset: Any) -> bool:
         return Path(dset).is_dir() and not Idx.accepts(dset)
 
     def read(self) -> Images:
-        from bicoder.data.formats.folders import read_folder
-
-        images, labels, names = read_folder(Path(self.dset), self.image_size, self.say)
-        return Images(images, train_labels=labels, label_names=names)
+        found, alone = self.arranged(), False
+        if self.only_test and found.purposes is not None:
+            alone, found = True, found.take(np.flatnonzero(found.purposes == "test"))
+        pictures = self.pictures(found)
+        return self.images(pictures.array(), found, tuple(pictures.left_out()), alone)
 
     def sources(self) -> Images:
-        from bicoder.data.formats.folders import find_images, labels_of, open_images
+        folder, found = Path(self.dset), self.arranged()
+        pictures = self.pictures(found)
+        how = f"{self.image_size} {self.channels}" + (" without damaged ones" if self.skip_damaged else "")
+        source = of_files(pictures.open, folder, found.paths, how, folder, pictures.left_out)
+        return self.images(source, found)
 
-        folder, size = Path(self.dset), self.image_size
-        paths = find_images(folder)
-        labels, names = labels_of(folder, paths)
-        source = of_files(lambda: open_images(folder, paths, size, self.say), folder, paths, str(size), folder)
-        return Images(source, train_labels=labels, label_names=names)
+    def arranged(self) -> "Arrangement":
+        """The images that are wanted, with their names, labels and purposes."""
+        from bicoder.data.formats.folders import arrange, find_images
+        from bicoder.data.formats.label_file import read_labels
+
+        folder = Path(self.dset)
+        found = arrange(folder, find_images(folder, self.say), self.validation, self.say if not self.split else str)
+        if self.labels is not None:
+            labels, label_names = read_labels(Path(self.labels), found.names.tolist(), self.say)
+            found = found._replace(labels=labels, label_names=label_names)
+        if self.split is None:
+            return found
+        uses = {name: use for use, names in self.split.items() for name in names.tolist()}
+        there = np.array([name in uses for name in found.names], bool)
+        if others := int((~there).sum()):
+            self.say(f"{folder}: {others:,} images that the split does not name are left out.")
+        found = found.take(np.flatnonzero(there))
+        if not found.paths:
+            raise DataError(f"{folder}: expected the images that the split names, received none of them")
+        return found._replace(purposes=np.array([uses[name] for name in found.names], object))
+
+    def pictures(self, found: "Arrangement") -> "Pictures":
+        """The files as one array."""
+        from bicoder.data.formats.reading import Pictures
+
+        return Pictures(
+            Path(self.dset), found.paths, self.image_size, self.channels, self.skip_damaged, self.say, self.list_file
+        )
+
+    def list_file(self, lines: list[str]) -> Path | None:
+        """Keep the list of damaged files beside the downloads; its path, or None if that cannot be."""
+        folder = Path(self.dset).absolute()
+        number = hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]
+        path = data_folder(self.data_dir) / "damaged" / f"{folder.name[:40]}-{number}.txt"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as new:
+                new.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogateescape")
+        except (OSError, UsageError):
+            return None
+        return path
+
+    def images(self, array: Any, found: "Arrangement", left_out: tuple[int, ...] = (), alone: bool = False) -> Images:
+        """`Images` of an array, or a `Source`, of files; alone if they are the test images and no others."""
+        images = Images(array, None, found.labels, None, found.label_names, found.names, found.purposes, left_out)
+        return images._replace(train=None, test=array, train_labels=None, test_labels=found.labels) if alone else images
+
+
+class Given(Dataset):
+    """Images that are in memory already: an array, or a pair (images, labels) of arrays."""
+
+    @classmethod
+    def accepts(cls, dset: Any) -> bool:
+        pair = dset if isinstance(dset, tuple) and len(dset) == 2 else (dset,)
+        return all(hasattr(array, "__array__") for array in pair)
+
+    @property
+    def name(self) -> str:
+        return "images"
+
+    def read(self) -> Images:
+        images, labels = self.dset if isinstance(self.dset, tuple) else (self.dset, None)
+        return Images(np.asarray(images), train_labels=None if labels is None else np.asarray(labels))
 
 
 class Npy(Dataset):
@@ -297,6 +194,13 @@ class Idx(Dataset):
 
 def find_dataset(dset: Any) -> type[Dataset]:
     """The class that `dset` is of; `UsageError` for an unknown name, `DataError` for a path that is not there."""
+    if Given.accepts(dset):
+        return Given
+    if not isinstance(dset, (str, os.PathLike)):
+        raise UsageError(
+            "dset: expected a name, a path, an array, or a pair (images, labels) of arrays, received "
+            f"{type(dset).__name__}"
+        )
     if not str(dset):
         raise UsageError("dset: expected a name or a path, received an empty text")
     members = Dataset.members()

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bicoder.data.conversion import PixelFile, StoreError, converted
-from bicoder.data.datasets import Images, find_dataset
-from bicoder.data.pixels import DIVISORS, Scaling, scaled, scaling, survey, to_images, to_labels, warn_of_overlap
+from bicoder.data.conversion import StoreError, converted
+from bicoder.data.dataset import Images
+from bicoder.data.datasets import Folder, find_dataset
+from bicoder.data.formats.folders import NO_LABEL
+from bicoder.data.pixels import draw_binary, say_channels, scaling, to_scaling, warn_of_overlap
+from bicoder.data.preparation import scaled_splits, without_damaged
 from bicoder.data.sources import Source
-from bicoder.data.splits import Split
+from bicoder.data.splits import DAMAGED, PURPOSES, Split, as_recorded, by_purpose, read_split
 from bicoder.data.stored_images import ImageArray, StoredImages
-from bicoder.engine.arrays.aligned import aligned
 from bicoder.engine.arrays.portions import Portions, portions
 from bicoder.errors import DataError, UsageError, check_count, check_seed, counted
 from bicoder.files.cache import cached_file
@@ -34,8 +36,8 @@ class DataLoader:
     """Images as batches that a `VAE` can take: float32 in [0, 1], shuffled anew every epoch.
 
     Args:
-        dset: "digits", "mnist_bw", "mnist_color", the path of a folder of PNG or JPEG images, or of a .npy, .npz or
-            IDX file.
+        dset: "digits", "mnist_bw", "mnist_color", the path of a folder of images, or of a .npy, .npz or IDX file; or
+            an array of images, or a pair (images, labels) of arrays.
         batch_size: images in a batch; the last one of an epoch may be shorter.
         view: for `mnist_color`, "m0" to "m4".
         data_dir: folder of the downloaded files; by default $BICODER_DATA, else the user's cache.
@@ -54,11 +56,20 @@ class DataLoader:
             `seed`.
         only_test: the `scaling` of an earlier loader, to read the test images without the training images; a data set
             that holds its test images out of the others reads all of them all the same.
+        labels: path of a CSV with the labels of a folder of images: a header, then a file name and a label a line; by
+            default sub-folders are labels.
+        skip_damaged: True to go on without images of a folder that are damaged; else they are listed in an error.
+        channels: 1 or 3, to read a folder of images as grey or in colour; by default in colour unless all are grey.
+        split: path of the split.csv of a run, whose split is taken by the names of the files, or by their rows.
+        scaling: the `scaling` of an earlier loader, if 16-bit pixels are to be divided by what they were then.
     Attributes:
         training_images, test_images: arrays (N, ...); with `stream`, `StoredImages`, which read what they are asked
             for.
         training_labels, test_labels: whole numbers (N,), or None.
-        validation_images, validation_labels: the same of the validation images; None if `validation` is 0.
+        training_files, test_files: names of their files below the folder, text (N,); of arrays, their rows, whole
+            numbers (N,).
+        validation_images, validation_labels, validation_files: the same of the validation images; None if `validation`
+            is 0.
         label_names: tuple of text, may be empty.
         image_shape: (height, width, channels), for pictures; None if the examples are vectors of no known shape.
         scaling: (divisor, clip), how the pixels of the test images became what they are.
@@ -82,24 +93,46 @@ class DataLoader:
         validation: float = 0.0,
         split_seed: int | None = None,
         only_test: Sequence | None = None,
+        labels: str | Path | None = None,
+        skip_damaged: bool = False,
+        channels: int | None = None,
+        split: str | Path | None = None,
+        scaling: Sequence | None = None,
     ) -> None:
-        if not isinstance(dset, (str, os.PathLike)):
-            raise UsageError(f"dset: expected a name or a path, received {type(dset).__name__}")
         size: Any = image_size if image_size is None or np.ndim(image_size) else (image_size, image_size)
         if binarize not in (None, "static", "dynamic"):
             raise UsageError(f"binarize: expected static or dynamic, received {binarize!r}")
+        if channels not in (None, 1, 3):
+            raise UsageError(f"channels: expected 1 or 3, received {channels!r}")
         self.batch_size, self.seed, self.binarize = check_count("batch_size", batch_size), check_seed(seed), binarize
         self.split_seed = self.seed if split_seed is None else check_seed(split_seed, "split_seed")
         self.validation, self.only_test = check_share(validation), None if only_test is None else to_scaling(only_test)
+        self.divisor = 0 if scaling is None else to_scaling(scaling, "scaling").divisor
+        self.split, self.recorded = split, None if split is None else read_split(split)
         fetch = functools.partial(cached_file, data_dir=data_dir, mirror=mirror, download=download)
-        self.dataset = find_dataset(dset)(dset, view, size, fetch, say, only_test is not None)
+        self.dataset = find_dataset(dset)(
+            dset,
+            view,
+            size,
+            fetch,
+            say,
+            only_test is not None,
+            data_dir=data_dir,
+            channels=channels,
+            labels=labels,
+            skip_damaged=skip_damaged,
+            validation=self.validation > 0,
+            split=self.recorded,
+        )
+        if labels is not None and not isinstance(self.dataset, Folder):
+            raise UsageError(f"labels: expected a folder of images with it, received {self.dataset.name}; leave it out")
         self.stream, self.data_dir = bool(stream), data_dir
         self.flatten = self.dataset.flatten if flatten is None else bool(flatten)
         try:
             self._take(self._read())
         except MemoryError as error:
             raise DataError(
-                f"{dset}: takes more memory than there is; use --stream, fewer or smaller images"
+                f"{self.dataset.name}: takes more memory than there is; use --stream, fewer or smaller images"
             ) from error
 
     def __repr__(self) -> str:
@@ -115,7 +148,7 @@ class DataLoader:
             return self.dataset.read()
         images = self.dataset.sources()
         if self.stream and not any(isinstance(array, Source) for array in (images.train, images.test)):
-            say(f"{self.dataset.dset}: is kept in memory; --stream is for folders, .npy files and mnist_color")
+            say(f"{self.dataset.name}: is kept in memory; --stream is for folders, .npy files and mnist_color")
         try:
             found = {name: self._converted(array) for name, array in images._asdict().items()}
         except StoreError as error:
@@ -136,52 +169,59 @@ class DataLoader:
 
     def _take(self, images: Images) -> None:
         """Make of what the data set gave what is for training, validation and testing."""
-        name = str(self.dataset.dset)
-        train, test, self.scaling = self._scaled(images, name)
+        name = self.dataset.name
+        images, self._damaged = without_damaged(images, name, say)
+        alone = self.only_test if images.train is None else None
+        train, test, self.scaling = scaled_splits(images, name, self.dataset.classes, alone, self.divisor, say)
         if train and not self.stream:
-            train = Split(np.asarray(train.images), train.labels)
-        if test is None:
-            train, test = self._there(train, "training_images").hold_out(self.split_seed)
-        elif train:
-            expected, received = train.images.shape[1:], test.images.shape[1:]
+            train = train._replace(images=np.asarray(train.images))
+        # What nobody could tell without the seed, or without the names of files, a run has to remember.
+        self.is_drawn = images.names is not None or self.recorded is not None
+        self._own_test = test is not None and images.names is None
+        parts = self._parts(train, test, images, name)
+        shape, static = parts["test"].images.shape[1:], self.binarize == "static"
+        self.label_names, self.image_shape = images.label_names, shape if len(shape) == 3 else None
+        if len(shape) == 3:
+            say_channels(shape[-1], name, say)
+        draw, training, validation = bool(self.binarize), parts.get("training"), parts.get("validation")
+        self._test = self._ready(parts["test"], draw, TEST_SEED)
+        self._validation = validation and self._ready(validation, draw, VALIDATION_SEED)
+        self._training = training and self._ready(training, static, self.seed)
+
+    def _parts(self, train: Split | None, test: Split | None, images: Images, name: str) -> dict[str, Split]:
+        """What images are for -> those images."""
+        parts = {use: part for use, part in (("training", train), ("test", test)) if part}
+        if self.recorded is not None:
+            pool = train or self._there(test, "test_images")
+            wanted = {use: self.recorded[use] for use in PURPOSES if use in self.recorded and (train or use == "test")}
+            parts |= as_recorded(pool, wanted, Path(self.split or ""), say)
+        elif train and images.purposes is not None:
+            parts = by_purpose(train, images.purposes, NO_LABEL)
+        if "test" not in parts:
+            parts["training"], parts["test"] = self._there(train, "training_images").hold_out(self.split_seed)
+            self.is_drawn = True
+        elif "training" in parts and self.recorded is None:
+            expected, received = (parts[use].images.shape[1:] for use in ("training", "test"))
             if received != expected:
                 raise DataError(f"{name}: expected test images of shape {expected}, received {received}")
-            warn_of_overlap(train.images, test.images, name, say)
-        train, validation = self._set_aside(train) if train and self.validation else (train, None)
-        shape, static = test.images.shape[1:], self.binarize == "static"
-        self.label_names, self.image_shape = images.label_names, shape if len(shape) == 3 else None
-        self._test = self._ready(test, bool(self.binarize), TEST_SEED)
-        self._validation = validation and self._ready(validation, bool(self.binarize), VALIDATION_SEED)
-        self._training = train and self._ready(train, static, self.seed)
+            warn_of_overlap(parts["training"].images, parts["test"].images, name, say)
+        if self.validation and "training" in parts and "validation" not in parts:
+            parts["training"], parts["validation"] = self._set_aside(parts["training"])
+            self.is_drawn = True
+        return parts
 
-    def _scaled(self, images: Images, name: str) -> tuple[Split | None, Split | None, Scaling]:
-        """Training and test images in [0, 1], with their labels, None if there are none; and how the last were scaled.
+    def split_names(self) -> dict[str, np.ndarray] | None:
+        """What images are for -> what they are called, to be remembered by a run; None if the data say it themselves.
 
-        All are scaled in the same way, even if one of them happens to be dark.
+        What the data say themselves, such as which test images there are, is left out.
         """
-        both = {name: (images.train, images.train_labels), f"{name}: test images": (images.test, images.test_labels)}
-        given = {title: pair for title, pair in both.items() if pair[0] is not None}
-        surveys, arrays, splits = {}, {}, {}
-        for title, (array, _) in given.items():
-            in_file = isinstance(array, PixelFile)
-            surveys[title] = array.survey if in_file else survey(array, title)
-            arrays[title] = array if in_file else to_images(array, title)
-        labels = {
-            title: to_labels(found, arrays[title].shape[0], f"{title}: labels", self.dataset.classes)
-            for title, (_, found) in given.items()
-        }
-        alone = self.only_test if images.train is None else None
-        peak = alone.divisor if alone else max(found.high for found in surveys.values())
-        for title, array in arrays.items():
-            how = scaling(surveys[title], title, say, peak)
-            if alone and how.divisor != alone.divisor:
-                raise DataError(
-                    f"{title}: expected pixels to be divided by {alone.divisor}, as beside the training images, "
-                    f"received some to be divided by {how.divisor}; take the test images that were there then"
-                )
-            pixels = array.images(how) if isinstance(array, PixelFile) else scaled(array, how)
-            splits[title] = Split(pixels, labels[title])
-        return splits.get(name), splits.get(f"{name}: test images"), how
+        if not self.is_drawn:
+            return None
+        parts = {"training": self._training, "validation": self._validation, "test": self._test}
+        found = {use: part.names for use, part in parts.items() if part}
+        if self._own_test:
+            del found["test"]
+        return found | ({DAMAGED: self._damaged} if len(self._damaged) else {})
 
     def _set_aside(self, train: Split) -> tuple[Split, Split]:
         """The training images without those that are for validation, and these; drawn apart from the test images."""
@@ -192,7 +232,7 @@ class DataLoader:
                 f"validation: expected a share that leaves some to train on, received {self.validation:g} of {images}; "
                 "take a smaller share, or more images"
             )
-        say(f"{self.dataset.dset}: {len(validation.images):,} of {images} are set aside for validation.")
+        say(f"{self.dataset.name}: {len(validation.images):,} of {images} are set aside for validation.")
         return left, validation
 
     def _ready(self, split: Split, draw: bool, seed: int | None) -> Split:
@@ -200,7 +240,7 @@ class DataLoader:
         images = split.images.reshape(len(split.images), -1) if self.flatten else split.images
         if draw:
             images = self._drawn(images if self.stream else np.asarray(images), seed)
-        return Split(images, split.labels)
+        return split._replace(images=images)
 
     def _drawn(self, images: ImageArray, seed: int | None) -> ImageArray:
         """`draw_binary`; of images in a file into another file."""
@@ -223,6 +263,11 @@ class DataLoader:
         return split
 
     @property
+    def has_training_images(self) -> bool:
+        """Whether they were read; with `only_test` they may not have been."""
+        return self._training is not None
+
+    @property
     def training_images(self) -> ImageArray:
         """Training images (N, ...)."""
         return self._there(self._training, "training_images").images
@@ -241,6 +286,21 @@ class DataLoader:
     def validation_labels(self) -> np.ndarray | None:
         """Their labels (N,), or None."""
         return self._there(self._validation, "validation_labels").labels if self.validation else None
+
+    @property
+    def training_files(self) -> np.ndarray:
+        """Names of their files below the folder, text (N,); of an array, its rows, whole numbers (N,)."""
+        return self._there(self._training, "training_files").names
+
+    @property
+    def validation_files(self) -> np.ndarray | None:
+        """The same of the validation images, or None."""
+        return self._there(self._validation, "validation_files").names if self.validation else None
+
+    @property
+    def test_files(self) -> np.ndarray:
+        """The same of the test images."""
+        return self._test.names
 
     @functools.cached_property
     def test_images(self) -> ImageArray:
@@ -291,26 +351,6 @@ def check_share(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) < 1:
         raise UsageError(f"validation: expected a number from 0 and below 1, received {value!r}")
     return float(value)
-
-
-def to_scaling(value: Any) -> Scaling:
-    """A `Scaling`, also out of what JSON makes of one."""
-    try:
-        divisor, clip = value
-    except (TypeError, ValueError):
-        divisor, clip = None, None
-    if divisor not in DIVISORS.values() or not isinstance(clip, bool):
-        raise UsageError(f"only_test: expected the scaling of an earlier loader, received {value!r}")
-    return Scaling(divisor, clip)
-
-
-def draw_binary(images: np.ndarray, seed: int | None) -> np.ndarray:
-    """Every pixel 1 with its grey value as probability, else 0 (Salakhutdinov & Murray 2008); (N, ...)."""
-    rng, drawn, start = np.random.default_rng(seed), aligned(images.shape), 0
-    for some in portions(images):
-        drawn[start : start + len(some)] = rng.random(some.shape, "float32") < some
-        start += len(some)
-    return drawn
 
 
 def say(line: str) -> None:

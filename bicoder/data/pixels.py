@@ -8,7 +8,7 @@ import numpy as np
 
 from bicoder.engine.arrays.aligned import aligned
 from bicoder.engine.arrays.portions import Portions, portions
-from bicoder.errors import DataError
+from bicoder.errors import DataError, UsageError
 
 ROUNDING = 1e-3  # floats that leave [0, 1] by no more than this were in it before someone resized them
 
@@ -83,7 +83,7 @@ def survey(array: np.ndarray | Portions, name: str) -> Survey:
 
 
 def to_images(array: np.ndarray, name: str) -> np.ndarray:
-    """(N, height, width[, channels]) or (N, D), with one or three channels: an axis is added to grey images."""
+    """(N, height, width[, channels]) or (N, D): an axis is added to grey images; 1 or 3 channels may come first."""
     if array.ndim not in (2, 3, 4):
         raise DataError(
             f"{name}: expected an array (N, D), (N, height, width) or (N, height, width, channels), "
@@ -94,14 +94,27 @@ def to_images(array: np.ndarray, name: str) -> np.ndarray:
     if array.ndim == 3:
         return array[..., None]
     if array.ndim == 4 and array.shape[-1] not in (1, 3):
-        if array.shape[1] in (1, 3):  # channels first, as PyTorch has them
+        first, *rest = array.shape[1:]
+        if first in (1, 3):  # channels first, as PyTorch has them
             return np.moveaxis(array, 1, -1)
-        raise DataError(f"{name}: expected 1 or 3 channels on the last axis, received shape {array.shape}")
+        if first < min(rest):
+            raise DataError(
+                f"{name}: expected the channels on the last axis, received shape {array.shape}; if those are "
+                "on the first, which is the shortest, save numpy.moveaxis(images, 1, -1)"
+            )
     return array
 
 
+def say_channels(channels: int, name: str, say: Callable[[str], Any]) -> None:
+    """Say what pictures show of images of so many channels, unless it is all of them."""
+    if channels not in (1, 3):
+        shown = {2: "the first", 4: "them as red, green, blue and opacity"}.get(channels, "the first three")
+        say(f"{name}: images of {channels} channels, of which pictures show {shown}.")
+
+
 # What pixels are, by the largest value of their set and their dtype -> what they are divided by.
-DIVISORS = {"unit": 1, "byte": 255, "up to 255": 255, "uint16": 65535, "other": 1}
+BITS = {f"{bits} bits": 2**bits - 1 for bits in (10, 12, 14, 16)}  # that cameras and scanners have
+DIVISORS = {"unit": 1, "byte": 255, "up to 255": 255, **BITS, "other": 1}
 
 
 def range_of(found: Survey, peak: float) -> str:
@@ -112,7 +125,7 @@ def range_of(found: Survey, peak: float) -> str:
         return "byte"
     if peak <= 255:
         return "up to 255"
-    return "uint16" if found.code == "u2" else "other"
+    return next((name for name, most in BITS.items() if peak <= most), "16 bits") if found.code == "u2" else "other"
 
 
 def is_rounded(found: Survey) -> bool:
@@ -122,7 +135,9 @@ def is_rounded(found: Survey) -> bool:
 
 
 def scaling(found: Survey, name: str, say: Callable[[str], Any] = print, peak: float = 0) -> Scaling:
-    """How pixels become float32 in [0, 1]: 8 and 16 bits are divided by their range, all else up to 255 by 255.
+    """How pixels become float32 in [0, 1]: bytes and 16 bits are divided by their range, all else up to 255 by 255.
+
+    In 16 bits there may be 10, 12, 14 or 16 that are used, which the largest value tells.
 
     Args:
         found: the `Survey` of the images.
@@ -143,13 +158,13 @@ def scaling(found: Survey, name: str, say: Callable[[str], Any] = print, peak: f
         )
     found_as = range_of(found, peak)
     divisor = DIVISORS[found_as]
-    if found_as == "up to 255":
-        say(f"{name}: values up to {high:g} are taken as 0 to 255 and divided by 255.")
     if low < 0 or high / divisor > 1:
         hint = "(x + 1) / 2 brings them there" if low >= -1 - ROUNDING and high <= 1 + ROUNDING else "rescale them"
         raise DataError(
             f"{name}: expected pixels in [0, 1] or [0, 255], received values from {low:g} to {high:g}; {hint}"
         )
+    if found_as == "up to 255" or divisor in (1023, 4095, 16383):
+        say(f"{name}: values up to {high:g} are taken as 0 to {divisor} and divided by {divisor}.")
     if low == high:
         say(f"{name}: every pixel of every image is {low / divisor:g}; there is nothing to learn from them.")
     return Scaling(divisor, clip)
@@ -163,6 +178,26 @@ def scaled(array: np.ndarray, how: Scaling) -> np.ndarray:
         return np.ascontiguousarray(array, "float32")
     divisor = np.float32(how.divisor)
     return np.divide(array, divisor, out=aligned(array.shape), dtype="float32", casting="unsafe")
+
+
+def to_scaling(value: Any, name: str = "only_test") -> Scaling:
+    """A `Scaling`, also out of what JSON makes of one."""
+    try:
+        divisor, clip = value
+    except (TypeError, ValueError):
+        divisor, clip = None, None
+    if divisor not in DIVISORS.values() or not isinstance(clip, bool):
+        raise UsageError(f"{name}: expected the scaling of an earlier loader, received {value!r}")
+    return Scaling(divisor, clip)
+
+
+def draw_binary(images: np.ndarray, seed: int | None) -> np.ndarray:
+    """Every pixel 1 with its grey value as probability, else 0 (Salakhutdinov & Murray 2008); (N, ...)."""
+    rng, drawn, start = np.random.default_rng(seed), aligned(images.shape), 0
+    for some in portions(images):
+        drawn[start : start + len(some)] = rng.random(some.shape, "float32") < some
+        start += len(some)
+    return drawn
 
 
 def warn_of_overlap(train: Any, test: Any, name: str, say: Callable[[str], Any] = print) -> None:

@@ -11,6 +11,15 @@ from bicoder.engine.arrays.portions import Portions
 from bicoder.errors import DataError
 
 
+class StartAgain(Exception):  # noqa: N818 - no error: what an array is was found out while it was read
+    """Open the array again: it is another one than was thought."""
+
+
+def nothing() -> list[int]:
+    """No rows."""
+    return []
+
+
 class Source(NamedTuple):
     """Where an array comes from that is only read if it has not been converted yet."""
 
@@ -18,6 +27,7 @@ class Source(NamedTuple):
     name: str  # what messages call it
     place: str  # what it is made of and how: text that stays the same when the content changes
     identity: Callable[[], dict[str, Any]]  # of what is another when the content has changed
+    left_out: Callable[[], list[int]] = nothing  # numbers of rows that it turned out not to have, once it was read
 
 
 def identity(paths: Sequence[str | Path], base: Path | None = None) -> dict[str, Any]:
@@ -41,6 +51,7 @@ def of_files(
     paths: Sequence[str | Path],
     how: str = "",
     base: Path | None = None,
+    left_out: Callable[[], list[int]] = nothing,
 ) -> Source:
     """The `Source` of an array that files hold.
 
@@ -50,6 +61,7 @@ def of_files(
         paths: of the files.
         how: what is made of them.
         base: folder that holds all of them.
+        left_out: see `Source`.
     """
     place = f"{Path(base or paths[0]).absolute()} {how}"
-    return Source(open_it, str(name), place, lambda: identity(paths, base))
+    return Source(open_it, str(name), place, lambda: identity(paths, base), left_out)

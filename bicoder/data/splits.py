@@ -1,28 +1,43 @@
-"""Which images are for training, for validation and for testing."""
+"""Which images are for training, for validation and for testing, and how a run remembers it."""
 
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from bicoder.data.formats.archives import read_whole
 from bicoder.data.stored_images import ImageArray, StoredImages
 from bicoder.engine.arrays.aligned import aligned
+from bicoder.errors import DataError, counted
 
 SHARE = 0.2  # of the images, for testing, if a data set has no test images of its own
+PURPOSES = ("training", "validation", "test")
+DAMAGED = "damaged"  # what is said of files that were left out
+LARGEST = 2**28  # bytes of a file that names the images of a split; those of 100,000 images are five million
+LONGEST = 4096  # characters of a name
 
 
 class Split(NamedTuple):
-    """Images for one purpose, (N, ...), and their labels, (N,), or None."""
+    """Images for one purpose, (N, ...), their labels, (N,) or None, and what they are called, (N,).
+
+    They are called by the paths of their files, as text, or by their rows in an array.
+    """
 
     images: ImageArray
     labels: np.ndarray | None
+    names: np.ndarray
 
     def take(self, numbers: np.ndarray) -> "Split":
-        """The images of these numbers (n,), in this order, with their labels."""
-        labels = None if self.labels is None else self.labels[numbers]
+        """The images of these numbers (n,), in this order, with their labels and names."""
+        labels, names = None if self.labels is None else self.labels[numbers], self.names[numbers]
         if isinstance(self.images, StoredImages):
-            return Split(self.images.select(numbers), labels)
+            return Split(self.images.select(numbers), labels, names)
         images = aligned((len(numbers), *self.images.shape[1:]))
-        return Split(np.take(self.images, numbers, axis=0, out=images, mode="clip"), labels)  # "raise" would copy
+        # "raise" would copy
+        return Split(np.take(self.images, numbers, axis=0, out=images, mode="clip"), labels, names)
 
     def hold_out(self, seed: Any, share: float = SHARE) -> "tuple[Split, Split]":
         """What is left to train on, and a random share, see `split`."""
@@ -43,3 +58,85 @@ def split(count: int, seed: Any, share: float = SHARE) -> tuple[np.ndarray, np.n
     order = np.random.default_rng(seed).permutation(count)
     held_out = max(1, round(share * count))
     return (order, order) if count == 1 else (order[held_out:], order[:held_out])
+
+
+def by_purpose(images: Split, purposes: np.ndarray, no_label: int) -> dict[str, Split]:
+    """What images are for -> those images, by what is said of each, (N,); labels are None if one of them has none."""
+    found = {use: images.take(np.flatnonzero(purposes == use)) for use in PURPOSES if use in purposes}
+    return {
+        use: part._replace(labels=None) if part.labels is not None and (part.labels == no_label).any() else part
+        for use, part in found.items()
+    }
+
+
+def as_recorded(
+    images: Split, names: Mapping[str, np.ndarray], path: Path, say: Callable[[str], Any]
+) -> dict[str, Split]:
+    """What images are for -> those images, as `read_split` has it, in its order.
+
+    Args:
+        images: all that there are.
+        names: what they are for -> what they are called.
+        path: of the file that said so, for messages.
+        say: called with a line about images that are not there.
+    Raises:
+        DataError: none of those for some purpose is there.
+    """
+    places = {name: place for place, name in enumerate(images.names.tolist())}
+    found = {}
+    for use, called in names.items():
+        there = [places[name] for name in called.tolist() if name in places]
+        if len(there) < len(called):
+            first = next(name for name in called.tolist() if name not in places)
+            received = f"{len(called) - len(there):,} of {counted(len(called), f'{use} image')} are not there"
+            if not there:
+                raise DataError(f"{path}: {received}, the first {str(first)!r}; give the data that the split is of")
+            say(f"{path}: {received}, the first {str(first)!r}.")
+        found[use] = images.take(np.array(there, "int64"))
+    return found
+
+
+def split_text(parts: Mapping[str, np.ndarray]) -> str:
+    """What `read_split` reads: a CSV of what each image is for, and what it is called, in the order of the images."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    are_rows = all(names.dtype.kind == "i" for names in parts.values())
+    writer.writerow(["purpose", "row" if are_rows else "file"])
+    for use, names in parts.items():
+        writer.writerows((use, name) for name in names.tolist())
+    return text.getvalue()
+
+
+def read_split(path: str | Path) -> dict[str, np.ndarray]:
+    """What images are for -> what they are called, from a file that a run wrote, or anyone: names, and no more.
+
+    Raises:
+        DataError: it is no such file; the line is named.
+    """
+    path = Path(path)
+    lines = split_lines(path)
+    header = lines[0][1] if lines else []
+    if header not in (["purpose", "file"], ["purpose", "row"]):
+        raise DataError(f"{path}: expected a header purpose,file or purpose,row, received {str(header)[:80]}")
+    found: dict[str, list[Any]] = {}
+    seen: set[Any] = set()
+    for line, cells in lines[1:]:
+        use, name = cells if len(cells) == 2 else ("", "")
+        row = int(name) if name.isascii() and name.isdigit() and len(name) < 16 else None
+        value: Any = name if header[1] == "file" else row
+        if use not in (*PURPOSES, DAMAGED) or value in (None, "") or len(name) > LONGEST:
+            raise DataError(f"{path}: line {line}: expected a purpose and a {header[1]}, received {str(cells)[:80]}")
+        if value in seen and use != "test":  # a single image is both
+            raise DataError(f"{path}: line {line}: {str(value)[:80]!r} comes twice")
+        seen.add(value)
+        found.setdefault(use, []).append(value)
+    return {use: np.array(names, object if header[1] == "file" else "int64") for use, names in found.items()}
+
+
+def split_lines(path: Path) -> Sequence[tuple[int, list[str]]]:
+    """Number and cells of each line of a CSV of a bounded size."""
+    reader = csv.reader(io.StringIO(read_whole(path, LARGEST).decode("utf-8", "surrogateescape"), newline=""))
+    try:
+        return [(reader.line_num, cells) for cells in reader]
+    except csv.Error as error:
+        raise DataError(f"{path}: line {reader.line_num}: no CSV: {error}") from error

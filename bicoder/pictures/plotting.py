@@ -35,16 +35,18 @@ def readable(text: str) -> str:
 
 
 def as_images(array: Any, image_shape: Sequence[int] | None = None) -> np.ndarray:
-    """(N, ...) -> (N, height, width) or (N, height, width, 3) in [0, 1], for imshow.
+    """(N, ...) -> (N, height, width), or (N, height, width, 3 or 4), in [0, 1], for imshow.
 
-    Vectors take `image_shape`; without one they become a square if they can, else a strip of one row.
+    Vectors take `image_shape`; without one they become a square if they can, else a strip of one row. Of two channels
+    the first is shown, of more than four the first three; four are red, green, blue and opacity.
     """
     array = np.clip(np.asarray(array, "float32"), 0.0, 1.0)
     if array.ndim == 2:
         side = math.isqrt(array.shape[1])
         square = (side, side, 1) if side * side == array.shape[1] else (1, array.shape[1], 1)
         array = array.reshape(-1, *(image_shape or square))
-    return array[..., 0] if array.shape[-1] == 1 else array
+    channels = array.shape[-1]
+    return array[..., 0] if channels < 3 else array[..., :3] if channels > 4 else array
 
 
 def tile(images: np.ndarray, columns: int) -> np.ndarray:

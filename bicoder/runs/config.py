@@ -101,6 +101,7 @@ DATA = {
     "image_shape": or_null(Sizes(3, 3, LARGEST_EXAMPLE).check),
     "label_names": TEXTS,
     "sha256": TEXT,
+    "test_sha256": TEXT,  # of the test images alone, which can be read without the others
     "scaling": or_null(scaling),
     # Validation images are chosen by the seed, or named by their files.
     "split": record({"seed": COUNT, "validation": SHARE, "files": or_null(mapping(TEXTS))}),

@@ -6,20 +6,24 @@ import platform
 import re
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bicoder import __version__
+from bicoder.data.splits import split_text
 from bicoder.errors import UsageError
 from bicoder.files.whole_file import whole_file
 from bicoder.pictures.picture import pictures
 from bicoder.runs import checkpoints, weights
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from bicoder.vae import VAE
 
 FORMAT = 2
-CONFIG, METRICS, EVALUATION = "config.json", "metrics.csv", "evaluation.json"
+CONFIG, METRICS, EVALUATION, SPLIT = "config.json", "metrics.csv", "evaluation.json", "split.csv"
 
 
 def new_folder(dset: str, run_dir: Path | str | None = None, overwrite: bool = False) -> Path:
@@ -62,13 +66,40 @@ def versions() -> dict[str, str]:
     return found
 
 
-def save_config(folder: Path, vae: "VAE", arguments: dict[str, Any], data: dict[str, Any]) -> None:
-    """`write_config` for a new run: what another one left in the folder is removed."""
+def save_config(
+    folder: Path,
+    vae: "VAE",
+    arguments: dict[str, Any],
+    data: dict[str, Any],
+    split: "Mapping[str, np.ndarray] | None" = None,
+) -> None:
+    """`write_config` and `write_split` for a new run: what another one left in the folder is removed."""
     pictured = (picture.file for picture in pictures())
-    for name in (CONFIG, weights.NAME, weights.OLD_NAME, METRICS, EVALUATION, *pictured):
+    for name in (CONFIG, weights.NAME, weights.OLD_NAME, METRICS, EVALUATION, SPLIT, *pictured):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / checkpoints.FOLDER, ignore_errors=True)
+    write_split(folder, split)  # before what makes the folder that of a run
     write_config(folder, vae, arguments, data)
+
+
+def write_split(folder: Path, split: "Mapping[str, np.ndarray] | None") -> None:
+    """Write down which images are for what, by the names of their files or by their rows.
+
+    Args:
+        folder: of the run.
+        split: what images are for -> what they are called; None if the data say it themselves.
+    """
+    if split is None:
+        (folder / SPLIT).unlink(missing_ok=True)
+        return
+    with whole_file(folder / SPLIT) as new:
+        new.write_text(split_text(split), encoding="utf-8", errors="surrogateescape", newline="")
+
+
+def split_file(folder: Path | str) -> Path | None:
+    """The file that `write_split` wrote, or None."""
+    path = Path(folder) / SPLIT
+    return path if path.exists() else None
 
 
 def forget_numbers(folder: Path) -> None:

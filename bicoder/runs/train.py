@@ -31,7 +31,7 @@ def train(options: Options) -> None:
     started, options = time.perf_counter(), settled(options)
     goes_on = options.resume is not None
     folder = Path(options.resume or runs.new_folder(options.dset, options.run_dir, options.overwrite))
-    loader = load_data(options)
+    loader = load_data(options, run=folder if goes_on else None)
     if not options.quiet:
         print(f"{options.dset}: {counts(loader)}; starting TensorFlow", flush=True)
     import_keras(options.batch_size if has_convolutions(options, loader) else None, options.device)
@@ -47,9 +47,8 @@ def train(options: Options) -> None:
     with checkpoints.only_one(folder):
         if not goes_on:
             runs.new_folder(options.dset, folder, options.overwrite)  # nobody else has made a run of it meanwhile
-            runs.save_config(folder, vae, options.arguments(), describe(options, loader))
+            runs.save_config(folder, vae, options.arguments(), describe(options, loader), loader.split_names())
         else:
-            check_data(folder, describe(options, loader))
             go_on(options, vae, loader, folder)
         training = fit(options, vae, loader, folder)
         weights.save(folder, vae)
@@ -70,6 +69,8 @@ def settled(options: Options) -> Settled:
 
     if options.quiet and options.verbose:
         raise UsageError("quiet: expected it without --verbose, received both; leave one out")
+    if options.anyway and options.resume is None:
+        raise UsageError("anyway: expected it with --resume, received it without; leave it out")
     if options.resume is not None:
         options = resumed(options)
     elif options.config is not None:
@@ -91,15 +92,18 @@ def settled(options: Options) -> Settled:
     return Settled(**vars(options) | found)
 
 
-def load_data(options: Options, only_test: Scaling | None = None) -> "DataLoader":
+def load_data(options: Options, only_test: Scaling | None = None, run: Path | None = None) -> "DataLoader":
     """The `DataLoader` of the options; vectors become images again if the network is made for images.
 
     Args:
         options: of the run.
         only_test: how the pixels of test images alone are scaled; None for all images.
+        run: folder of the run, if it is there: its images are for what they were for then, and treated as they were.
     """
     from bicoder.data.loader import DataLoader
 
+    data = read_config(run)["data"] if run else {}
+    shape = data.get("image_shape") if only_test is not None and not options.stream else None  # else that of all images
     return DataLoader(
         options.dset,
         batch_size=options.batch_size,
@@ -107,7 +111,12 @@ def load_data(options: Options, only_test: Scaling | None = None) -> "DataLoader
         data_dir=options.data_dir,
         seed=options.seed,
         mirror=options.mirror,
-        image_size=options.image_size,
+        image_size=tuple(shape[:2]) if shape else options.image_size,
+        channels=shape[2] if shape and shape[2] in (1, 3) else None,
+        labels=options.labels,
+        skip_damaged=options.skip_damaged,
+        split=runs.split_file(run) if run else None,
+        scaling=data.get("scaling"),
         flatten=None if options.network["name"] in ("auto", "mlp") else False,
         binarize=options.binarize,
         download=not options.no_download,
@@ -141,6 +150,7 @@ def describe(options: Settled, loader: "DataLoader") -> dict[str, Any]:
         "image_shape": None if loader.image_shape is None else list(loader.image_shape),
         "label_names": list(loader.label_names),
         "sha256": fingerprint(*(array for array in images if array is not None)),
+        "test_sha256": fingerprint(loader.test_images),
         "scaling": list(loader.scaling),
         "split": {"seed": options.split_seed, "validation": options.validation, "files": None},
         "views": None,
@@ -156,28 +166,35 @@ def fingerprint(*arrays: "ImageArray") -> str:
     return digest.hexdigest()
 
 
-def check_data(folder: Path, data: dict[str, Any]) -> None:
-    """`ModelError` if the data of a run are not those that it was started with."""
-    then = read_config(folder)["data"]
-    known = {name: value for name, value in data.items() if name != "scaling" or then.get(name) is not None}
-    changed = [
-        f"{name} {then.get(name)!r} is now {value!r}" for name, value in known.items() if then.get(name) != value
-    ]
-    if changed:
-        raise ModelError(f"resume: {folder} was started with other data: {', '.join(changed)}; train anew")
+def changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What of the data of a run is another now: "name then is now value"; what a run does not say is not compared."""
+    new = ("scaling", "test_sha256")  # an older run has none
+    known = {name: value for name, value in now.items() if name not in new or then.get(name) is not None}
+    return [f"{name} {then.get(name)!r} is now {value!r}" for name, value in known.items() if then.get(name) != value]
 
 
 def go_on(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path) -> None:
-    """Write down that a run has more epochs than it was started with, and say what follows from that."""
+    """Write down that a run has more epochs than it was started with, or other data, and say what follows from that.
+
+    Raises:
+        ModelError: the data of the run are not those that it was started with, and it shall not go on anyway.
+    """
     from bicoder.runs.build import that_follow_epochs
 
-    if read_config(folder)["arguments"].get("epochs") in (None, options.epochs):
-        return
-    if found := that_follow_epochs(options, vae.objective):
+    then, data = read_config(folder), describe(options, loader)
+    if changed := changes(then["data"], data):
+        if not options.anyway or data["shape"] != then["data"].get("shape"):
+            hint = "" if data["shape"] != then["data"].get("shape") else ", or add --anyway to go on with these"
+            raise ModelError(f"resume: {folder} was started with other data: {', '.join(changed)}; train anew{hint}")
+        print(f"{folder}: goes on with other data than it was started with: {', '.join(changed)}", file=sys.stderr)
+        runs.write_split(folder, loader.split_names())
+    more = then["arguments"].get("epochs") not in (None, options.epochs)
+    if more and (found := that_follow_epochs(options, vae.objective)):
         what = f"{' and '.join(found)}: the schedule depends on the number of epochs"
         here = f"from here on it is that of {options.epochs} epochs, which a run would have had from its start"
         print(f"{folder}: {what}; {here}", file=sys.stderr)
-    runs.write_config(folder, vae, options.arguments(), describe(options, loader))
+    if more or changed:
+        runs.write_config(folder, vae, options.arguments(), data)
 
 
 def taken_up(options: Settled, vae: "VAE", source: Any, folder: Path) -> "TrainingState":
@@ -197,6 +214,8 @@ def taken_up(options: Settled, vae: "VAE", source: Any, folder: Path) -> "Traini
         said = training.resume(vae, options.epochs)
         if not options.quiet:
             print(f"{folder}: {said}", flush=True)
+    if training.epoch_is_over():  # of fewer images than there were
+        training.state["batch"] = max(0, source.count - 1)
     source.epoch.assign(training.state["epoch"])
     source.skip.assign(training.state["batch"])
     return training

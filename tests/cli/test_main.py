@@ -140,7 +140,7 @@ def bad_data(kind, folder):
     if kind == "empty folder":
         path = folder / "nothing"
         path.mkdir()
-        return path, ["PNG or JPEG", "none"]
+        return path, ["PNG, JPEG", "none"]
     if kind == "web page":
         path.write_text("<!DOCTYPE html><html>")
         return path, ["web page"]

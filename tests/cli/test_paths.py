@@ -155,7 +155,7 @@ def test_a_picture_that_is_a_link_to_nowhere(tmp_path):
 @pytest.mark.parametrize("name", ["a.npy", "a.npz", "train-images-idx3-ubyte", "a.pkl"])
 def test_a_folder_in_place_of_a_file(tmp_path, name):
     (tmp_path / name).mkdir()
-    with pytest.raises(DataError, match=rf"{name}: expected PNG or JPEG images, .* received none"):
+    with pytest.raises(DataError, match=rf"{name}: expected images, PNG, JPEG, .* received none"):
         DataLoader(tmp_path / name)
 
 

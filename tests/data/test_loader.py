@@ -360,7 +360,7 @@ def test_a_pixel_that_is_no_number(tmp_path, rng, place):
         ({"images": np.zeros((10, 4, 4)), "test_images": np.zeros((0, 4, 4))}, "test images: expected at least one"),
         ({"images": np.zeros((10, 4, 4)), "test_images": np.zeros((2, 4, 4)), "y_test": [1]}, "expected 2 labels"),
         ({"images": np.zeros((0, 4, 4))}, "at least one image"),
-        ({"images": np.zeros((10, 4, 4, 2))}, "1 or 3 channels"),
+        ({"images": np.zeros((10, 2, 4, 4))}, "the channels on the last axis, .* save numpy.moveaxis"),
         ({"images": np.full((10, 4, 4), -1.0)}, "received values from -1 to -1"),
     ],
 )
@@ -438,7 +438,9 @@ def test_an_empty_name_is_no_folder():
         DataLoader("")
 
 
-@pytest.mark.parametrize("arguments", [{"dset": None}, {"dset": np.zeros((3, 4))}, {"dset": "digits", "seed": -1}])
+@pytest.mark.parametrize(
+    "arguments", [{"dset": None}, {"dset": ["a"]}, {"dset": ("a", "b")}, {"dset": "digits", "seed": -1}]
+)
 def test_wrong_types_are_usage_errors(arguments):
     with pytest.raises(UsageError, match="expected"):
         DataLoader(**arguments)

@@ -140,7 +140,9 @@ def test_validation_images_are_not_there_either(tmp_path, rng):
 
 
 SETS = {  # training, test -> how the test images are scaled
-    "words": (np.array([0, 300], "u2"), np.array([0, 200], "u2"), (65535, False)),
+    "words": (np.array([0, 65000], "u2"), np.array([0, 200], "u2"), (65535, False)),
+    "words of ten bits": (np.array([0, 300], "u2"), np.array([0, 200], "u2"), (1023, False)),
+    "words of twelve bits": (np.array([0, 4000], "u2"), np.array([0, 200], "u2"), (4095, False)),
     "bytes beside words": (np.array([0, 300], "u2"), np.array([0, 200], "u1"), (255, False)),
     "dark floats": (np.array([0, 200.0]), np.array([0, 1.0]), (255, False)),
     "binary": (np.array([0, 1], "u1"), np.array([0, 1], "u1"), (1, False)),

@@ -39,6 +39,9 @@ def to_unit_range(array, name, say=print, peak=0):
         ((5, 1, 28, 20), (5, 28, 20, 1)),
         ((5, 3, 28, 20), (5, 28, 20, 3)),
         ((1, 3, 3, 3), (1, 3, 3, 3)),
+        ((5, 28, 20, 2), (5, 28, 20, 2)),
+        ((5, 28, 20, 4), (5, 28, 20, 4)),
+        ((5, 28, 20, 13), (5, 28, 20, 13)),
     ],
 )
 def test_images_get_an_axis_for_their_channels(rng, shape, expected):
@@ -54,7 +57,7 @@ def test_channels_that_come_first_are_moved_and_not_reshaped(rng):
 
 
 @pytest.mark.fault(38)
-@pytest.mark.parametrize("shape", [(), (5,), (5, 28, 28, 4), (5, 2, 28, 28), (5, 28, 28, 3, 1)])
+@pytest.mark.parametrize("shape", [(), (5,), (5, 2, 28, 28), (5, 13, 28, 20), (5, 28, 28, 3, 1)])
 def test_a_shape_that_holds_no_images(shape):
     with pytest.raises(DataError, match=r"^my set: expected .* received shape \("):
         to_images(np.zeros(shape), "my set")

@@ -115,3 +115,11 @@ def test_curves(epochs, tmp_path):
 def test_bars(count, tmp_path):
     found = pixels(plotting.bars(list(np.linspace(1, 3, count)), tmp_path / "kl.png", "title"))
     assert (found.max(axis=2) - found.min(axis=2) > 60).sum() > 500
+
+
+@pytest.mark.fault(96)
+@pytest.mark.parametrize(("channels", "shown"), [(1, None), (2, None), (3, 3), (4, 4), (5, 3), (13, 3)])
+def test_of_many_channels_the_first_are_shown(channels, shown):
+    images = np.random.default_rng(0).random((2, 4, 5, channels), "float32")
+    expected = images[..., 0] if shown is None else images[..., :shown]
+    np.testing.assert_array_equal(plotting.as_images(images), expected)

@@ -14,7 +14,7 @@ def train(options: Options) -> None:
       python train_vae.py --dset mnist_bw --epochs 20 --visualize_latent --sigma learned
           MNIST, fetched on first use; the latent space as one picture
       python train_vae.py --dset path/to/images --image_size 64 --generate_from_prior
-          a folder of PNG or JPEG files of your own; new images from the prior
+          a folder of image files of your own; new images from the prior
     """
     from bicoder.runs.train import train
 

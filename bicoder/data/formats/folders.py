@@ -1,37 +1,68 @@
-"""A folder of PNG and JPEG files as one array."""
+"""A folder of images: which files they are, what they are called, their labels, and the split that folders make."""
 
-import contextlib
-import io
+import collections
 import os
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
-from tqdm import tqdm
 
-from bicoder.data.formats.archives import damage_as_data_error
-from bicoder.data.formats.arrays import check_size
-from bicoder.engine.arrays.portions import Portions
-from bicoder.errors import DataError
+from bicoder.data.formats.images import LISTED, SUFFIXES
+from bicoder.errors import DataError, counted
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
-# Images of different sizes, or larger than this, are scaled to DEFAULT pixels if no size is asked for.
-LARGEST_SIDE, DEFAULT = 128, (64, 64)
+# What images are for -> names of the folders that say so, in small letters.
+SPLITS = {
+    "training": ("train", "training"),
+    "validation": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+NO_LABEL = -1  # of an image in a folder; all labels are 0 or more
 
 
-def find_images(folder: Path) -> list[Path]:
+class Arrangement(NamedTuple):
+    """The images of a folder.
+
+    Args:
+        paths: of the files.
+        names: (N,) of text, the paths below the folder.
+        labels: (N,), `NO_LABEL` if an image has none, or None if no image has one.
+        label_names: text of every label.
+        purposes: (N,) of text, what each is for; None if the folder does not say.
+    """
+
+    paths: list[Path]
+    names: np.ndarray
+    labels: np.ndarray | None = None
+    label_names: tuple[str, ...] = ()
+    purposes: np.ndarray | None = None
+
+    def take(self, numbers: np.ndarray) -> "Arrangement":
+        """Those of these numbers, in this order."""
+        return self._replace(
+            paths=[self.paths[i] for i in numbers],
+            names=self.names[numbers],
+            labels=None if self.labels is None else self.labels[numbers],
+            purposes=None if self.purposes is None else self.purposes[numbers],
+        )
+
+
+def find_images(folder: Path, say: Callable[[str], Any] | None = None) -> list[Path]:
     """Paths of the images in a folder and its sub-folders, sorted; hidden files do not count.
 
     A link to a folder is followed, but no folder is entered twice.
+
+    Args:
+        folder: path.
+        say: called with a line about files that are no images, if there are some.
     """
 
     def refuse(error: OSError) -> None:
         raise DataError(f"{error.filename}: cannot be read: {error.strerror or error}") from error
 
-    found, entered = [], set()
+    found: list[Path] = []
+    entered: set[str] = set()
+    others: collections.Counter[str] = collections.Counter()
     for root, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         place = os.path.realpath(root)
         if place in entered:
@@ -39,138 +70,80 @@ def find_images(folder: Path) -> list[Path]:
             continue
         entered.add(place)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        images = sorted(n for n in names if n.lower().endswith(SUFFIXES) and not n.startswith("."))
+        seen = sorted(name for name in names if not name.startswith("."))
+        images = [name for name in seen if name.lower().endswith(SUFFIXES)]
         found += [Path(root, name) for name in images]
+        others.update(Path(name).suffix.lower()[:20] or "no suffix" for name in set(seen) - set(images))
     if not found:
-        raise DataError(f"{folder}: expected PNG or JPEG images, in the folder or its sub-folders, received none")
+        raise DataError(f"{folder}: expected images, {LISTED}, in the folder or its sub-folders, received none")
+    if others and say:
+        listed = ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(others.items())[:10])
+        say(f"{folder}: {counted(others.total(), 'file')} of other kinds, left out: {listed}.")
     return found
 
 
-class ImageBytes(io.FileIO):
-    """An image file that never allocates more than it holds: Pillow asks for as many bytes as a header claims."""
+def arrange(
+    folder: Path, paths: Sequence[Path], validation: bool = False, say: Callable[[str], Any] = print
+) -> Arrangement:
+    """What the names of folders say of images: labels, and what they are for if folders are called train and test.
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        left = max(0, os.fstat(self.fileno()).st_size - self.tell())
-        return super().read(left if size is None or size < 0 else min(size, left))
-
-
-@contextlib.contextmanager
-def open_image(path: Path) -> Iterator[Image.Image]:
-    """A PNG or JPEG file as a Pillow image; whatever Pillow raises on it is a `DataError`.
-
-    Pillow warns of images with more than 89 million pixels, which a small file can claim; here that is an error.
-    """
-    try:
-        file = ImageBytes(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    with file, damage_as_data_error(path, "image"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            opened = Image.open(file, formats=("PNG", "JPEG"))
-        except UnidentifiedImageError as error:
-            raise DataError(f"{path}: expected a PNG or JPEG image, received something else; remove it") from error
-        with opened as image:
-            yield image
-
-
-def read_image(path: Path, size: tuple[int, int] | None = None, mode: str | None = None) -> np.ndarray:
-    """One image as uint8 (height, width, channels).
+    The folder on the way to an image that says what it is for does not count as its label, but the next one.
 
     Args:
-        path: a PNG or JPEG file.
-        size: (height, width) to scale to, after a centred crop to that shape; None to leave it.
-        mode: "L" or "RGB"; None takes the image's own: grey stays grey, transparency goes onto white.
+        folder: that holds them.
+        paths: of the images.
+        validation: whether images for validation are wanted; else those in a folder for them are left out.
+        say: called with a line if folders look like a split.
     """
-    with open_image(path) as opened:
-        image = ImageOps.exif_transpose(opened)
-        if image.mode.startswith("I"):  # sixteen bits of grey: `convert` would cut them off, not scale them
-            image = Image.fromarray((np.asarray(image) >> 8).astype("uint8"))
-        if "A" in image.getbands() or "transparency" in image.info:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-        image = image.convert(mode or ("L" if image.mode in ("1", "L", "I", "F") else "RGB"))
-        if size is not None and image.size != size[::-1]:
-            image = ImageOps.fit(image, size[::-1], Image.Resampling.LANCZOS)
-        array = np.asarray(image)
-    return array[:, :, None] if array.ndim == 2 else array
+    ways = [path.relative_to(folder).parts for path in paths]
+    tops = sorted({way[0] if len(way) > 1 else "" for way in ways})
+    meant = {top: use for top in tops for use, names in SPLITS.items() if top.lower() in names}
+    is_split = len(meant) == len(tops) and len(set(meant.values())) > 1 and "training" in meant.values()
+    if meant and not is_split:
+        as_what = "all of their images are taken together" if len(meant) == len(tops) else "they are labels here"
+        say(
+            f"{folder}: {' and '.join(meant)} looks like part of a split, which takes folders to train and to test and "
+            f"no others: {as_what}."
+        )
+    level = 1 if len(meant) == len(tops) else 0
+    labels, label_names = labels_of([way[level:] for way in ways], is_split)
+    found = Arrangement(list(paths), np.array(["/".join(way) for way in ways], object), labels, label_names)
+    return split_of_folders(folder, found, meant, validation, say) if is_split else found
 
 
-def describe(path: Path) -> tuple[tuple[int, int], bool]:
-    """((height, width), is it grey) of an image, whose checksums are compared if it has some."""
-    with open_image(path) as image:
-        image.verify()  # nothing else compares those of a PNG
-    with open_image(path) as image:
-        width, height = image.size
-        if image.getexif().get(0x0112) in (5, 6, 7, 8):  # the orientations that lie on their side
-            width, height = height, width
-        return (height, width), image.mode in ("1", "L", "I", "F", "I;16", "I;16B")
-
-
-def common_size(
-    sizes: set[tuple[int, int]], size: tuple[int, int] | None, say: Callable[[str], Any] = print
-) -> tuple[int, int]:
-    """The size of all images: what was asked for, else their own if they agree, else `DEFAULT`."""
-    if size is not None:
-        return size
-    if len(sizes) == 1 and max(next(iter(sizes))) <= LARGEST_SIDE:
-        return next(iter(sizes))
-    received = f"{len(sizes)} different sizes" if len(sizes) > 1 else "large images"
-    say(
-        f"The folder holds {received}: cropped and scaled to {DEFAULT[0]}x{DEFAULT[1]}; --image_size sets another size."
-    )
-    return DEFAULT
-
-
-def read_folder(
-    folder: Path, size: tuple[int, int] | None = None, say: Callable[[str], Any] = print
-) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
-    """All images of a folder.
+def labels_of(ways: Sequence[Sequence[str]], gaps: bool) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Labels (N,) or None, and their names: the first folder on the way to each image.
 
     Args:
-        folder: path; if it has sub-folders, the name of the first one on the way to an image is its label.
-        size: (height, width), or None.
-        say: called with a line about what was decided.
-    Returns:
-        images uint8 (N, height, width, channels), labels int (N,) or None, names of the labels.
+        ways: of each image, the folders on the way to it, and its name.
+        gaps: whether some images may have none.
     """
-    paths = find_images(folder)
-    pictures = open_images(folder, paths, size, say)
-    with damage_as_data_error(folder, "images"):  # of memory
-        images = np.empty(pictures.shape, "uint8")
-    # One image at a time, so that the bar moves.
-    for i, image in enumerate(tqdm(pictures.read(1), "reading images", len(paths), disable=len(paths) < 1000)):
-        images[i] = image[0]
-    return images, *labels_of(folder, paths)
-
-
-def open_images(
-    folder: Path, paths: list[Path], size: tuple[int, int] | None = None, say: Callable[[str], Any] = print
-) -> Portions:
-    """The images of a folder as `Portions`, uint8; see `read_folder`."""
-    sizes, greys = set(), set()
-    for path in tqdm(paths, "looking at images", disable=len(paths) < 1000, leave=False):
-        own, grey = describe(path)
-        sizes.add(own)
-        greys.add(grey)
-    size, mode = common_size(sizes, size, say), "L" if greys == {True} else "RGB"
-    shape = (len(paths), *size, 1 if mode == "L" else 3)
-    check_size(shape, np.dtype("float32"), folder)  # what becomes of the bytes
-
-    def read(rows: int) -> Iterator[np.ndarray]:
-        for start in range(0, len(paths), rows):
-            yield np.stack([read_image(path, size, mode) for path in paths[start : start + rows]])
-
-    return Portions(shape, "uint8", read)
-
-
-def labels_of(folder: Path, paths: list[Path]) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Labels int (N,) or None, and their names, of images in a folder."""
-    parents = (path.relative_to(folder).parts[0] if path.parent != Path(folder) else "" for path in paths)
-    numbers: dict[str, int] = {}
-    found = np.array([numbers.setdefault(parent, len(numbers)) for parent in parents])
-    if "" in numbers or len(numbers) < 2:
+    names = sorted({way[0] for way in ways if len(way) > 1})
+    if len(names) < 2 or not (gaps or all(len(way) > 1 for way in ways)):
         return None, ()
-    names = sorted(numbers)
-    return np.argsort(np.argsort(list(numbers)))[found], tuple(names)
+    numbers = {name: number for number, name in enumerate(names)}
+    return np.array([numbers[way[0]] if len(way) > 1 else NO_LABEL for way in ways]), tuple(names)
+
+
+def split_of_folders(
+    folder: Path, found: Arrangement, meant: dict[str, str], validation: bool, say: Callable[[str], Any]
+) -> Arrangement:
+    """The images with what they are for, as their folders have it, and that is said.
+
+    Args:
+        folder, validation, say: as in `arrange`.
+        found: the images.
+        meant: name of a folder -> what its images are for.
+    """
+    tops = np.array([name.split("/", 1)[0] for name in found.names], object)
+    if "test" not in meant.values():
+        meant = {top: "test" if use == "validation" else use for top, use in meant.items()}
+    purposes = np.array([meant[top] for top in tops], object)
+    counts = {top: int((tops == top).sum()) for top in meant}
+    listed = ", ".join(
+        f"{use} images in {top} ({counts[top]:,})" for use in SPLITS for top in meant if meant[top] == use
+    )
+    wanted = np.full(len(tops), True) if validation else purposes != "validation"
+    left = "" if wanted.all() else "; those for validation are left out, unless --validation asks for some"
+    say(f"{folder}: the split is that of its folders: {listed}{left}.")
+    return found._replace(purposes=purposes).take(np.flatnonzero(wanted))

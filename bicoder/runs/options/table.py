@@ -133,8 +133,9 @@ class Options(CommandOptions):
     dset: str = of_data(
         Text("NAME|PATH"),
         "digits",
-        "digits (in scikit-learn, no network), mnist_bw, mnist_color, or a path: a folder of PNG or JPEG images "
-        "(sub-folders are labels), a .npy or .npz array (N,H,W), (N,H,W,C) or (N,D), or IDX files",
+        "digits (in scikit-learn, no network), mnist_bw, mnist_color, or a path: a folder of images (sub-folders are "
+        "labels, or a split if they are called train and test), a .npy or .npz array (N,H,W), (N,H,W,C) or (N,D), or "
+        "IDX files",
     )
     view: str = of_data(Choice(*VIEWS), "m0", "which version of mnist_color")
     image_size: tuple[int, int] | None = of_data(
@@ -143,6 +144,13 @@ class Options(CommandOptions):
         "scale the images of a folder, after a centred crop",
         "their own size, or 64 where they differ",
     )
+    labels: str | None = of_data(
+        Text("FILE"),
+        None,
+        "labels of a folder of images: a CSV with a header, then a file name and a label a line",
+        "its sub-folders",
+    )
+    skip_damaged: bool = of_data(Flag(), False, "go on without images that are damaged", "list them and end")
     data_dir: str | None = of_data(
         Text("DIR"),
         None,
@@ -254,6 +262,15 @@ class Options(CommandOptions):
         None,
         "a config.json, whose arguments are the defaults of a new run",
         "those that are listed here",
+        kept=False,
+        repeated=False,
+    )
+    anyway: bool = of_training(
+        Flag(),
+        False,
+        "go on with --resume though the data are not those that the run had",
+        "refuse",
+        resume=True,
         kept=False,
         repeated=False,
     )

@@ -294,14 +294,14 @@ SCRIPT = """
 import json, resource, sys, time
 from bicoder.data.formats.arrays import npz_names, read_array, read_npz
 from bicoder.errors import DataError
-from bicoder.data.formats.folders import read_folder
+from bicoder.data.datasets import Folder
 from bicoder.data.formats.pickles import read_views
 
 readers = {
     "array": read_array,
     "npz": lambda path: read_npz(path, npz_names(path)),
     "pickle": lambda path: read_views(path, ["m0"]),
-    "folder": read_folder,
+    "folder": lambda path: Folder(path).read(),
 }
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2 * 2**30,) * 2)

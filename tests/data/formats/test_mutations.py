@@ -7,7 +7,8 @@ What is right depends on the format:
 - IDX: an array that, written again, is the changed file, bit for bit; for the same reason.
 - Pickles: arrays of numbers whose bytes are in the changed file.
 - Whatever is in a zip, an .npz or a gzip, and PNG: the array that was written, bit for bit. Their checksums tell.
-- JPEG: one image of bytes, grey or in colour.
+- JPEG, WebP, TIFF, BMP, GIF and AVIF: one image of bytes or 16-bit numbers, grey or in colour.
+- split.csv of a run and the CSV of labels: what `csv` makes of the changed file.
 - config.json of a run: what `json` makes of the changed file.
 
 Besides, every changed byte among the pixels alone changes that byte alone: see the tests at the end.
@@ -16,6 +17,7 @@ Besides, every changed byte among the pixels alone changes that byte alone: see 
 """
 
 import collections
+import csv
 import gc
 import gzip
 import io
@@ -34,9 +36,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from bicoder.data.datasets import Folder
 from bicoder.data.formats.arrays import npz_names, read_array, read_npz
-from bicoder.data.formats.folders import read_folder
+from bicoder.data.formats.images import FORMATS as FORMATS_OF_PILLOW
+from bicoder.data.formats.label_file import read_labels
 from bicoder.data.formats.pickles import read_views
+from bicoder.data.splits import read_split
 from bicoder.errors import BicoderError, DataError, ModelError
 from bicoder.runs.config import read_config, upgraded
 
@@ -103,9 +108,28 @@ def gzipped(content):
     return gzip.compress(content, mtime=0)
 
 
-def picture(kind):
+def read_folder(folder):
+    found = Folder(folder, say=str).read()
+    return found.train, found.train_labels, found.label_names
+
+
+# name -> how Pillow writes it; all but PNG have no checksum.
+PICTURES = {
+    "jpeg": {},
+    "webp": {},
+    "webp lossless": {"lossless": True},
+    "tiff": {},
+    "tiff lzw": {"compression": "tiff_lzw"},
+    "tiff deflate": {"compression": "tiff_adobe_deflate"},
+    "bmp": {},
+    "gif": {},
+    "avif": {},
+}
+
+
+def picture(kind, **options):
     stream = io.BytesIO()
-    Image.fromarray(IMAGES.reshape(4, 5, 3)).save(stream, kind)
+    Image.fromarray(IMAGES.reshape(4, 5, 3)).save(stream, kind.split()[0], **options)
     return stream.getvalue()
 
 
@@ -152,11 +176,26 @@ def images_and_labels(found, content):
 
 def one_picture(found, content):
     images, labels, names = found
-    assert images.dtype == np.uint8
+    assert images.dtype in (np.uint8, np.uint16)
     assert images.ndim == 4
     assert len(images) == 1
     assert images.shape[-1] in (1, 3)
     assert (labels, names) == (None, ())
+
+
+def names_of_files(found, content):
+    text = content.decode("utf-8", "surrogateescape")
+    header, *lines = csv.reader(io.StringIO(text, newline=""))
+    assert header[0] == "purpose"
+    assert [name for names in found.values() for name in names.tolist()] == [
+        row[1] if header[1] == "file" else int(row[1]) for use in found for row in lines if row[0] == use
+    ]
+
+
+def two_labels(found, content):
+    labels, names = found
+    assert len(labels) == 2
+    assert set(labels.tolist()) == set(range(len(names)))
 
 
 def parsed(found, content):
@@ -191,15 +230,30 @@ FORMATS = {
     ),
     "png": (
         picture("png"),
-        lambda path: read_folder(path.parent, say=str)[0],
+        lambda path: read_folder(path.parent)[0],
         lambda found, _: assert_same(found, IMAGES.reshape(1, 4, 5, 3)),
     ),
-    "jpeg": (picture("jpeg"), lambda path: read_folder(path.parent, say=str), one_picture),
+    **{
+        kind: (picture(kind, **options), lambda path: read_folder(path.parent), one_picture)
+        for kind, options in PICTURES.items()
+        if kind.split()[0].upper() in FORMATS_OF_PILLOW
+    },
+    "split.csv": (b"purpose,file\ntraining,a/1.png\ntest,b 2.png\n", read_split, names_of_files),
+    "labels.csv": (
+        b"file,label\r\na.png,1\r\nb.png,2\r\n",
+        lambda path: read_labels(path, ["a.png", "b.png"], str),
+        two_labels,
+    ),
     "config.json": (json.dumps(upgraded(CONFIG), indent=2).encode(), lambda path: read_config(path.parent), parsed),
     "config.json of format 1": (json.dumps(CONFIG, indent=2).encode(), lambda path: read_config(path.parent), parsed),
 }
 # All else goes by its bytes.
-NAMES = {"png": "a.png", "jpeg": "a.jpg", "config.json": "config.json", "config.json of format 1": "config.json"}
+NAMES = {
+    **dict.fromkeys(PICTURES, "a.jpg"),
+    "png": "a.png",
+    "config.json": "config.json",
+    "config.json of format 1": "config.json",
+}
 
 MUTATIONS = st.lists(
     st.tuples(
