@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import re
 import stat
 from collections.abc import Callable, Collection, Mapping
@@ -181,6 +182,14 @@ def upgraded(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
+def placed(dset: str) -> str:
+    """The absolute path of a data set that is one and is there; everything else, such as "digits", as it is."""
+    from bicoder.data.datasets import Dataset, Named
+
+    named = any(issubclass(member, Named) and member.accepts(dset) for member in Dataset.members().values())
+    return dset if named or not os.path.lexists(dset) else str(Path(dset).absolute())
+
+
 def resumed(options: Options) -> Options:
     """The options of the run that `options.resume` names, with those that were given and may be others.
 
@@ -190,6 +199,9 @@ def resumed(options: Options) -> Options:
     folder, table = options.resume or "", Options.table()
     then = Options.values(read_config(folder)["arguments"])
     now = {name: getattr(options, name) for name in table if name in options.given}
+    for arguments in (then, now):
+        if arguments.get("dset"):
+            arguments["dset"] = placed(arguments["dset"])
     changed = [
         name
         for name in then
@@ -220,7 +232,8 @@ def repeated(options: Options, say: Callable[[str], None]) -> Options:
         then = Options.values(read_file(path)["arguments"])
     except OSError as error:
         raise UsageError(f"config: {path} cannot be read: {error.strerror or error}") from error
-    left = [name for name in ("data_dir", "mirror") if then.get(name) is not None and name not in options.given]
+    own = {"data_dir": os.environ.get("BICODER_DATA"), "mirror": None}  # what is taken all the same
+    left = [name for name in own if then.get(name) not in (None, own[name]) and name not in options.given]
     if left:
         say(f"{path}: {' and '.join(left)} are not taken from a config; give them on the command line")
     kept = options.given | ({"sigma"} if "likelihood" in options.given else set())  # another one may have no sigma
