@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from bicoder.waiting import FIRST, told
+from bicoder import waiting
 
 if TYPE_CHECKING:
     from bicoder.runs.state import Logs, TrainingState
@@ -52,7 +52,7 @@ class Progress(keras.callbacks.Callback):
     def wait(self) -> None:
         """Say what is done until the first steps are, if that takes long."""
         if not self.quiet:
-            self.waiting.enter_context(told("compiling the program of the training"))
+            self.waiting.enter_context(waiting.told("compiling the program of the training"))
 
     def on_train_begin(self, logs: "Logs" = None) -> None:
         if self.printed:  # the rest of a training whose first epoch went on in its middle
@@ -67,7 +67,7 @@ class Progress(keras.callbacks.Callback):
         self.clock = self.clock or (time.monotonic(), self.done())  # the first program takes long to be compiled
         if self.training.epoch_is_over():  # what comes after its last batch belongs to the epoch
             return
-        silence = OFTEN if self.moving else SELDOM if self.told >= 0 else FIRST
+        silence = OFTEN if self.moving else SELDOM if self.told >= 0 else waiting.FIRST
         if time.monotonic() - self.printed > silence:
             self.metrics |= logs or {}
             self.show(self.training.state["epoch"] + 1)

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bicoder.data.pixels import Scaling
-from bicoder.errors import DataError, ModelError
+from bicoder.errors import ModelError
+from bicoder.runs.config import dataset_of
 from bicoder.runs.folder import CONFIG
 from bicoder.runs.options.table import Options
 from bicoder.runs.train import load_data
@@ -43,15 +44,8 @@ def own_data(
     Raises:
         DataError: they are not there.
     """
-    from bicoder.data.datasets import find_dataset
-
     options = options_of_data(folder, config["arguments"])
-    try:
-        find_dataset(dset or options.dset)
-    except (DataError, ValueError) as error:
-        if dset is not None:
-            raise
-        raise DataError(f"{folder}: its data: {error}; --dset PATH says where they are now") from error
+    dataset_of(dset or options.dset, folder if dset is None else None)
     there = options.data_dir if options.data_dir and Path(options.data_dir).is_dir() else None  # of another machine
     scaling = config["data"].get("scaling")
     found = dataclasses.replace(options, dset=dset or options.dset, data_dir=data_dir or there)

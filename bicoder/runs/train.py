@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import os
 import sys
 import time
 from pathlib import Path
@@ -15,7 +14,7 @@ from bicoder.errors import ModelError, UsageError, counted
 from bicoder.pictures.picture import Subject, draw, flags
 from bicoder.runs import checkpoints, weights
 from bicoder.runs import folder as runs
-from bicoder.runs.config import placed, read_config, repeated, resumed
+from bicoder.runs.config import dataset_of, placed, read_config, repeated, resumed
 from bicoder.runs.options.table import Options, Settled
 from bicoder.waiting import told
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from bicoder.runs.state import TrainingState
     from bicoder.vae import VAE
 
-FOLDER = "BICODER_DATA"  # the variable that names the folder of downloaded files
 VALIDATION = 0.1  # of the training images, if something is chosen by them
 
 
@@ -68,8 +66,7 @@ def settled(options: Options) -> Settled:
     Raises:
         UsageError: they cannot be had together.
     """
-    from bicoder.data.datasets import find_dataset
-    from bicoder.files.cache import data_folder
+    from bicoder.files.cache import named_folder
 
     if options.quiet and options.verbose:
         raise UsageError("quiet: expected it without --verbose, received both; leave one out")
@@ -80,7 +77,11 @@ def settled(options: Options) -> Settled:
         options = resumed(options)
     elif options.config is not None:
         options = repeated(options, lambda line: print(line, file=sys.stderr))
-    epochs, validation, data_dir = options.epochs, options.validation, options.data_dir or os.environ.get(FOLDER)
+    epochs, validation, data_dir = options.epochs, options.validation, options.data_dir
+    dataset = dataset_of(options.dset, options.resume)
+    if options.resume is not None and "data_dir" not in options.given and data_dir and not Path(data_dir).is_dir():
+        data_dir = None  # of another machine
+    named = named_folder(data_dir)
     if options.resume is None and not validation and (options.weights == "best" or options.patience is not None):
         if "validation" in options.given:
             raise UsageError(
@@ -91,8 +92,8 @@ def settled(options: Options) -> Settled:
     found = {
         # Where the data are is said so that it is true from everywhere: a run folder is complete by itself.
         "dset": placed(options.dset),
-        "data_dir": data_dir and str(data_folder(data_dir).absolute()),
-        "epochs": find_dataset(options.dset).epochs if epochs is None else epochs,
+        "data_dir": named and str(named.absolute()),
+        "epochs": dataset.epochs if epochs is None else epochs,
         "validation": validation or 0.0,
         "split_seed": options.seed if options.split_seed is None else options.split_seed,
         "pictures": tuple(flags()) if options.pictures is None else options.pictures,

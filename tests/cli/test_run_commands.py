@@ -121,6 +121,18 @@ def test_data_that_moved(home, run, refused, capsys):
 
 
 @pytest.mark.fault(106)
+def test_a_training_goes_on_with_data_that_moved(home, run, refused, capsys):
+    """If they are the same: that says their hash."""
+    (home / "pictures").rename(home / "moved")
+    assert "not there; --dset PATH says where they are now" in refused(3, "train", "--resume", run)
+    others = write_pictures(home / "others", seed=5)
+    assert bicoder("train", "--resume", run, "--dset", others) == 5
+    assert "was started with other data: sha256" in capsys.readouterr().err
+    assert bicoder("train", "--resume", run, "--dset", home / "moved", "--epochs", 3, "--no_pictures") == 0
+    assert json.loads((run / "config.json").read_text())["arguments"]["dset"] == str(home / "moved")
+
+
+@pytest.mark.fault(106)
 def test_a_relative_path_of_an_older_run(home, run, refused, monkeypatch, capsys):
     edit(run, dset="pictures")
     said = refused(3, "evaluate", run)

@@ -101,7 +101,7 @@ def test_what_is_done_before_the_first_steps_is_said(tmp_path, capsys, monkeypat
 
 @pytest.mark.fault(112)
 def test_a_log_says_something_in_a_long_first_epoch(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("bicoder.runs.progress.FIRST", 0.0)
+    monkeypatch.setattr("bicoder.waiting.FIRST", 0.0)
     go_through(tmp_path, 1, 2, 2, moving=False)
     assert [line[:9] for line in capsys.readouterr().out.splitlines()] == ["epoch 1/2", "epoch 1/2", "epoch 2/2"]
 
