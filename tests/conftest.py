@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bicoder import waiting
+
 ROOT = Path(__file__).parent.parent
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -24,6 +26,9 @@ os.environ.setdefault("BICODER_XLA", "0")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+# On a busy machine anything may take seconds; what is said then is for the tests that are about it.
+waiting.FIRST = 3600.0
 
 # The collector finds nothing in what is imported, and takes seconds to see that, again and again.
 gc.disable()

@@ -56,10 +56,11 @@ def add_option(group: Any, name: str, entry: Option) -> None:
             group.add_argument(f"--{switch}", dest=name, action="append_const", const=switch, help=escaped(meaning))
     elif isinstance(kind, Flag):
         group.add_argument(f"--{name}", action="store_true", help=help_of(entry))
+    elif entry.positional:
+        count = "?" if entry.may_be_null else None
+        group.add_argument(name, type=reader(kind), metavar=name.upper(), nargs=count, help=help_of(entry))
     else:
-        flag = name if entry.required else f"--{name}"
-        metavar = name.upper() if entry.required else kind.metavar
-        group.add_argument(flag, type=reader(kind), metavar=metavar, help=help_of(entry))
+        group.add_argument(f"--{name}", type=reader(kind), metavar=kind.metavar, help=help_of(entry))
 
 
 def reader(kind: Kind) -> Callable[[str], Any]:

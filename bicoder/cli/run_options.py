@@ -14,9 +14,43 @@ class RunOptions(CommandOptions):
     """What the commands can be told that use the model of a run."""
 
     run: str = option(Text(), ..., "folder of a run")
-    seed: int = option(Whole(0), 0, "of the samples")
-    overwrite: bool = option(Flag(), False, "replace files that are there already", "refuse")
     force: bool = option(Flag(), False, "load weights that are NaN or infinite too", "refuse")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataOptions(RunOptions):
+    """What those can be told that use the data of a run too."""
+
+    dset: str | None = option(Text("PATH"), None, "where the data of the run are now", "where they were")
+    data_dir: str | None = option(Text("DIR"), None, "where downloaded files live", "as the run had it")
+    anyway: bool = option(Flag(), False, "take test images too that are not those that the run had", "refuse")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WritingOptions(RunOptions):
+    """What those can be told that write files of their own."""
+
+    overwrite: bool = option(Flag(), False, "replace files that are there already", "refuse")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImagesOptions(DataOptions, WritingOptions):
+    """What those can be told that take images to the model."""
+
+    images: str | None = option(
+        Text(),
+        None,
+        "folder or array file, treated as the run treated its own",
+        "the run's test images",
+        positional=True,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SamplingOptions(WritingOptions):
+    """What those can be told that draw samples."""
+
+    seed: int = option(Whole(0), 0, "of the samples")
 
 
 def refuse_existing(paths: Iterable[Path], overwrite: bool) -> None:
@@ -25,3 +59,9 @@ def refuse_existing(paths: Iterable[Path], overwrite: bool) -> None:
         if path.is_dir() or (path.exists() and not overwrite):
             what = "is a folder" if path.is_dir() else "is there already; add --overwrite to replace it"
             raise UsageError(f"output: {path} {what}")
+
+
+def check_folder_of(output: Path) -> None:
+    """`UsageError` unless the folder is there that a file or a folder shall be written into."""
+    if not output.parent.is_dir():
+        raise UsageError(f"output: expected a file in a folder that exists, received {str(output)!r}")

@@ -1,56 +1,101 @@
 """Other images, treated as a run treated its own: of its size, grey or in colour, and scaled as they were."""
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bicoder.data.datasets import Folder, Npy, find_dataset
 from bicoder.data.formats.folders import Arrangement
 from bicoder.data.formats.images import SUFFIXES, Plan
-from bicoder.data.formats.reading import Pictures
-from bicoder.data.pixels import ROUNDING, Scaling, scaled, to_images, to_labels
+from bicoder.data.formats.reading import DEFAULT, Pictures
+from bicoder.data.loader import TEST_SEED
+from bicoder.data.pixels import ROUNDING, Scaling, scaled, scaling, survey, to_images, to_labels
 from bicoder.data.published import Named
 from bicoder.data.sources import StartAgain
 from bicoder.data.splits import Split
 from bicoder.engine.arrays.portions import Portions, portions, rows_of
 from bicoder.errors import DataError, UsageError
 
+Say = Callable[[str], Any]
 
-def images_like(
-    source: Any,
-    shape: Sequence[int],
-    image_shape: Sequence[int] | None,
-    scaling: Scaling,
-    skip_damaged: bool = False,
-    say: Callable[[str], Any] = print,
-) -> Iterator[Split]:
-    """Images in portions of a few MB, as a run would have had them, so that memory does not grow with their number.
+
+class Treatment(NamedTuple):
+    """What a run did to its images.
+
+    Args:
+        shape: of an example, as the model has it.
+        image_shape: (height, width, channels), or None if examples are vectors of no known shape.
+        scaling: how the pixels became what they are; None if the run does not say.
+        image_size: (height, width) that images of a folder were scaled to, or None if nobody asked for one.
+        binarize: whether test images were drawn as 0 or 1.
+    """
+
+    shape: tuple[int, ...]
+    image_shape: tuple[int, ...] | None
+    scaling: Scaling | None
+    image_size: tuple[int, int] | None = None
+    binarize: bool = False
+
+
+class Likewise(NamedTuple):
+    """Images that are read when they are asked for, so that memory does not grow with their number.
+
+    Args:
+        total: N.
+        portions: iterator of arrays (n, *shape) of float32 in [0, 1], of a few MB.
+        labels: whole numbers (N,), or None.
+        label_names: text of every label, may be empty.
+        names: of the files, text (N,); or rows of an array, whole numbers (N,); None for all rows in their order.
+    """
+
+    total: int
+    portions: Iterator[np.ndarray]
+    labels: np.ndarray | None = None
+    label_names: tuple[str, ...] = ()
+    names: np.ndarray | None = None
+
+    def batches(self, size: int) -> Iterator[np.ndarray]:
+        """The images in batches of this size at most."""
+        return (portion[i : i + size] for portion in self.portions for i in range(0, len(portion), size))
+
+
+def images_like(source: Any, how: Treatment, say: Say = print) -> Likewise:
+    """Images as a run would have had them.
 
     Args:
         source: path of a folder of images, of one image, or of a .npy, .npz or IDX file; an array; or a pair (images,
             labels) of arrays.
-        shape: of an example, as the model has it.
-        image_shape: (height, width, channels), as config.json has it; None if examples are vectors of no known shape.
-        scaling: how the run's pixels became what they are, as config.json has it.
-        skip_damaged: go on without files that are damaged.
+        how: what the run did to its own.
         say: called with a line about what was decided.
-    Returns:
-        `Split`s of images (n, *shape) of float32 in [0, 1], labels (n,) or None, and names of files, or rows.
     Raises:
-        DataError: they are of another shape or range, and cannot be brought to that of the run.
+        DataError: they are of another shape, colour or range; of what is read later, when it is read.
     """
-    found = files_of(source, say)
-    if found is None:
-        parts = of_array(source, image_shape or shape, scaling, say)
+    files = files_of(source, say)
+    if files is None:
+        found = of_array(source, how, say)
     else:
-        parts = of_files(Path(source), found, image_shape, scaling, skip_damaged, say)
-    for part in parts:
-        yield part._replace(images=part.images[:].reshape(len(part.images), *shape))
+        pixels = of_files(Path(source), files, how, say)
+        found = Likewise(len(files.paths), pixels, files.labels, tuple(files.label_names), files.names)
+    return found._replace(portions=prepared(found.portions, how))
 
 
-def files_of(source: Any, say: Callable[[str], Any]) -> Arrangement | None:
+def own(split: Split, label_names: tuple[str, ...]) -> Likewise:
+    """The images of a run itself, which it has prepared."""
+    return Likewise(len(split.images), portions(split.images), split.labels, label_names, split.names)
+
+
+def prepared(arrays: Iterator[np.ndarray], how: Treatment) -> Iterator[np.ndarray]:
+    """Images in the shape of the model's examples, and drawn as 0 or 1 if the run's test images were."""
+    rng = np.random.default_rng(TEST_SEED)
+    for images in arrays:
+        images = images.reshape(len(images), *how.shape)
+        yield (rng.random(images.shape, "float32") < images).astype("float32") if how.binarize else images
+
+
+def files_of(source: Any, say: Say) -> Arrangement | None:
     """The image files of a folder, or the one image that a path is of; None for arrays."""
     if isinstance(source, (str, Path)) and (path := Path(source)).is_file() and path.name.lower().endswith(SUFFIXES):
         return Arrangement([path], np.array([path.name], object))
@@ -60,50 +105,64 @@ def files_of(source: Any, say: Callable[[str], Any]) -> Arrangement | None:
     return kind(source, validation=True, say=say).arranged() if issubclass(kind, Folder) else None
 
 
-def of_files(
-    path: Path,
-    found: Arrangement,
-    image_shape: Sequence[int] | None,
-    scaling: Scaling,
-    skip_damaged: bool,
-    say: Callable[[str], Any],
-) -> Iterator[Split]:
-    """Portions of image files; see `images_like`."""
-    if image_shape is None or image_shape[-1] not in (1, 3):
-        had = "vectors" if image_shape is None else f"{image_shape[-1]} channels"
+def of_files(path: Path, found: Arrangement, how: Treatment, say: Say) -> Iterator[np.ndarray]:
+    """Portions of image files; they are scaled to the run's size if the run scaled its own."""
+    if how.image_shape is None or how.image_shape[-1] not in (1, 3):
+        had = "vectors" if how.image_shape is None else f"{how.image_shape[-1]} channels"
         raise DataError(f"{path}: expected an array, since the run had {had}, received files of images")
-    height, width, channels = image_shape
+    known, (height, width, channels) = how.scaling or Scaling(255, False), how.image_shape
     folder = path if path.is_dir() else path.parent
-    pictures = Pictures(folder, found.paths, (height, width), channels, skip_damaged, say)
-    pictures.plan = Plan((height, width), channels == 1, scaling.divisor > 255)
+    pictures = Pictures(folder, found.paths, (height, width), channels, None, say)
+    pictures.plan = Plan((height, width), channels == 1, known.divisor > 255)
+    return of_pictures(pictures, how, known, path)
+
+
+def of_pictures(pictures: Pictures, how: Treatment, known: Scaling, path: Path) -> Iterator[np.ndarray]:
+    """What is read of image files, once it is seen to fit."""
     array, start = pictures.open(), 0
     try:
         for portion in array.read(rows_of(array)):
-            rows = np.array(pictures.numbers)
-            labels = None if found.labels is None else found.labels[rows]
-            yield Split(in_range(portion, scaling, str(path), start), labels, found.names[rows])
+            check_fit(pictures, how, path)
+            yield in_range(portion, known, str(path), start)
             start += len(portion)
     except StartAgain:
         raise DataError(f"{path}: expected images of eight bits, as the run had, received some of 16") from None
 
 
-def of_array(source: Any, shape: Sequence[int], scaling: Scaling, say: Callable[[str], Any]) -> Iterator[Split]:
-    """Portions of an array; see `images_like`."""
+def check_fit(pictures: Pictures, how: Treatment, path: Path) -> None:
+    """`DataError` if an image is in colour for a run of grey ones, or of a size that the run never had."""
+    height, width, channels = how.image_shape or (0, 0, 0)
+    others = pictures.sizes - {(height, width)}
+    if others and how.image_size is None and (height, width) != DEFAULT:
+        received = "x".join(map(str, min(others)))
+        raise DataError(f"{path}: expected images of {height}x{width} pixels, as the run had, received {received}")
+    if channels == 1 and pictures.counts["colour"]:
+        raise DataError(f"{path}: expected grey images, as the run had, received {pictures.some('colour')} colour")
+
+
+def of_array(source: Any, how: Treatment, say: Say) -> Likewise:
+    """The images of an array; vectors of as many numbers are taken as images."""
     dataset = find_dataset(source)(source, say=say)
     found, name = dataset.sources() if isinstance(dataset, Npy) else dataset.read(), dataset.name
     array: np.ndarray | Portions = found.train.open() if isinstance(dataset, Npy) else found.train
     if found.test is not None:
         say(f"{name}: its test images are left out; those for training are taken.")
-    expected = (array.shape[0], *shape)
-    if to_images(np.broadcast_to(np.zeros((), array.dtype), array.shape), name).shape != expected:
-        raise DataError(f"{name}: expected images of shape {tuple(shape)}, as the run had, received {array.shape[1:]}")
+    count, shape = array.shape[0], tuple(how.image_shape or how.shape)
+    received = to_images(np.broadcast_to(np.zeros((), array.dtype), array.shape), name).shape[1:]
+    if received not in (shape, (math.prod(shape),)):
+        raise DataError(f"{name}: expected images of shape {shape}, as the run had, received {array.shape[1:]}")
     if array.dtype.kind not in "buif":
         raise DataError(f"{name}: expected numbers, received dtype {array.dtype}")
-    labels, start = to_labels(found.train_labels, len(range(array.shape[0])), f"{name}: labels"), 0
+    labels = to_labels(found.train_labels, count, f"{name}: labels")
+    known = how.scaling or scaling(survey(array, name), name, say)
+    return Likewise(count, of_portions(array, known, name), labels)
+
+
+def of_portions(array: np.ndarray | Portions, known: Scaling, name: str) -> Iterator[np.ndarray]:
+    """The portions of an array, scaled."""
+    start = 0
     for portion in portions(array):
-        rows = np.arange(start, start + len(portion))
-        images = in_range(to_images(portion, name), scaling, name, start)
-        yield Split(images, None if labels is None else labels[rows], rows)
+        yield in_range(to_images(portion, name), known, name, start)
         start += len(portion)
 
 

@@ -22,8 +22,13 @@ def diagnose(vae: "VAE", images: "np.ndarray | StoredImages", numbers: dict[str,
         images: (N, ...), on which it was evaluated.
         numbers: dict of `evaluate`.
     """
-    checks = (collapse(numbers), sigma_at_its_floor(vae), support(vae, images), activation(vae), sampling(numbers))
-    return [sentence for sentence in checks if sentence]
+    checks = (support(vae, images), activation(vae), sampling(numbers))
+    return [*of_training(vae, numbers), *(sentence for sentence in checks if sentence)]
+
+
+def of_training(vae: "VAE", numbers: dict[str, Any]) -> list[str]:
+    """Sentences about how a training went wrong, for which two numbers suffice: `active_units` and `latent_dim`."""
+    return [sentence for sentence in (collapse(numbers), sigma_at_its_floor(vae)) if sentence]
 
 
 def collapse(numbers: dict[str, Any]) -> str | None:

@@ -1,24 +1,38 @@
 """The latent codes of images: how well they tell labels apart, and where they lie in the plane."""
 
 import math
-import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from keras import ops
+
+from bicoder.errors import NumericError
+from bicoder.evaluation.codes import BATCH
+from bicoder.waiting import told
 
 if TYPE_CHECKING:
     from bicoder.data.stored_images import StoredImages
     from bicoder.vae import VAE
 
-MANY = 5000  # codes for which t-SNE says that it takes a while
-CODES_IN_A_SECOND = 500  # of t-SNE on a few cores
+ACTIVE = 0.01  # a unit is active if the variance of its posterior mean over the images is larger (Burda et al. 2016)
+FEWEST = 3  # codes that have neighbours
 
 
-def posterior_means(vae: "VAE", images: "np.ndarray | StoredImages", batch_size: int = 512) -> np.ndarray:
+def posterior_means(vae: "VAE", images: "np.ndarray | StoredImages", batch_size: int = BATCH) -> np.ndarray:
     """The means of q(z|x), (N, latent_dim), for images (N, ...)."""
     batches = (images[i : i + batch_size] for i in range(0, len(images), batch_size))
     return np.concatenate([ops.convert_to_numpy(vae.encode(batch).mean) for batch in batches])
+
+
+def active_units(means: np.ndarray) -> int:
+    """How many dimensions of the posterior means (N, latent_dim) say something about x."""
+    return int((centred(means).var(axis=0) > ACTIVE).sum())
+
+
+def centred(codes: np.ndarray) -> np.ndarray:
+    """Codes (N, latent_dim) around 0, as float64; of those that are all the same nothing is left, not even rounding."""
+    codes = codes.astype("float64") - codes[:1]
+    return codes - codes.mean(axis=0)
 
 
 def label_accuracy(codes: np.ndarray, labels: np.ndarray, classifier: str, folds: int = 5) -> float | None:
@@ -31,7 +45,7 @@ def label_accuracy(codes: np.ndarray, labels: np.ndarray, classifier: str, folds
         folds: each image is classified by what was learnt from the images of the other folds.
     """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import KFold, cross_val_score
+    from sklearn.model_selection import KFold
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -43,24 +57,66 @@ def label_accuracy(codes: np.ndarray, labels: np.ndarray, classifier: str, folds
         "10-NN": KNeighborsClassifier(min(10, smallest)),
         "logistic": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
     }
-    splits = KFold(folds, shuffle=True, random_state=0)
-    return float(cross_val_score(models[classifier], codes, labels, cv=splits).mean())
+    model, scores = models[classifier], []
+    for known, asked in KFold(folds, shuffle=True, random_state=0).split(codes):
+        if len(np.unique(labels[known])) < 2:  # all others of a class are in the fold that is asked for
+            scores.append(np.mean(labels[asked] == labels[known[0]]))
+        else:
+            scores.append(model.fit(codes[known], labels[known]).score(codes[asked], labels[asked]))
+    return float(np.mean(scores))
+
+
+class Plane(NamedTuple):
+    """Codes where they can be looked at.
+
+    Args:
+        points: (N, 2), or (N, 1) for a code of one dimension.
+        axes: the name of each axis; () if they have neither unit nor direction.
+        how: the points were made, in words.
+    """
+
+    points: np.ndarray
+    axes: tuple[str, ...]
+    how: str
+
+
+def in_the_plane(codes: np.ndarray, seed: int = 0) -> Plane:
+    """Codes (N, latent_dim) by t-SNE, if they have more than two dimensions, else as they are.
+
+    t-SNE would make groups out of the noise of a code without an active unit: of that, the two widest dimensions are
+    shown.
+    """
+    if not np.isfinite(codes).all():
+        wrong = len(codes) - int(np.isfinite(codes).all(axis=1).sum())
+        raise NumericError(f"codes: expected finite numbers, received others for {wrong:,} of {len(codes):,} images")
+    collapsed = len(codes) >= FEWEST and active_units(codes) == 0
+    if codes.shape[1] > 2 and len(codes) >= FEWEST and not collapsed:
+        return Plane(tsne(codes, seed), (), "t-SNE of the posterior means")
+    widest = np.sort(np.argsort(-centred(codes).var(axis=0), kind="stable")[:2])
+    how = "collapsed, no unit is active: posterior means" if collapsed else "posterior means"
+    return Plane(codes[:, widest], tuple(f"z{number + 1}" for number in widest), how)
 
 
 def tsne(codes: np.ndarray, seed: int = 0) -> np.ndarray:
     """Codes (N, latent_dim) in the plane, (N, 2), by t-SNE (van der Maaten & Hinton 2008).
 
-    If it takes long, a line on standard error says about how long.
+    Raises:
+        ValueError: the codes have no neighbours, since they are too few, or all the same.
     """
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
-    if len(codes) < 3:  # too few to have neighbours
-        return np.pad(codes, ((0, 0), (0, 2)))[:, :2]
-    if len(codes) >= MANY:
-        print(f"t-SNE of {len(codes):,} codes, about {len(codes) / CODES_IN_A_SECOND:.0f} s", file=sys.stderr)
+    # In units of their own spread. Else the squares of small numbers are zero, and the start, which scikit-learn
+    # divides by its spread, is NaN: its compiled tree ends the whole process at that.
+    codes = centred(codes)
+    spread = math.sqrt(np.square(codes).mean())
+    if len(codes) < FEWEST or not 0.0 < spread < math.inf:
+        raise ValueError(
+            f"t-SNE: expected {FEWEST} codes or more that differ, received {len(codes)} of spread {spread}"
+        )
+    codes = (codes / spread).astype("float32")
     perplexity = min(30.0, (len(codes) - 1) / 3)
     # With few points, threads wait for each other longer than they work, and on a busy machine much longer.
-    with threadpool_limits(1 if len(codes) <= 1000 else None, "openmp"):
+    with threadpool_limits(1 if len(codes) <= 1000 else None, "openmp"), told(f"t-SNE of {len(codes):,} codes"):
         start = "pca" if codes.shape[1] > 1 else "random"
         return TSNE(perplexity=perplexity, init=start, random_state=seed).fit_transform(codes)

@@ -12,22 +12,22 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from tqdm import tqdm
 
 from bicoder.data.stored_images import StoredImages
 from bicoder.distributions import Distribution
-from bicoder.engine.arrays.examples import check_numbers
 from bicoder.engine.tensor import Seed, Shape, Tensor
-from bicoder.errors import MOST_SAMPLES, DataError, NumericError, check_count, counted
+from bicoder.errors import MOST_SAMPLES, NumericError, check_count, counted
+from bicoder.evaluation.codes import compiled
 from bicoder.evaluation.doctor import diagnose
-from bicoder.evaluation.latent_space import label_accuracy
+from bicoder.evaluation.examples import take
+from bicoder.evaluation.latent_space import active_units, label_accuracy
 from bicoder.kl import kl_divergence
 from bicoder.priors import Prior
 from bicoder.vae import VAE, samples_at_once
+from bicoder.waiting import told, watched
 
 BLOCK = 100  # images at a time
 MOST_CODES = 1000  # codes z for which q(z), the mixture of all posteriors, is computed
-ACTIVE = 0.01  # a unit is active if the variance of its posterior mean over the images is larger (Burda et al. 2016)
 
 
 def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progress: bool = False) -> dict[str, Any]:
@@ -35,11 +35,12 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
 
     Args:
         vae: a built `VAE`.
-        data: images (N, ...); a pair (images, labels); a `tf.data.Dataset` of batches of images; or a `DataLoader`,
-            whose test images are taken.
+        data: images (N, ...); a pair (images, labels); a dict with `image` and `label`; batches of any of these, as a
+            `tf.data.Dataset` gives them; or a `DataLoader`, whose test images are taken. Labels are whole numbers, text
+            or one-hot.
         num_samples: importance samples K for each image.
         seed: int; the same seed gives the same numbers.
-        progress: show a bar with the time left, if standard error is a terminal.
+        progress: show a bar with the time left, or a line now and then if standard error is no terminal.
     Returns:
         dict, in nats per image if no other unit is named: `elbo`; `distortion`, -E[log p(x|z)]; `rate`,
         KL[q(z|x) || p(z)]; `nll`, -log p(x) by K importance samples, an upper bound in expectation;
@@ -54,54 +55,23 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
     """
     check_count("num_samples", num_samples, MOST_SAMPLES)
     vae.check_built("evaluate")
-    images, labels = take(data)
-    expected = tuple(vae.input_spec.shape[1:])
-    if images.shape[1:] != expected:
-        raise DataError(f"data: expected images of shape {expected}, as the model has, received {images.shape[1:]}")
+    images, labels = take(data, vae.input_spec.shape[1:])
     noise = keras.random.SeedGenerator(seed)
     raw, means, numbers = look(vae, images, num_samples, noise, progress)
     if not math.isfinite(numbers["nll"]):
         raise NumericError(f"nll: expected a finite number, received {numbers['nll']}; the model's weights are no use")
     numbers["bits_per_dim"] = numbers["nll"] / (math.prod(images.shape[1:]) * math.log(2.0))
     numbers["latent_dim"] = means.shape[1]
-    numbers["active_units"] = int((means.var(axis=0) > ACTIVE).sum())
-    numbers |= marginal(vae, raw[np.random.default_rng(seed).permutation(len(raw))], noise)
+    numbers["active_units"] = active_units(means)
+    with told("mutual information", progress):
+        numbers |= marginal(vae, raw[np.random.default_rng(seed).permutation(len(raw))], noise)
     numbers["mean_squared_error"] = numbers.pop("squared_error") / images.size
     for name, classifier in (("knn_accuracy", "10-NN"), ("logistic_accuracy", "logistic")):
-        numbers[name] = None if labels is None else label_accuracy(means, labels, classifier)
+        with told(f"{classifier} accuracy", progress):
+            numbers[name] = None if labels is None else label_accuracy(means, labels, classifier)
     numbers |= {"images": len(images), "num_samples": num_samples, "seed": seed}
     numbers["doctor"] = diagnose(vae, images, numbers)
     return numbers
-
-
-def take(data: Any) -> tuple[np.ndarray | StoredImages, np.ndarray | None]:
-    """Images (N, ...) as one float32 array, and labels (N,) or None."""
-    labels = None
-    if hasattr(data, "test_images"):
-        data, labels = data.test_images, data.test_labels
-    elif isinstance(data, tuple) and len(data) == 2:
-        data, labels = data
-    elif not hasattr(data, "shape") and hasattr(data, "__iter__"):
-        batches = [np.asarray(batch[0] if isinstance(batch, tuple) else batch) for batch in data]
-        if not batches:
-            raise DataError("data: expected at least one batch of images, received none")
-        data = np.concatenate(batches)
-    check_numbers(data, "data")
-    images = data if isinstance(data, StoredImages) else np.asarray(data, "float32")
-    if images.ndim < 2 or not len(images):
-        raise DataError(f"data: expected images (N, ...), received shape {images.shape}")
-    if labels is not None and len(labels) != len(images):
-        raise DataError(f"data: expected {len(images)} labels, received {len(labels)}")
-    return images, None if labels is None else np.asarray(labels)
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` as a graph on TensorFlow, whose single operations are slow; on other backends as it is."""
-    if keras.backend.backend() != "tensorflow":
-        return function
-    import tensorflow as tf
-
-    return tf.function(function)
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:
@@ -124,7 +94,7 @@ def look(
     without_samples = compiled(lambda x: exact_quantities(vae, x))
     weigh = compiled(lambda x, raw, count: vae.log_weights(x, count, noise, vae.encoder.posterior(raw)))
     starts = range(0, len(images), BLOCK)
-    for start in tqdm(starts, "importance sampling", disable=None if progress else True, leave=False):
+    for start in watched(starts, "importance sampling", len(images), progress, BLOCK):
         x = vae.prepare(images[start : start + BLOCK])
         raw, mean, kl, error = without_samples(x)
         raws.append(ops.convert_to_numpy(raw))

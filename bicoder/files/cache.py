@@ -22,7 +22,13 @@ ELSEWHERE = "--data_dir or $BICODER_DATA moves it"
 
 def data_folder(data_dir: str | Path | None = None) -> Path:
     """The folder of data files: `data_dir`, else $BICODER_DATA, else the user's cache."""
-    return Path(data_dir or os.environ.get("BICODER_DATA") or platformdirs.user_cache_dir("bicoder")).expanduser()
+    return named_folder(data_dir) or Path(platformdirs.user_cache_dir("bicoder")).expanduser()
+
+
+def named_folder(data_dir: str | Path | None = None) -> Path | None:
+    """The folder that somebody named, `data_dir` or $BICODER_DATA; None for the user's cache."""
+    named = data_dir or os.environ.get("BICODER_DATA")
+    return Path(named).expanduser() if named else None
 
 
 def cached_file(

@@ -19,22 +19,6 @@ def curve(subject: Subject, path: Path) -> Path | None:
     return plotting.curves(subject.history, path, f"{subject.name}: the bound, in nats per image")
 
 
-@picture("latent.png", flag="visualize_latent")
-def latent(subject: Subject, path: Path) -> Path:
-    """t-SNE of the posterior means"""
-    from bicoder.evaluation.latent_space import label_accuracy, posterior_means, tsne
-    from bicoder.pictures import plotting
-
-    chosen = subject.some(subject.latent_points)
-    codes = posterior_means(subject.vae, subject.images[chosen])
-    labels = None if subject.labels is None else subject.labels[chosen]
-    accuracy = None if labels is None else label_accuracy(codes, labels, "10-NN")
-    title = f"{subject.name}: t-SNE of the posterior means of {counted(len(chosen), 'test image')}"
-    if accuracy is not None:
-        title += f"\n10-NN accuracy in the {codes.shape[1]}-dimensional latent space {accuracy:.3f}"
-    return plotting.scatter(tsne(codes, subject.seed), path, title, labels, subject.label_names)
-
-
 @picture("prior.png", flag="generate_from_prior")
 def prior(subject: Subject, path: Path) -> Path:
     """images from z ~ p(z)"""
@@ -57,6 +41,26 @@ def posterior(subject: Subject, path: Path) -> Path:
     return plotting.side_by_side([originals, images], path, titles, subject.image_shape)
 
 
+# Last, since it takes longest, and most of it is compiled code of others: what ends there ends no other picture.
+@picture("latent.png", flag="visualize_latent")
+def latent(subject: Subject, path: Path) -> Path:
+    """the posterior means: by t-SNE, or as they are in one or two dimensions"""
+    from bicoder.evaluation.latent_space import in_the_plane, label_accuracy, posterior_means
+    from bicoder.pictures import plotting
+
+    chosen = subject.some(subject.latent_points)
+    codes = posterior_means(subject.vae, subject.images[chosen])
+    labels = None if subject.labels is None else subject.labels[chosen]
+    plane = in_the_plane(codes, subject.seed)
+    accuracy = None if labels is None else label_accuracy(codes, labels, "10-NN")
+    title = f"{subject.name}: {plane.how} of {counted(len(chosen), 'test image')}"
+    if accuracy is not None:
+        title += f"\n10-NN accuracy in the {codes.shape[1]}-dimensional latent space {accuracy:.3f}"
+    if plane.points.shape[1] == 1:
+        return plotting.strips(plane.points[:, 0], path, title, labels, subject.label_names, *plane.axes)
+    return plotting.scatter(plane.points, path, title, labels, subject.label_names, plane.axes)
+
+
 @picture("kl.png", command="evaluate")
 def kl(subject: Subject, path: Path) -> Path | None:
     """the KL of every latent dimension"""
@@ -66,7 +70,7 @@ def kl(subject: Subject, path: Path) -> Path | None:
     if numbers["kl_per_dimension"] is None:
         return None
     units = f"{numbers['active_units']} of {counted(numbers['latent_dim'], 'unit')} active"
-    title = f"{units}, rate {numbers['rate']:.2f} nats per image"
+    title = f"{subject.name}: {units}, rate {numbers['rate']:.2f} nats per image"
     return plotting.bars(numbers["kl_per_dimension"], path, title)
 
 
@@ -75,5 +79,5 @@ def generated(subject: Subject, path: Path) -> Path:
     """images from z ~ p(z)"""
     from bicoder.pictures import plotting
 
-    title = f"{counted(len(subject.images), 'image')} from the prior, mean of p(x|z) for z ~ p(z)"
+    title = f"{subject.name}: {counted(len(subject.images), 'image')} from the prior, mean of p(x|z) for z ~ p(z)"
     return plotting.image_grid(subject.images, path, title, subject.image_shape)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from bicoder.errors import BicoderError
+from bicoder.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,19 +100,21 @@ def draw(subject: Subject, folder: Path, chosen: Sequence[str] = (), command: st
     A picture that fails is left out, and standard error says so: the others come nevertheless.
 
     Raises:
-        UsageError: a picture cannot be written.
+        UsageError: a picture cannot be written; the others have been drawn.
     """
-    written = []
+    written, unwritten = [], None
     for found in pictures():
         if found.command != command or found.flag not in (None, *chosen):
             continue
         try:
             path = found.draw(subject, folder / found.file)
-        except BicoderError:
-            raise
+        except UsageError as error:
+            unwritten = unwritten or error
         except Exception as error:  # of a model whose numbers are not finite, and of libraries, anything
             reason = (str(error).splitlines() or [""])[0][:300]
             print(f"{folder / found.file}: not drawn: {type(error).__name__}: {reason}", file=sys.stderr)
         else:
             written += [path] if path else []
+    if unwritten:
+        raise unwritten
     return written

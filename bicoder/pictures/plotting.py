@@ -16,9 +16,13 @@ from matplotlib.ticker import MaxNLocator
 
 from bicoder.files.whole_file import whole_file
 
-# Ten colours that stay apart for colour-blind readers (Petroff 2021); beyond ten classes the marker changes.
+# Ten colours that stay apart for colour-blind readers (Petroff 2021), each with a shape; the next ten classes have the
+# same colours with other shapes, so that a hundred classes differ.
 COLOURS = matplotlib.color_sequences["petroff10"]
-MARKERS = "o^sDvPX*"
+MARKERS = "o^sXvPD*<>"
+MOST_NAMES = 60  # classes whose names are written among the points
+LEAST = 2.0  # of a code on each axis: a prior has a standard deviation of about 1, and a smaller code is a dot
+MOST_BARS = 100  # that have a number each
 GAP = 1  # pixels of background between the images of a grid
 
 
@@ -130,9 +134,14 @@ def middle(points: np.ndarray) -> np.ndarray:
 
 
 def scatter(
-    points: np.ndarray, path: Path, title: str, labels: np.ndarray | None = None, label_names: Sequence[str] = ()
+    points: np.ndarray,
+    path: Path,
+    title: str,
+    labels: np.ndarray | None = None,
+    label_names: Sequence[str] = (),
+    axes_names: Sequence[str] = (),
 ) -> Path:
-    """Points in the plane, coloured by label, with a legend and the label written at the middle of its points.
+    """Points in the plane, with a colour, a shape and a name for each label.
 
     Args:
         points: (N, 2).
@@ -140,39 +149,146 @@ def scatter(
         title: line above the points.
         labels: whole numbers (N,), or None.
         label_names: text for every label, or () to show the numbers.
+        axes_names: what the two axes are; () if only who is near whom means something, as for t-SNE.
     """
     figure = new_figure(8.0, 7.0)
     axes = figure.subplots()
-    style: dict[str, Any] = {"s": float(np.clip(12000 / len(points), 4, 40)), "alpha": 0.7, "linewidths": 0}
-    if labels is None:
-        axes.scatter(points[:, 0], points[:, 1], color=COLOURS[0], **style)
-    else:
-        names = {label: readable(str(label_names[label] if label_names else label)) for label in np.unique(labels)}
-        draw_labels(axes, points, labels, names, style)
     axes.set_title(readable(title), fontsize=11)
-    # The axes of t-SNE have no unit and no direction: only who is near whom means something.
-    axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2")
+    if axes_names:
+        axes.set(xlabel=axes_names[0], ylabel=axes_names[1])
+        low, high = points.min(axis=0), points.max(axis=0)
+        centre, reach = (low + high) / 2, np.maximum(high - low, LEAST) / 2
+        axes.update_datalim([centre - reach, centre + reach])
+    else:
+        axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2")
     axes.set_aspect("equal", adjustable="datalim")
+    size = float(np.clip(50000 / len(points), 9, 40))
+    if labels is None:
+        axes.scatter(points[:, 0], points[:, 1], color=COLOURS[0], s=size, alpha=0.7, linewidths=0)
+    else:
+        draw_labels(axes, points, labels, names_of(labels, label_names), size)
     return save(figure, path)
 
 
-def draw_labels(
-    axes: Axes, points: np.ndarray, labels: np.ndarray, names: dict[int, str], style: dict[str, Any]
-) -> None:
-    """The points (N, 2) of each label in a colour and marker of its own, with a legend and names among the points."""
+def names_of(labels: np.ndarray, label_names: Sequence[str] = ()) -> dict[int, str]:
+    """label -> its name, of those that occur."""
+    return {label: readable(str(label_names[label] if label_names else label)) for label in np.unique(labels)}
+
+
+def style_of(i: int) -> dict[str, Any]:
+    """Colour and shape of the class that is number i."""
+    return {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[(i + i // len(COLOURS)) % len(MARKERS)]}
+
+
+def draw_labels(axes: Axes, points: np.ndarray, labels: np.ndarray, names: dict[int, str], size: float) -> None:
+    """The points (N, 2) of each label in a colour and shape of its own, with a legend and names among the points."""
     for i, (label, name) in enumerate(names.items()):
-        mine, marker = points[labels == label], MARKERS[i // len(COLOURS) % len(MARKERS)]
+        mine = points[labels == label]
         # Matplotlib leaves out what begins with an underscore: a space before it.
-        colour = COLOURS[i % len(COLOURS)]
-        axes.scatter(mine[:, 0], mine[:, 1], color=colour, marker=marker, label=f" {name}", **style)
+        axes.scatter(mine[:, 0], mine[:, 1], label=f" {name}", s=size, alpha=0.7, linewidths=0, **style_of(i))
     if len(names) <= 30:
         legend = axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
         for handle in legend.findobj(PathCollection):
             handle.set(alpha=1.0, sizes=[60])
-    for label, name in names.items() if len(points) >= 100 else ():  # among few points, a label hides some
-        x, y = middle(points[labels == label])
-        text = axes.annotate(name, (x, y), ha="center", va="center", weight="bold")
+    if len(points) >= 100 and len(names) <= MOST_NAMES:  # among few points, a name hides some
+        write_names(axes, {name: middle(points[labels == label]) for label, name in names.items()})
+
+
+def write_names(axes: Axes, places: dict[str, np.ndarray]) -> None:
+    """Names at their places (2,) among the points, moved apart where they would lie on each other.
+
+    A line leads from a name that was moved to its place. A name for which there is no room is left out.
+    """
+    figure: Any = axes.figure
+    figure.draw_without_rendering()  # which lays it out: from here on, the axes stay where they are
+    texts = [axes.text(x, y, name, ha="center", va="center", weight="bold") for name, (x, y) in places.items()]
+    for text in texts:
         text.set_bbox({"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1.5})
+    extents = [text.get_window_extent().padded(4.0) for text in texts]
+    sizes = np.array([(extent.width, extent.height) for extent in extents])
+    frame = axes.get_window_extent()
+    places_on_screen = axes.transData.transform(list(places.values()))
+    centres = moved_apart(places_on_screen, sizes, np.array([frame.min, frame.max]))
+    kept: list[int] = []
+    for i, text in enumerate(texts):
+        text.set_in_layout(False)
+        if (overlaps(centres[[*kept, i]], sizes[[*kept, i]])[-1] > 0.0).any():
+            text.remove()
+            continue
+        kept.append(i)
+        text.set_position(tuple(axes.transData.inverted().transform(centres[i])))
+        if (np.abs(centres[i] - places_on_screen[i]) > sizes[i] / 2).any():
+            line = axes.transData.inverted().transform([centres[i], places_on_screen[i]])
+            axes.plot(*line.T, color="black", linewidth=0.7, scalex=False, scaley=False)
+
+
+def overlaps(centres: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """How far boxes of these centres (n, 2) and sizes (n, 2) overlap the shorter way, (n, n); 0 if they do not."""
+    both = (sizes[:, None] + sizes) / 2 - np.abs(centres[:, None] - centres)
+    np.einsum("iij->ij", both)[:] = 0.0
+    return np.maximum(both.min(axis=-1), 0.0)
+
+
+def moved_apart(centres: np.ndarray, sizes: np.ndarray, frame: np.ndarray, rounds: int = 500) -> np.ndarray:
+    """Centres (n, 2) of boxes, pushed apart until no two overlap, if there is room for them.
+
+    Args:
+        centres: (n, 2).
+        sizes: width and height of each box, (n, 2).
+        frame: lowest and highest corner that they stay in, (2, 2).
+        rounds: at most.
+    """
+    order = np.sign(np.subtract.outer(np.arange(len(centres)), np.arange(len(centres))))
+    centres = np.clip(centres, frame[0] + sizes / 2, frame[1] - sizes / 2)
+    for _ in range(rounds):
+        apart = centres[:, None] - centres  # (n, n, 2)
+        push = overlaps(centres, sizes)
+        if not (push > 0.0).any():
+            break
+        shorter = np.argmin((sizes[:, None] + sizes) / 2 - np.abs(apart), axis=-1)
+        way = np.take_along_axis(apart, shorter[..., None], axis=-1)[..., 0]
+        step = np.where(way == 0.0, order, np.sign(way)) * np.where(push > 0.0, push / 2 + 0.5, 0.0)
+        for axis in (0, 1):
+            centres[:, axis] += 0.5 * np.where(shorter == axis, step, 0.0).sum(axis=1)
+        centres = np.clip(centres, frame[0] + sizes / 2, frame[1] - sizes / 2)
+    return centres
+
+
+def strips(
+    values: np.ndarray,
+    path: Path,
+    title: str,
+    labels: np.ndarray | None = None,
+    label_names: Sequence[str] = (),
+    axis_name: str = "z1",
+) -> Path:
+    """Numbers on a line: a strip of points for each label, or a histogram if there are no labels.
+
+    Args:
+        values: (N,).
+        path: PNG to write.
+        title: line above them.
+        labels, label_names: as `scatter` has them.
+        axis_name: what the numbers are.
+    """
+    names = {} if labels is None else names_of(labels, label_names)
+    figure = new_figure(8.0, float(np.clip(1.2 + 0.3 * len(names), 4.0, 14.0)))
+    axes = figure.subplots()
+    axes.set_title(readable(title), fontsize=11)
+    if labels is None:
+        axes.hist(values, bins=50, color=COLOURS[0])
+        axes.set_ylabel("images")
+    for i, label in enumerate(names):
+        mine = values[labels == label]
+        height = i + np.random.default_rng(i).uniform(-0.35, 0.35, len(mine))  # so that points do not hide each other
+        axes.scatter(mine, height, s=9, alpha=0.5, linewidths=0, **style_of(i))
+    if names:
+        axes.set_yticks(range(len(names)), names.values(), fontsize=min(10.0, 600.0 / len(names)))
+        axes.invert_yaxis()
+    middle_of_range, reach = (values.min() + values.max()) / 2, max(1.05 * float(np.ptp(values)), LEAST) / 2
+    axes.set(xlabel=axis_name, xlim=(middle_of_range - reach, middle_of_range + reach))
+    axes.grid(axis="x", alpha=0.3)
+    return save(figure, path)
 
 
 def curves(history: dict[str, list[float]], path: Path, title: str) -> Path:
@@ -204,17 +320,24 @@ def curves(history: dict[str, list[float]], path: Path, title: str) -> Path:
 
 
 def bars(values: Sequence[float], path: Path, title: str) -> Path:
-    """The KL of every latent dimension, the largest first.
+    """The KL of every latent dimension, the largest first, each with its number; in their own order if they are many.
 
     Args:
         values: nats per image, one for each dimension.
         path: PNG to write.
         title: line above the bars.
     """
-    figure = new_figure(8.0, 4.0)
+    count = len(values)
+    named = count <= MOST_BARS
+    order = np.argsort(-np.asarray(values), kind="stable") if named else np.arange(count)
+    figure = new_figure(max(8.0, 0.16 * count) if named else 16.0, 4.0)
     axes = figure.subplots()
-    axes.bar(np.arange(1, len(values) + 1), sorted(values, reverse=True), color=COLOURS[0])
-    axes.set(title=readable(title), xlabel="latent dimension, the largest first", ylabel="KL, nats per image")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.bar(np.arange(1, count + 1), np.asarray(values)[order], color=COLOURS[0])
+    axes.set(title=readable(title), xlabel="dimension of z" + (", the largest KL first" if named else ""))
+    axes.set(ylabel="KL, nats per image", xlim=(0.0, count + 1.0))
+    if named:
+        axes.set_xticks(np.arange(1, count + 1), order + 1, fontsize=8, rotation=90 if count > 30 else 0)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", alpha=0.3)
     return save(figure, path)

@@ -1,5 +1,6 @@
 """The run folder: everything needed to look at a training again, to repeat it, and to use its model."""
 
+import csv
 import importlib.metadata
 import json
 import platform
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bicoder import __version__
 from bicoder.data.splits import split_text
-from bicoder.errors import UsageError
+from bicoder.errors import ModelError, UsageError
 from bicoder.files.whole_file import whole_file
 from bicoder.pictures.picture import pictures
 from bicoder.runs import checkpoints, weights
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 CONFIG, METRICS, EVALUATION, SPLIT = "config.json", "metrics.csv", "evaluation.json", "split.csv"
+CODES, RECONSTRUCTIONS = "codes.csv", "reconstructions.npy"
+LARGEST_METRICS = 2**26  # bytes; ten thousand epochs have a million
 
 
 def new_folder(dset: str, run_dir: Path | str | None = None, overwrite: bool = False) -> Path:
@@ -75,7 +78,8 @@ def save_config(
 ) -> None:
     """`write_config` and `write_split` for a new run: what another one left in the folder is removed."""
     pictured = (picture.file for picture in pictures())
-    for name in (CONFIG, weights.NAME, weights.OLD_NAME, METRICS, EVALUATION, SPLIT, *pictured):
+    written = (METRICS, EVALUATION, SPLIT, CODES, RECONSTRUCTIONS)
+    for name in (CONFIG, weights.NAME, weights.OLD_NAME, *written, *pictured):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / checkpoints.FOLDER, ignore_errors=True)
     write_split(folder, split)  # before what makes the folder that of a run
@@ -104,7 +108,8 @@ def split_file(folder: Path | str) -> Path | None:
 
 def forget_numbers(folder: Path) -> None:
     """Remove what other commands found out about weights that are learnt further now."""
-    for name in (EVALUATION, *(picture.file for picture in pictures() if picture.command != "train")):
+    pictured = (picture.file for picture in pictures() if picture.command != "train")
+    for name in (EVALUATION, CODES, RECONSTRUCTIONS, *pictured):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -130,3 +135,22 @@ def write_config(folder: Path, vae: "VAE", arguments: dict[str, Any], data: dict
     }
     with whole_file(folder / CONFIG) as new:
         new.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def read_history(folder: Path) -> dict[str, list[float]]:
+    """name -> the values of each epoch, of metrics.csv; {} if the run has none.
+
+    Raises:
+        ModelError: it is no table of numbers.
+    """
+    path = folder / METRICS
+    if not path.is_file():
+        return {}
+    try:
+        if path.stat().st_size > LARGEST_METRICS:
+            raise ValueError(f"it has {path.stat().st_size:,} bytes")
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ()) if name != "epoch"}
+    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
+        raise ModelError(f"{path}: expected the metrics of every epoch, received something else: {error}") from error

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import keras
 
+from bicoder import waiting
+
 if TYPE_CHECKING:
     from bicoder.runs.state import Logs, TrainingState
 
@@ -40,11 +42,17 @@ class Progress(keras.callbacks.Callback):
         super().__init__()
         self.training, self.epochs, self.validation = training, epochs, validation
         self.silent, self.verbose = mode != "auto", 2 if mode == "verbose" else 0
+        self.quiet, self.waiting = mode == "quiet", contextlib.ExitStack()
         self.moving = is_terminal() if moving is None else moving
         self.first, self.step = 0, 1
         self.metrics: dict[str, float] = {}
         self.printed, self.told, self.is_open = 0.0, -1, False
         self.clock: tuple[float, float] | None = None  # when, and after how many epochs, from where time is counted
+
+    def wait(self) -> None:
+        """Say what is done until the first steps are, if that takes long."""
+        if not self.quiet:
+            self.waiting.enter_context(waiting.told("compiling the program of the training"))
 
     def on_train_begin(self, logs: "Logs" = None) -> None:
         if self.printed:  # the rest of a training whose first epoch went on in its middle
@@ -55,10 +63,12 @@ class Progress(keras.callbacks.Callback):
             self.show(self.first)
 
     def on_train_batch_end(self, batch: int, logs: "Logs" = None) -> None:
+        self.waiting.close()
         self.clock = self.clock or (time.monotonic(), self.done())  # the first program takes long to be compiled
         if self.training.epoch_is_over():  # what comes after its last batch belongs to the epoch
             return
-        if time.monotonic() - self.printed > (OFTEN if self.moving else SELDOM):
+        silence = OFTEN if self.moving else SELDOM if self.told >= 0 else waiting.FIRST
+        if time.monotonic() - self.printed > silence:
             self.metrics |= logs or {}
             self.show(self.training.state["epoch"] + 1)
 
@@ -108,6 +118,7 @@ class Progress(keras.callbacks.Callback):
 
     def close(self) -> None:
         """End the line that moves: what comes next has a line of its own."""
+        self.waiting.close()
         if self.is_open:
             self.is_open = False
             with contextlib.suppress(BrokenPipeError):

@@ -189,9 +189,9 @@ class TrainingState(keras.callbacks.Callback):
         return {name: [row[name] for row in rows] for name in rows[0] if name != "epoch"} if rows else {}
 
     def table(self) -> str:
-        """The text of metrics.csv."""
+        """The text of metrics.csv, where epochs count from 1."""
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, list(self.state["history"][0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self.state["history"])
+        writer.writerows(row | {"epoch": row["epoch"] + 1} for row in self.state["history"])
         return text.getvalue()

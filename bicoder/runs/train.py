@@ -14,8 +14,9 @@ from bicoder.errors import ModelError, UsageError, counted
 from bicoder.pictures.picture import Subject, draw, flags
 from bicoder.runs import checkpoints, weights
 from bicoder.runs import folder as runs
-from bicoder.runs.config import read_config, repeated, resumed
+from bicoder.runs.config import dataset_of, placed, read_config, repeated, resumed
 from bicoder.runs.options.table import Options, Settled
+from bicoder.waiting import told
 
 if TYPE_CHECKING:
     from bicoder.data.loader import DataLoader
@@ -52,9 +53,10 @@ def train(options: Options) -> None:
             go_on(options, vae, loader, folder)
         training = fit(options, vae, loader, folder)
         weights.save(folder, vae)
-        written = draw(subject_of(options, vae, loader, training.history()), folder, options.pictures)
-        numbers = vae.evaluate(loader.test_data, verbose=0, return_dict=True)
-    report(options, vae, numbers, training, time.perf_counter() - started)
+        report(options, vae, numbers_of(vae, loader), training)  # before the pictures, which are done by others' code
+        subject = subject_of(options, vae, loader, training.history())
+        written = [] if options.no_pictures else draw(subject, folder, options.pictures)
+    print(f"{duration_of(training)}; {time.perf_counter() - started:.1f} s in all\n")
     files = [folder / name for name in (runs.CONFIG, runs.METRICS, weights.NAME, checkpoints.FOLDER)] + written
     print("\n".join(str(path) for path in files if path.exists()))
 
@@ -65,17 +67,24 @@ def settled(options: Options) -> Settled:
     Raises:
         UsageError: they cannot be had together.
     """
-    from bicoder.data.datasets import find_dataset
+    from bicoder.files.cache import named_folder
 
     if options.quiet and options.verbose:
         raise UsageError("quiet: expected it without --verbose, received both; leave one out")
     if options.anyway and options.resume is None:
         raise UsageError("anyway: expected it with --resume, received it without; leave it out")
+    if options.no_pictures and "pictures" in options.given:
+        asked = " and ".join(f"--{name}" for name in options.pictures or ())
+        raise UsageError(f"no_pictures: expected it without {asked}, received both; leave one out")
     if options.resume is not None:
         options = resumed(options)
     elif options.config is not None:
         options = repeated(options, lambda line: print(line, file=sys.stderr))
-    epochs, validation = options.epochs, options.validation
+    epochs, validation, data_dir = options.epochs, options.validation, options.data_dir
+    dataset = dataset_of(options.dset, options.resume)
+    if options.resume is not None and "data_dir" not in options.given and data_dir and not Path(data_dir).is_dir():
+        data_dir = None  # of another machine
+    named = named_folder(data_dir)
     if options.resume is None and not validation and (options.weights == "best" or options.patience is not None):
         if "validation" in options.given:
             raise UsageError(
@@ -84,7 +93,10 @@ def settled(options: Options) -> Settled:
             )
         validation = VALIDATION
     found = {
-        "epochs": find_dataset(options.dset).epochs if epochs is None else epochs,
+        # Where the data are is said so that it is true from everywhere: a run folder is complete by itself.
+        "dset": placed(options.dset),
+        "data_dir": named and str(named.absolute()),
+        "epochs": dataset.epochs if epochs is None else epochs,
         "validation": validation or 0.0,
         "split_seed": options.seed if options.split_seed is None else options.split_seed,
         "pictures": tuple(flags()) if options.pictures is None else options.pictures,
@@ -244,6 +256,7 @@ def fit(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path) -> "Tr
         "verbose": progress.verbose,
     }
     try:
+        progress.wait()
         if batch:  # what is left of an epoch that was interrupted
             vae.fit(data, initial_epoch=epoch, epochs=epoch + 1, **keywords)
         vae.fit(data, initial_epoch=training.state["epoch"], epochs=training.last_epoch(options.epochs), **keywords)
@@ -258,11 +271,19 @@ def fit(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path) -> "Tr
     return training
 
 
+def title_of(arguments: dict[str, Any]) -> str:
+    """What pictures call the data of these arguments: its name, and the view of it."""
+    if not arguments.get("dset"):
+        return ""
+    name = Path(arguments["dset"]).resolve().name
+    return f"{name}, view {arguments.get('view', 'm0')}" if name == "mnist_color" else name
+
+
 def subject_of(options: Settled, vae: "VAE", loader: "DataLoader", history: dict[str, list[float]]) -> Subject:
     """What the pictures of a training show."""
     return Subject(
         vae,
-        Path(options.dset).resolve().name,
+        title_of(options.arguments()),
         loader.test_images,
         loader.test_labels,
         loader.label_names,
@@ -274,8 +295,20 @@ def subject_of(options: Settled, vae: "VAE", loader: "DataLoader", history: dict
     )
 
 
-def report(options: Settled, vae: "VAE", numbers: dict[str, float], training: "TrainingState", total: float) -> None:
-    """The short table at the end."""
+def numbers_of(vae: "VAE", loader: "DataLoader") -> dict[str, Any]:
+    """The numbers of the test images, from one sample of z for each, and how many units are active."""
+    from bicoder.evaluation.latent_space import active_units, posterior_means
+
+    with told("measuring the test images"):
+        numbers = vae.evaluate(loader.test_data, verbose=0, return_dict=True)
+        units = active_units(posterior_means(vae, loader.test_images))
+    return numbers | {"active_units": units, "latent_dim": vae.latent_dim}
+
+
+def report(options: Settled, vae: "VAE", numbers: dict[str, Any], training: "TrainingState") -> None:
+    """The short table at the end, and what is wrong with the model, if anything is."""
+    from bicoder.evaluation.doctor import of_training
+
     per_dim = 1.0 / (math.prod(vae.input_spec.shape[1:]) * math.log(2.0))
     rows = {
         "test -ELBO": numbers["distortion"] + numbers["rate"],
@@ -287,8 +320,14 @@ def report(options: Settled, vae: "VAE", numbers: dict[str, float], training: "T
         print(f"{name:<12}{value:>16.2f}{value * per_dim:>16.4f}")
     if options.sigma == "learned" and hasattr(vae.decoder.likelihood, "log_sigma"):
         print(f"learned sigma {math.exp(vae.decoder.likelihood.log_sigma()):.4f}")
-    done = "0 epochs: everything is of the untrained model"
-    if epochs := training.state["epoch"]:
-        seconds = training.seconds()
-        done = f"{counted(epochs, 'epoch')} in {seconds:.1f} s, {seconds / epochs:.2f} s each"
-    print(f"{done}; {total:.1f} s in all\n")
+    for sentence in of_training(vae, numbers) if training.state["epoch"] else ():
+        print(sentence)
+    sys.stdout.flush()
+
+
+def duration_of(training: "TrainingState") -> str:
+    """How long the training took, in words."""
+    epochs, seconds = training.state["epoch"], training.seconds()
+    if not epochs:
+        return "0 epochs: everything is of the untrained model"
+    return f"{counted(epochs, 'epoch')} in {seconds:.1f} s, {seconds / epochs:.2f} s each"

@@ -140,7 +140,7 @@ def test_what_is_there_is_replaced_only_with_overwrite(run, refusal):
     [
         (
             ["evalute", "x"],
-            "invalid choice: 'evalute' (choose from 'evaluate', 'generate', 'train'); did you mean 'eval",
+            "invalid choice: 'evalute' (choose from 'draw', 'encode', 'evaluate', 'generate', 'reconstruct', 'train')",
         ),
         (
             ["evaluate", "x", "--num_sample", "3"],

@@ -183,13 +183,14 @@ def test_flags_choose_the_pictures(flags, tmp_path, capsys):
     assert listed == {str(tmp_path / name) for name in names(tmp_path)}
 
 
+@pytest.mark.fault(108)
 def test_a_run_can_be_read_again(tmp_path, capsys):
     quick("--run_dir", tmp_path, "--generate_from_prior", "--epochs", "3", "--seed", "4")
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["arguments"]["seed"] == 4
     assert config["arguments"]["sigma"] == "learned"
     rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
-    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert set(rows[0]) == {"epoch", *(p + n for p in ("", "val_") for n in ("loss", "elbo", "distortion", "rate"))}
     table = capsys.readouterr().out
     numbers = {
@@ -310,12 +311,49 @@ def test_a_poor_environment(tmp_path, rng):
     env |= {"MPLBACKEND": "no_such_backend", "KERAS_HOME": str(home)}
     done = run("--dset", folder, "--epochs", "1", "--batch_size", "8", cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert [line for line in done.stderr.splitlines() if "so far" not in line] == []
     [written] = (tmp_path / "runs").iterdir()
     assert names(written) == FILES | set(FLAGS.values())
     assert "gr\\udcc3\\udcb6\\udcc3\\udc9fe" in done.stdout, "what ASCII cannot show"
     data = json.loads((written / "config.json").read_text())["data"]
     assert [os.fsdecode(os.fsencode(label)) for label in data["label_names"]] == ["ä", "ö"]
+
+
+@pytest.mark.fault(100, 112)
+def test_a_training_that_collapses_says_so_and_is_drawn(tmp_path, capsys):
+    """All its codes are the same, of which t-SNE would end the process."""
+    options = ["--network", "mlp:hidden=[16]", "--learning_rate", "0.3", "--epochs", "5"]
+    assert quick("--run_dir", tmp_path, *options, *FLAGS) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert names(tmp_path) == FILES | set(FLAGS.values())
+    assert "Posterior collapse: 0 of 20 units are active" in said.out
+    assert said.out.index("test -ELBO") < said.out.index("Posterior collapse") < said.out.index("config.json")
+
+
+@pytest.mark.fault(112)
+def test_a_good_training_says_nothing_of_that_kind(tmp_path, capsys):
+    assert quick("--run_dir", tmp_path, "--generate_from_prior", "--epochs", "10", "--learning_rate", "0.01") == 0
+    out = capsys.readouterr().out
+    assert "collapse" not in out
+    assert "floor" not in out
+
+
+@pytest.mark.fault(100)
+def test_the_table_comes_before_the_pictures(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("bicoder.runs.train.draw", lambda *_: print("drawn") or [])
+    assert quick("--run_dir", tmp_path) == 0
+    out = capsys.readouterr().out
+    assert out.index("test -ELBO") < out.index("drawn")
+
+
+@pytest.mark.fault(106)
+def test_no_pictures(tmp_path, capsys):
+    assert quick("--run_dir", tmp_path / "run", "--no_pictures") == 0
+    assert names(tmp_path / "run") == FILES - {"curve.png"}
+    assert "test -ELBO" in capsys.readouterr().out
+    assert quick("--run_dir", tmp_path / "no-run", "--no_pictures", "--visualize_latent") == 2
+    assert "no_pictures: expected it without --visualize_latent, received both" in capsys.readouterr().err
 
 
 def test_bicoder_train_is_train_vae(tmp_path, capsys):

@@ -9,16 +9,16 @@ import pytest
 from bicoder import VAE, Decoder, Encoder
 from bicoder.errors import UsageError
 from bicoder.networks import MLP
-from bicoder.pictures import picture
+from bicoder.pictures import gallery, picture
 from bicoder.pictures.plotting import image_grid
 from bicoder.runs import folder as runs
 
 # What there is, in its order, and the switch that asks for it.
 FILES = {
     "curve.png": None,
-    "latent.png": "visualize_latent",
     "prior.png": "generate_from_prior",
     "posterior.png": "generate_from_posterior",
+    "latent.png": "visualize_latent",
     "kl.png": None,
     "generated.png": None,
 }
@@ -44,7 +44,7 @@ def mean_image(monkeypatch):
 
 def test_the_pictures_and_their_order():
     assert [(found.file, found.flag) for found in picture.pictures()] == list(FILES.items())
-    assert picture.flags()["visualize_latent"] == "latent.png: t-SNE of the posterior means"
+    assert picture.flags()["generate_from_prior"] == "prior.png: images from z ~ p(z)"
     assert list(picture.flags()) == [flag for flag in FILES.values() if flag]
 
 
@@ -75,10 +75,55 @@ def test_a_picture_that_fails_costs_no_other(subject, tmp_path, mean_image, caps
     ]
 
 
-def test_a_disk_that_takes_no_picture_is_an_error(subject, tmp_path):
+@pytest.mark.fault(100)
+def test_a_picture_that_cannot_be_written_is_an_error_after_the_others(subject, tmp_path):
     (tmp_path / "curve.png").mkdir()
-    with pytest.raises(UsageError, match="cannot be written"):
-        picture.draw(subject, tmp_path)
+    with pytest.raises(UsageError, match=r"curve\.png: cannot be written"):
+        picture.draw(subject, tmp_path, ["generate_from_prior"])
+    assert (tmp_path / "prior.png").exists()
+
+
+@pytest.mark.fault(100)
+def test_codes_that_are_no_numbers_cost_no_other_picture(subject, tmp_path, capsys):
+    images = subject.images.copy()
+    images[2] = np.nan
+    flags = ["visualize_latent", "generate_from_prior"]
+    drawn = picture.draw(subject._replace(images=images, history={}), tmp_path, flags)
+    assert drawn == [tmp_path / "prior.png"]
+    said = capsys.readouterr().err
+    assert said.startswith(f"{tmp_path / 'latent.png'}: not drawn: NumericError: codes: expected finite numbers")
+
+
+@pytest.fixture
+def title(monkeypatch):
+    """Function (subject) -> the title of latent.png."""
+
+    def draw(subject):
+        monkeypatch.setattr("bicoder.pictures.plotting.save", lambda figure, path: figure.axes[0].get_title())
+        return gallery.latent(subject, None)
+
+    return draw
+
+
+@pytest.mark.fault(100)
+def test_the_picture_of_a_collapsed_code_says_so(subject, title):
+    vae = VAE(Encoder(MLP((4,)), 5), Decoder(MLP((4,))), seed=0)
+    vae.build((None, 9))
+    for variable in vae.encoder.trainable_variables:
+        variable.assign(variable * 0.0)
+    assert title(subject._replace(vae=vae)).startswith("noise: collapsed, no unit is active: posterior means of 20")
+
+
+@pytest.mark.fault(108)
+@pytest.mark.parametrize("latent_dim", [1, 2])
+def test_a_small_code_is_shown_itself(latent_dim, subject, title):
+    vae = VAE(Encoder(MLP((4,)), latent_dim), Decoder(MLP((4,))), seed=0)
+    vae.build((None, 9))
+    for variable in vae.encoder.trainable_variables:
+        variable.assign(variable * 10.0)
+    labelled = subject._replace(vae=vae, labels=np.arange(20) % 3)
+    for shown in (subject._replace(vae=vae), labelled):
+        assert title(shown).startswith("noise: posterior means of 20 test images")
 
 
 def test_a_picture_does_not_depend_on_the_others(subject, tmp_path):

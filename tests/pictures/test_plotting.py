@@ -111,7 +111,75 @@ def test_curves(epochs, tmp_path):
     assert (found.max(axis=2) - found.min(axis=2) > 60).sum() > 50
 
 
-@pytest.mark.parametrize("count", [1, 20, 100])
+@pytest.fixture
+def figure(monkeypatch):
+    """Pictures are figures, and are not written."""
+    monkeypatch.setattr(plotting, "save", lambda figure, path: figure)
+
+
+@pytest.mark.fault(108)
+@pytest.mark.parametrize("classes", [2, 10, 28, 40])
+def test_names_do_not_lie_on_each_other(classes, tmp_path, rng, figure):
+    """Also those of classes that all lie at the same place."""
+    labels = np.arange(600) % classes
+    points = rng.normal(size=(600, 2))
+    found = plotting.scatter(points, tmp_path / "x.png", "", labels, [f"class {i}" for i in range(classes)])
+    found.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in found.axes[0].texts]
+    assert len(boxes) == classes
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+    frame = found.axes[0].get_window_extent().padded(2.0)
+    assert all(frame.contains(*box.min) and frame.contains(*box.max) for box in boxes)
+
+
+@pytest.mark.fault(108)
+def test_classes_differ_in_shape_beside_colour():
+    styles = [plotting.style_of(i) for i in range(100)]
+    assert len({style["marker"] for style in styles[:10]}) == 10
+    assert len({(style["marker"], style["color"]) for style in styles}) == 100
+
+
+@pytest.mark.fault(108)
+def test_codes_have_axes_and_tsne_has_none(tmp_path, rng, figure):
+    points = rng.normal(size=(30, 2))
+    [axes] = plotting.scatter(points, tmp_path / "x.png", "", axes_names=("z1", "z4")).axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("z1", "z4")
+    assert len(axes.get_xticks()) > 2
+    [axes] = plotting.scatter(points, tmp_path / "x.png", "").axes
+    assert (axes.get_xlabel(), len(axes.get_xticks())) == ("t-SNE 1", 0)
+
+
+@pytest.mark.fault(100)
+def test_a_collapsed_code_is_a_dot(tmp_path, figure):
+    """And does not fill the picture: the axes show at least what a prior takes."""
+    found = plotting.scatter(np.full((50, 2), 0.3), tmp_path / "x.png", "", axes_names=("z1", "z2"))
+    found.draw_without_rendering()
+    assert np.ptp(found.axes[0].get_xlim()) >= plotting.LEAST
+    [axes] = plotting.strips(np.full(50, 0.3), tmp_path / "x.png", "").axes
+    assert np.ptp(axes.get_xlim()) >= plotting.LEAST
+
+
+@pytest.mark.fault(108)
+@pytest.mark.parametrize("classes", [1, 28])
+def test_a_strip_for_each_class(classes, tmp_path, rng, figure):
+    labels = np.arange(100) % classes
+    names = [f"class {i}" for i in range(classes)]
+    [axes] = plotting.strips(rng.normal(size=100), tmp_path / "x.png", "", labels, names).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == names
+    assert axes.get_xlabel() == "z1"
+
+
+@pytest.mark.fault(108)
+def test_bars_keep_the_numbers_of_the_dimensions(tmp_path, figure):
+    [axes] = plotting.bars([0.5, 3.0, 1.0], tmp_path / "x.png", "").axes
+    assert [bar.get_height() for bar in axes.patches] == [3.0, 1.0, 0.5]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "3", "1"]
+    many = list(np.arange(plotting.MOST_BARS + 1.0))
+    [axes] = plotting.bars(many, tmp_path / "x.png", "").axes
+    assert [bar.get_height() for bar in axes.patches] == many, "in their own order, number i at i"
+
+
+@pytest.mark.parametrize("count", [1, 20, 100, 300])
 def test_bars(count, tmp_path):
     found = pixels(plotting.bars(list(np.linspace(1, 3, count)), tmp_path / "kl.png", "title"))
     assert (found.max(axis=2) - found.min(axis=2) > 60).sum() > 500

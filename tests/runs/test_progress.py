@@ -6,6 +6,7 @@ import pty
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 from conftest import ROOT
@@ -86,6 +87,25 @@ def test_nothing_of_its_own(tmp_path, capsys, mode, verbose):
     assert Progress(TrainingState(tmp_path, "metrics.csv", steps=1), 1, mode).verbose == verbose
 
 
+@pytest.mark.fault(112)
+@pytest.mark.parametrize(("mode", "words"), [("auto", "compiling"), ("verbose", "compiling"), ("quiet", "")])
+def test_what_is_done_before_the_first_steps_is_said(tmp_path, capsys, monkeypatch, mode, words):
+    monkeypatch.setattr("bicoder.waiting.FIRST", 0.01)
+    progress = Progress(TrainingState(tmp_path, "metrics.csv", steps=1), 1, mode, moving=False)
+    progress.wait()
+    time.sleep(0.1)
+    progress.on_train_batch_end(0, {})
+    said = capsys.readouterr().err
+    assert said == (words and "compiling the program of the training: 0 s so far\n")
+
+
+@pytest.mark.fault(112)
+def test_a_log_says_something_in_a_long_first_epoch(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("bicoder.waiting.FIRST", 0.0)
+    go_through(tmp_path, 1, 2, 2, moving=False)
+    assert [line[:9] for line in capsys.readouterr().out.splitlines()] == ["epoch 1/2", "epoch 1/2", "epoch 2/2"]
+
+
 def test_numbers_that_read_well():
     assert [round_up(n) for n in (0, 1, 6, 10, 17, 56, 101)] == [1, 1, 6, 10, 20, 60, 200]
     assert [duration(s) for s in (0.2, 59.9, 200, 7500)] == ["1 s", "1 min 00 s", "3 min 20 s", "2 h 05 min"]
@@ -111,7 +131,7 @@ def test_a_terminal(tmp_path):
         said = b""
         while chunk := read(ours):
             said += chunk
-        assert process.stderr.read() == b""
+        assert [line for line in process.stderr.read().splitlines() if b"so far" not in line] == []
     os.close(ours)
     assert process.returncode == 0
     lines = said.decode().replace("\r\n", "\n").split("\n")

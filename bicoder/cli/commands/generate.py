@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bicoder.cli.command import command
-from bicoder.cli.run_options import RunOptions, refuse_existing
+from bicoder.cli.run_options import SamplingOptions, check_folder_of, refuse_existing
 from bicoder.engine.start import import_keras
 from bicoder.errors import MOST_IN_A_GRID, UsageError
-from bicoder.files.whole_file import whole_file
 from bicoder.pictures.gallery import generated
 from bicoder.pictures.picture import Subject
 from bicoder.runs.config import read_config
 from bicoder.runs.options.kinds import Text, Whole
 from bicoder.runs.options.table import option
+from bicoder.waiting import watched
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,7 @@ LARGEST_PICTURE = 2**29  # numbers of all its images, 2 GB
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GenerateOptions(RunOptions):
+class GenerateOptions(SamplingOptions):
     """What `generate` can be told."""
 
     num_images: int = option(Whole(1), 100, "how many")
@@ -42,26 +42,24 @@ def generate(options: GenerateOptions) -> None:
     if output.suffix not in (".png", ".npy"):
         raise UsageError(f"output: expected a file that ends with .png or .npy, received {str(output)!r}")
     config = read_config(options.run)
-    if not output.parent.is_dir():
-        raise UsageError(f"output: expected a file in a folder that exists, received {str(output)!r}")
+    check_folder_of(output)
     refuse_existing([output], options.overwrite)
     shape = (options.num_images, *config["input_shape"])
     check_room(shape, output)
     import_keras()
     import numpy as np
 
+    from bicoder.files.tables import write_array
     from bicoder.runs.load import load
+    from bicoder.runs.train import title_of
 
     vae = load(options.run, options.force)
     images = portions(vae, options.num_images, options.seed)
     if output.suffix == ".npy":
-        with whole_file(output) as new, open(new, "wb") as file:
-            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            file.writelines(portion.astype("<f4").tobytes() for portion in images)
+        write_array(output, shape, images)
     else:
-        image_shape = config["data"].get("image_shape")
-        generated(Subject(vae, images=np.concatenate(list(images)), image_shape=image_shape), output)
+        title, image_shape = title_of(config["arguments"]), config["data"].get("image_shape")
+        generated(Subject(vae, title, np.concatenate(list(images)), image_shape=image_shape), output)
     print(output)
 
 
@@ -86,9 +84,8 @@ def portions(vae: "VAE", count: int, seed: int) -> "Iterator[np.ndarray]":
     The first portion has the seed itself: so many images are those of `VAE.generate(count, seed)`.
     """
     import numpy as np
-    from tqdm import tqdm
 
     rng = np.random.default_rng(seed)
-    for start in tqdm(range(0, count, PORTION), "images", disable=None if count > PORTION else True, leave=False):
+    for start in watched(range(0, count, PORTION), "generating", count, size=PORTION):
         yield np.asarray(vae.generate(min(PORTION, count - start), seed))
         seed = int(rng.integers(2**31))

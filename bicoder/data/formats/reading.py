@@ -42,7 +42,7 @@ class Pictures:
         paths: of the files.
         size: (height, width) to scale to after a centred crop; by default their own if they agree and are small.
         channels: 1 or 3; by default 1 if all are grey. Transparency goes onto white.
-        skip_damaged: go on without those that are damaged.
+        skip_damaged: go on without those that are damaged; None if nobody could ask for that.
         say: called with a line about what was decided.
         list_file: function (lines) that keeps a long list, and returns its path, or None if it cannot.
     Attributes:
@@ -56,7 +56,7 @@ class Pictures:
         paths: Sequence[Path],
         size: tuple[int, int] | None = None,
         channels: int | None = None,
-        skip_damaged: bool = False,
+        skip_damaged: bool | None = False,
         say: Callable[[str], Any] = print,
         list_file: Callable[[list[str]], Path | None] = lambda lines: None,
     ) -> None:
@@ -67,7 +67,7 @@ class Pictures:
         self.numbers: list[int] = []
         self.first: dict[int, Found] = {}  # the image that the plan was made for, which is read by then
         self.sizes: set[tuple[int, int]] = set()
-        self.counts = dict.fromkeys(("all", "deep", "pages", "cut"), 0)
+        self.counts = dict.fromkeys(("all", "colour", "deep", "pages", "cut"), 0)
         self.peak = 0  # of the images that have more than eight bits of grey
 
     def left_out(self) -> list[int]:
@@ -158,6 +158,7 @@ class Pictures:
         looks = [look for _, (look, _, _) in found if look is not None]
         self.sizes |= {look.size for look in looks}
         self.counts["all"] += len(looks)
+        self.counts["colour"] += sum(not look.grey for look in looks)
         for name in ("deep", "pages", "cut"):
             self.counts[name] += sum(getattr(look, name) for look in looks)
         peaks = (int(pixels.max()) for _, (look, pixels, _) in found if look and look.deep and pixels is not None)
@@ -203,6 +204,8 @@ class Pictures:
     def error(self) -> DataError:
         """What is wrong with the damaged files, all of them at once."""
         numbers, hint = self.left_out(), "add --skip_damaged to go on without"
+        if self.skip_damaged is None:
+            hint = "mend or remove"
         first = self.damaged[numbers[0]]
         if len(numbers) == 1 and len(self.paths) > 1:
             return DataError(f"{first}, or {hint} it")

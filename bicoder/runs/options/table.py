@@ -44,7 +44,7 @@ class Option(NamedTuple):
     kept: bool  # whether config.json has it
     repeated: bool  # whether --config takes it
     may_be_null: bool  # whether config.json may say null
-    required: bool  # whether it must be given, without its name
+    positional: bool  # whether it is given by its place, without its name
 
 
 def option(
@@ -59,6 +59,7 @@ def option(
     data: bool = False,
     kept: bool = True,
     repeated: bool = True,
+    positional: bool = False,
 ) -> Any:
     """The field of an option; with the default None it may be null in config.json, and with ... it must be given.
 
@@ -67,13 +68,23 @@ def option(
         default: its value, of JSON.
         meaning: what it is for.
         otherwise: what is done without it, in words; None to show the default.
-        group, resume, more, data, kept, repeated: as `Option` has them.
+        group, resume, more, data, kept, repeated, positional: as `Option` has them; what must be given is positional.
     """
     shown = default["name"] if isinstance(default, dict) else default
     otherwise = str(shown) if otherwise is None and shown not in (None, ...) else otherwise
     entry = {
         "option": Option(
-            kind, meaning, otherwise, group, resume, more, data, kept, repeated, default is None, default is ...
+            kind,
+            meaning,
+            otherwise,
+            group,
+            resume,
+            more,
+            data,
+            kept,
+            repeated,
+            default is None,
+            positional or default is ...,
         )
     }
     if isinstance(default, dict):
@@ -283,6 +294,7 @@ class Options(CommandOptions):
     )
     verbose: bool = of_training(Flag(), False, "print a line for every epoch", "fewer", resume=True, kept=False)
     pictures: tuple[str, ...] | None = of_pictures(Switches(flags), None, "")
+    no_pictures: bool = of_pictures(Flag(), False, "draw none; bicoder draw RUN draws them later", "draw", kept=False)
     num_images: int = of_pictures(Whole(1, MOST_IN_A_GRID), 100, "images in a grid", "100, as 10x10")
     latent_points: int = of_pictures(Whole(1), 5000, "test images in latent.png")
 

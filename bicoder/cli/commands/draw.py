@@ -1,0 +1,60 @@
+"""`bicoder draw`: the pictures of a run, anew."""
+
+import dataclasses
+from pathlib import Path
+
+from bicoder.cli.command import command
+from bicoder.cli.run_options import DataOptions
+from bicoder.engine.start import import_keras
+from bicoder.errors import MOST_IN_A_GRID
+from bicoder.pictures.picture import Subject, flags
+from bicoder.pictures.picture import draw as draw_pictures
+from bicoder.runs.config import read_config
+from bicoder.runs.folder import read_history
+from bicoder.runs.options.kinds import Switches, Whole
+from bicoder.runs.options.table import DRAWN, Options, option
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DrawOptions(DataOptions):
+    """What `draw` can be told."""
+
+    seed: int | None = option(Whole(0), None, "of what is drawn", "that of the run")
+    pictures: tuple[str, ...] | None = option(Switches(flags), None, "", group=DRAWN)
+    num_images: int | None = option(
+        Whole(1, MOST_IN_A_GRID), None, "images in a grid", "as the run had it", group=DRAWN
+    )
+    latent_points: int | None = option(Whole(1), None, "test images in latent.png", "as the run had", group=DRAWN)
+
+
+@command
+def draw(options: DrawOptions) -> None:
+    """Draw the pictures of a run anew, without training: those that are named, or all of them.
+
+    They take the place of those that are there.
+    """
+    from bicoder.runs.run_data import own_data
+    from bicoder.runs.train import title_of
+
+    folder = Path(options.run)
+    config = read_config(folder)
+    loader = own_data(folder, config, options.dset, options.data_dir, options.anyway)
+    history = read_history(folder) if options.pictures is None else {}  # a picture that is named comes alone
+    import_keras()
+    from bicoder.runs.load import load
+
+    then = Options(**Options.values(config["arguments"]))
+    subject = Subject(
+        load(folder, options.force),
+        title_of(config["arguments"]),
+        loader.test_images,
+        loader.test_labels,
+        loader.label_names,
+        loader.image_shape,
+        history=history,
+        seed=then.seed if options.seed is None else options.seed,
+        num_images=options.num_images or then.num_images,
+        latent_points=options.latent_points or then.latent_points,
+    )
+    chosen = tuple(flags()) if options.pictures is None else options.pictures
+    print("\n".join(map(str, draw_pictures(subject, folder, chosen))))

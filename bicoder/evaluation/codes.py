@@ -1,0 +1,60 @@
+"""What the encoder and the decoder make of many images, a batch at a time."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from bicoder.distributions import Distribution, FullGaussian, Gaussian
+from bicoder.engine.tensor import Tensor
+
+if TYPE_CHECKING:
+    from bicoder.vae import VAE
+
+BATCH = 512  # images at a time
+
+
+class Codes(NamedTuple):
+    """The mean of q(z|x) and the logarithm of its standard deviation, (n, latent_dim), None if it is not known."""
+
+    mean: np.ndarray
+    log_deviation: np.ndarray | None
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` as a graph on TensorFlow, whose single operations are slow; on other backends as it is."""
+    if keras.backend.backend() != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    return tf.function(function)
+
+
+def log_deviation(q: Distribution) -> Tensor | None:
+    """log of the standard deviation of every dimension, (batch, latent_dim); None unless q is Gaussian."""
+    if isinstance(q, Gaussian):
+        return ops.broadcast_to(q.log_scale, ops.shape(q.mean))
+    if isinstance(q, FullGaussian):  # the diagonal of L L^T
+        return 0.5 * ops.log(ops.sum(ops.square(q.scale_tril), axis=-1))
+    return None
+
+
+def encoded(vae: "VAE", batches: Iterable[np.ndarray]) -> Iterator[Codes]:
+    """The `Codes` of batches of images (n, ...)."""
+
+    def moments(x: Tensor) -> tuple[Tensor, Tensor | None]:
+        q = vae.encoder(x)
+        return q.mean, log_deviation(q)
+
+    encode = compiled(moments)
+    for batch in batches:
+        mean, deviation = encode(vae.prepare(batch))
+        yield Codes(ops.convert_to_numpy(mean), None if deviation is None else ops.convert_to_numpy(deviation))
+
+
+def reconstructed(vae: "VAE", batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The means of p(x|z) at the means of q(z|x), (n, ...), of batches of images (n, ...)."""
+    reconstruct = compiled(lambda x: vae.decoder(vae.encoder(x).mean).mean)
+    return (ops.convert_to_numpy(reconstruct(vae.prepare(batch))) for batch in batches)

@@ -1,0 +1,117 @@
+"""The data of a run, found again: what it was trained on, and other images that are treated in the same way."""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bicoder.data.pixels import Scaling
+from bicoder.data.splits import Split
+from bicoder.errors import ModelError
+from bicoder.runs.config import dataset_of
+from bicoder.runs.folder import CONFIG
+from bicoder.runs.options.table import Options
+from bicoder.runs.train import changes, fingerprint, load_data
+
+if TYPE_CHECKING:
+    from bicoder.data.likewise import Likewise
+    from bicoder.data.loader import DataLoader
+
+
+def options_of_data(folder: Path, arguments: dict[str, Any]) -> Options:
+    """Those options of a run that say what data it had; the others have their defaults.
+
+    Raises:
+        ModelError: the run does not say.
+    """
+    if "dset" not in arguments:
+        raise ModelError(
+            f"{folder / CONFIG}: arguments: expected 'dset', which says what data the run had, received none; "
+            "the program writes it; in Python, bicoder.evaluate(bicoder.load(folder), images) needs none"
+        )
+    table = Options.table()
+    return Options(**{name: v for name, v in Options.values(arguments).items() if table[name].data})
+
+
+def own_data(
+    folder: Path,
+    config: dict[str, Any],
+    dset: str | None = None,
+    data_dir: str | None = None,
+    anyway: bool = False,
+) -> "DataLoader":
+    """The test images of a run.
+
+    Args:
+        folder: of the run.
+        config: what `read_config` read.
+        dset: where its data are now, if they are not where they were.
+        data_dir: where downloaded files are now.
+        anyway: go on with other images than the run had.
+    Raises:
+        DataError: they are not there.
+        ModelError: they are others, and `anyway` is false.
+    """
+    options = options_of_data(folder, config["arguments"])
+    dataset_of(dset or options.dset, folder if dset is None else None)
+    there = options.data_dir if options.data_dir and Path(options.data_dir).is_dir() else None  # of another machine
+    found = dataclasses.replace(options, dset=dset or options.dset, data_dir=data_dir or there)
+    return test_images_of(folder, config["data"], found, anyway)
+
+
+def test_images_of(folder: Path, data: dict[str, Any], of_run: Options, anyway: bool) -> "DataLoader":
+    """The `DataLoader` of a run's test images, and a line if they are not those that it had.
+
+    Args:
+        folder: of the run.
+        data: what its config says of its data.
+        of_run: its options, which say where its data are.
+        anyway: go on with others.
+    Raises:
+        ModelError: they are others, and `anyway` is false.
+    """
+    scaling = data.get("scaling")
+    loader = load_data(of_run, None if scaling is None else Scaling(*scaling), folder)
+    images = loader.test_images
+    now = {"test_images": len(images), "test_sha256": fingerprint(images)}
+    if "test_sha256" not in data and loader.has_training_images:  # of an older run, which knows all of them together
+        parts = (loader.training_images, loader.validation_images, images)
+        now = {"test_images": len(images), "sha256": fingerprint(*(part for part in parts if part is not None))}
+    if not (changed := changes(data, {name: value for name, value in now.items() if name in data})):
+        return loader
+    line = f"{folder} had other data: {', '.join(changed)}"
+    if not anyway:
+        raise ModelError(f"{line}; give it the images that it had, or add --anyway to take these")
+    print(f"{line}; taken all the same, though the model may have learnt from some", file=sys.stderr)
+    return loader
+
+
+def images_for(
+    folder: Path,
+    config: dict[str, Any],
+    images: str | None,
+    dset: str | None = None,
+    data_dir: str | None = None,
+    anyway: bool = False,
+) -> "Likewise":
+    """The examples at a path as the model of a run takes them, or, without a path, the run's own test images.
+
+    Args:
+        images: a folder or an array file, or None.
+        folder, config, dset, data_dir, anyway: as in `own_data`.
+    """
+    from bicoder.data.likewise import Treatment, images_like, own
+
+    if images is None:
+        loader = own_data(folder, config, dset, data_dir, anyway)
+        return own(Split(loader.test_images, loader.test_labels, loader.test_files), loader.label_names)
+    data, arguments = config["data"], Options.values(config["arguments"])
+    shape, image_shape, scaling = config["input_shape"], data.get("image_shape"), data.get("scaling")
+    how = Treatment(
+        tuple(shape),
+        tuple(image_shape) if image_shape else tuple(shape) if len(shape) == 3 else None,
+        None if scaling is None else Scaling(*scaling),
+        arguments.get("image_size"),
+        bool(arguments.get("binarize")),
+    )
+    return images_like(images, how, say=lambda line: print(line, file=sys.stderr))
