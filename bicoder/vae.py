@@ -1,6 +1,8 @@
 """The variational autoencoder: Equation 1, as a Keras model."""
 
 import math
+import random
+import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,13 +13,20 @@ from keras import ops
 from bicoder.coders import Decoder, Encoder
 from bicoder.component import plain
 from bicoder.distributions import Distribution
-from bicoder.engine.optimizers import build_optimizer
+from bicoder.engine.arrays.examples import joined, portions_of, rows_at_once
+from bicoder.engine.fixed import still_frozen
+from bicoder.engine.optimizers import check_optimizer
 from bicoder.engine.slices import by_slices, one_by_one
 from bicoder.engine.tensor import Seed, Shape, Tensor
 from bicoder.errors import UsageError, check_count, check_seed
 from bicoder.kl import kl_divergence
+from bicoder.networks import check_precision
 from bicoder.objectives import Objective, Terms
 from bicoder.priors import Prior
+from bicoder.saving import SaveableModel
+
+# Held while a model is built: one that is first used by two threads at once is built by one of them.
+BUILDING = threading.RLock()
 
 
 class Bound(NamedTuple):
@@ -35,7 +44,7 @@ def samples_at_once(shape: Shape, prior: Prior, numbers: int = 2**24) -> int:
 
 
 @keras.saving.register_keras_serializable("bicoder")
-class VAE(keras.Model):
+class VAE(SaveableModel):
     """A variational autoencoder (Kingma & Welling 2014).
 
     It maximises L = E_q(z|x)[log p(x|z)] - KL[q(z|x) || p(z)]; -L = distortion + rate. All values are in nats of a
@@ -48,7 +57,9 @@ class VAE(keras.Model):
         prior: name or `Prior`.
         objective: name or `Objective`.
         latent_dim: dimensions of z for the default encoder; None for the network's own.
-        seed: int or None; the same seed gives the same initial weights and the same noise.
+        seed: int; the same seed gives the same initial weights and the same noise. None for one that is drawn, which
+            `keras.utils.set_random_seed` decides.
+        name: of the Keras model.
     """
 
     def __init__(
@@ -60,8 +71,12 @@ class VAE(keras.Model):
         objective: str | dict[str, Any] | Objective = "elbo",
         latent_dim: int | None = None,
         seed: int | None = None,
+        name: str | None = None,
     ) -> None:
-        super().__init__()
+        # Densities are float32 if the networks are not: neither x nor the weights of a prior are rounded on their way.
+        super().__init__(name=name, autocast=False)
+        check_precision(self)
+        self._named = {} if name is None else {"name": name}
         self.encoder = Encoder.get(encoder) or Encoder(latent_dim=latent_dim)
         self.decoder = Decoder.get(decoder) or Decoder()
         self.prior = Prior.get(prior)
@@ -75,26 +90,28 @@ class VAE(keras.Model):
         self.elbo_metric = keras.metrics.Mean(name="elbo")
         self.distortion_metric = keras.metrics.Mean(name="distortion")
         self.rate_metric = keras.metrics.Mean(name="rate")
-        # What `compile` is told, and the compiled programs of `fit` and `train`, which are no part of the model.
-        self.jit: bool | str = "auto"
-        self.steps: int | str = "auto"
-        self._programs: Any = None
 
     def build(self, input_shape: Any) -> None:
-        example = tuple(input_shape[1:])
+        with BUILDING:
+            self._build(tuple(input_shape[1:]))
+
+    def _build(self, example: Shape) -> None:
+        """Make what is not there yet, for examples of this shape."""
         self._check_posterior()
         if self.decoder.output_shape is None:
             self.decoder.output_shape = example
-        seeds = np.random.SeedSequence(self.seed).generate_state(3)
+        seed = random.randrange(2**31) if self.seed is None else self.seed
+        seeds = np.random.SeedSequence(seed).generate_state(3)
         for part, seed in zip((self.encoder, self.decoder, self.prior), seeds, strict=True):
             part.seed = int(seed) if part.seed is None else part.seed
-        if not self.encoder.built:
-            self.encoder.build(input_shape)
-        self.latent_dim = self.encoder.latent_dim
-        self.prior.attach(self.encoder, example)
-        for part in (self.decoder, self.prior, self.objective):
-            if not part.built:
-                part.build((None, self.latent_dim))
+        with still_frozen(self):
+            if not self.encoder.built:
+                self.encoder.build((None, *example))
+            self.latent_dim = self.encoder.latent_dim
+            self.prior.attach(self.encoder, example)
+            for part in (self.decoder, self.prior, self.objective):
+                if not part.built:
+                    part.build((None, self.latent_dim))
         self.input_spec = keras.layers.InputSpec(shape=(None, *example))
 
     def _check_posterior(self) -> None:
@@ -169,45 +186,6 @@ class VAE(keras.Model):
         loss = y_pred.loss if sample_weight is None else y_pred.loss * ops.cast(sample_weight, "float32")
         return ops.mean(loss) + sum(self.losses)
 
-    def compile(
-        self,
-        optimizer: Any = "adam",
-        *,
-        steps_per_execution: int | str = "auto",
-        jit_compile: bool | str = "auto",
-        **kwargs: Any,
-    ) -> None:
-        """Choose the optimizer, as in Keras; the loss is the model's own objective.
-
-        Args:
-            optimizer: a Keras optimizer, or its name.
-            steps_per_execution: how many steps are one program, between two calls of the callbacks; "auto" for up to
-                64, which is fastest; 1 for callbacks after every step.
-            jit_compile: whether XLA compiles the steps (TensorFlow); "auto" for where that makes them faster.
-            kwargs: of `keras.Model.compile`, but for a loss.
-        """
-        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
-            if kwargs.get(name) is not None:
-                raise UsageError(
-                    f"{name}: the loss of a VAE is its objective, and elbo, distortion and rate are its metrics; "
-                    f"expected nothing here, received {kwargs[name]!r}; use VAE(objective=...)"
-                )
-        self.jit, self.steps = jit_compile, steps_per_execution
-        self._programs = None
-        if keras.backend.backend() == "tensorflow" and jit_compile == "auto":
-            jit_compile = False  # Keras' own functions, of `evaluate` and `predict`; `fit` has its own
-        steps = 1 if steps_per_execution == "auto" else steps_per_execution
-        super().compile(optimizer, steps_per_execution=steps, jit_compile=jit_compile, **kwargs)
-
-    def get_compile_config(self) -> dict[str, Any]:
-        optimizer = keras.saving.serialize_keras_object(self.optimizer)
-        return {"optimizer": optimizer, "steps_per_execution": self.steps, "jit_compile": self.jit}
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        self.compile(**config | {"optimizer": keras.saving.deserialize_keras_object(config["optimizer"])})
-        if self.built:
-            build_optimizer(self)
-
     def fit(
         self,
         x: Any = None,
@@ -252,8 +230,7 @@ class VAE(keras.Model):
         """
         if optimizer is None and isinstance(x, bool) and hasattr(super(), "train"):
             return super().train(x)  # PyTorch's modules have a method of this name: training mode, on or off
-        if not isinstance(optimizer, keras.optimizers.Optimizer):
-            raise UsageError(f"train: expected a batch and a Keras optimizer, received {optimizer!r}")
+        check_optimizer("train", optimizer, "a batch and ")
         x = self.prepare(x)
         return self.programs.one_step(self, optimizer)(x)
 
@@ -273,7 +250,7 @@ class VAE(keras.Model):
 
     def prepare(self, x: Any) -> Tensor:
         """`x` as a tensor; a model that is not built yet takes its shape."""
-        x = ops.convert_to_tensor(x, dtype=self.compute_dtype)
+        x = ops.convert_to_tensor(x, dtype="float32")
         if not self.built:
             self.build(tuple(x.shape))
         expected = tuple(self.input_spec.shape[1:])
@@ -286,18 +263,36 @@ class VAE(keras.Model):
         if not self.built:
             raise UsageError(f"{method}: the model has not seen data yet; fit it first, or call build((None, *shape))")
 
-    def encode(self, x: Tensor) -> Any:
-        """q(z|x), a `Distribution` over codes (batch, latent_dim), for x (batch, ...)."""
-        return self.encoder(self.prepare(x))
+    @property
+    def example_shape(self) -> Shape | None:
+        """Shape of one x, or None if the model has not seen any."""
+        return tuple(self.input_spec.shape[1:]) if self.built else None
+
+    def encode(self, x: Any) -> Any:
+        """q(z|x), a `Distribution` over codes (batch, latent_dim), for x (batch, ...), or for all of a data set.
+
+        Args:
+            x: (batch, ...), or what gives batches: a `tf.data.Dataset` or a `PyDataset`, whose examples follow each
+                other in the order of the batches. The network gets some at a time.
+        """
+        raw = [self.encoder.raw(self.prepare(portion)) for portion in portions_of(x, self.example_shape)]
+        return self.encoder.posterior(joined(raw))
 
     def decode(self, z: Tensor) -> Any:
         """p(x|z), a `Distribution` over data, for codes z (batch, latent_dim) or (samples, batch, latent_dim)."""
         self.check_built("decode")
+        z = ops.convert_to_tensor(z, dtype="float32")
+        if len(z.shape) < 2 or z.shape[-1] != self.latent_dim:
+            raise UsageError(
+                f"z: expected codes (batch, {self.latent_dim}) or (samples, batch, {self.latent_dim}), received shape "
+                f"{tuple(z.shape)}"
+            )
         return self.decoder(z)
 
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """The mean of p(x|z) at the mean of q(z|x), (batch, ...): no randomness."""
-        return self.decode(self.encode(x).mean).mean
+    def reconstruct(self, x: Any) -> Tensor:
+        """The mean of p(x|z) at the mean of q(z|x), (batch, ...), for what `encode` takes: no randomness."""
+        portions = portions_of(x, self.example_shape)
+        return joined([self.decode(self.encode(portion).mean).mean for portion in portions])
 
     def generate(self, n: int, seed: int | None = None) -> Tensor:
         """The means of p(x|z) for `n` codes from the prior, z ~ p(z): (n, ...).
@@ -307,7 +302,8 @@ class VAE(keras.Model):
             seed: int or None.
         """
         self.check_built("generate")
-        return self.decode(self.prior.sample(check_count("n", n), seed)).mean
+        codes, rows = self.prior.sample(check_count("n", n), seed), rows_at_once(self.input_spec.shape[1:])
+        return joined([self.decode(codes[start : start + rows]).mean for start in range(0, n, rows)])
 
     def log_weights(
         self, x: Tensor, num_samples: int, noise: Seed, q: Distribution | None = None
@@ -358,4 +354,4 @@ class VAE(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         names = ("encoder", "decoder", "prior", "objective", "latent_dim", "seed")
-        return {name: plain(getattr(self, name)) for name in names}
+        return {name: plain(getattr(self, name)) for name in names} | self._named

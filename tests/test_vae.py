@@ -280,14 +280,6 @@ def test_train_leaves_alone_what_is_frozen(vectors):
             assert np.array_equal(old, variable) == (id(variable) in frozen), variable.path
 
 
-@pytest.mark.xla
-def test_export_after_train(vectors, tmp_path):
-    vae = small_vae()
-    vae.train(vectors, keras.optimizers.Adam())
-    vae.export(tmp_path / "saved", verbose=False)
-    assert len(tf.saved_model.load(tmp_path / "saved").serve(vectors).loss) == 100
-
-
 @pytest.mark.parametrize(
     ("use", "message"),
     [
