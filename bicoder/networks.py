@@ -41,9 +41,9 @@ def networks_in(precision: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def check_precision(model: keras.layers.Layer) -> None:
+def check_precision() -> None:
     """`UsageError` if Keras makes numbers of another type than the densities, which are float32."""
-    floatx, weights = keras.config.floatx(), model.variable_dtype
+    floatx, weights = keras.config.floatx(), keras.config.dtype_policy().variable_dtype
     if floatx != "float32" or weights == "float64":
         name, received = ("floatx", floatx) if floatx != "float32" else ("dtype_policy", weights)
         raise UsageError(

@@ -109,8 +109,11 @@ class SaveableModel(keras.Model):
                     f"{name}: the loss of a VAE is its objective, and elbo, distortion and rate are its metrics; "
                     f"expected nothing here, received {kwargs[name]!r}; use VAE(objective=...)"
                 )
-        if not isinstance(optimizer, (str, dict)):
-            check_optimizer("compile", optimizer)
+        optimizer = keras.optimizers.get(optimizer) if isinstance(optimizer, (str, dict)) else optimizer
+        check_optimizer("compile", optimizer)
+        scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or not kwargs.pop("auto_scale_loss", True)
+        if self.encoder.dtype_policy.name == "mixed_float16" and not scales:  # the model itself is of float32
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         self.jit, self.steps = jit_compile, steps_per_execution
         self._programs = None
         if keras.backend.backend() == "tensorflow" and jit_compile == "auto":

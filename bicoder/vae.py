@@ -17,6 +17,7 @@ from bicoder.engine.arrays.examples import joined, portions_of, rows_at_once
 from bicoder.engine.fixed import still_frozen
 from bicoder.engine.optimizers import check_optimizer
 from bicoder.engine.slices import by_slices, one_by_one
+from bicoder.engine.streams import in_order
 from bicoder.engine.tensor import Seed, Shape, Tensor
 from bicoder.errors import UsageError, check_count, check_seed
 from bicoder.kl import kl_divergence
@@ -73,9 +74,9 @@ class VAE(SaveableModel):
         seed: int | None = None,
         name: str | None = None,
     ) -> None:
+        check_precision()
         # Densities are float32 if the networks are not: neither x nor the weights of a prior are rounded on their way.
-        super().__init__(name=name, autocast=False)
-        check_precision(self)
+        super().__init__(name=name, dtype="float32")
         self._named = {} if name is None else {"name": name}
         self.encoder = Encoder.get(encoder) or Encoder(latent_dim=latent_dim)
         self.decoder = Decoder.get(decoder) or Decoder()
@@ -214,7 +215,7 @@ class VAE(SaveableModel):
         """
         options = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         if keras.backend.backend() != "tensorflow":
-            return super().fit(**options)
+            return super().fit(**in_order(options, [int(number) for number in np.array(self.noise.state)]))
         from bicoder.engine.fit import fit
 
         return fit(self, super().fit, options)
