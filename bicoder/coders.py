@@ -8,12 +8,14 @@ from keras import ops
 
 from bicoder.component import Component
 from bicoder.distributions import Distribution
+from bicoder.engine.programs.fixed import still_frozen
 from bicoder.engine.programs.slices import by_slices, one_by_one
 from bicoder.engine.tensor import Shape, Tensor
 from bicoder.errors import MOST_DIMENSIONS, UsageError, check_count
 from bicoder.likelihoods import Likelihood
 from bicoder.networks import MLP, Conv, Network
 from bicoder.posteriors import Posterior
+from bicoder.saving import no_export
 
 
 class BiCoder(Component, keras.layers.Layer):
@@ -70,25 +72,46 @@ class BiCoder(Component, keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         input_shape = (None, *input_shape[1:])
-        self.event_axes = len(input_shape) - 1
+        self.example_shape, self.event_axes = input_shape[1:], len(input_shape) - 1
         if self.network == "auto":
             self.network = self.fitting_network(self.image_shape(input_shape))
-        self.body = self.network if self.is_layer(self.network) else self.make_body(input_shape)
-        if not self.body.built:
-            self.body.build(input_shape)
-        received = self.body.compute_output_shape(input_shape)
-        if tuple(received[1:]) != self.raw_shape():
+        with still_frozen(self):
+            self.body = self.network if self.is_layer(self.network) else self.make_body(input_shape)
+            if not self.body.built:
+                self.body.build(input_shape)
+            received = self.body.compute_output_shape(input_shape)
+            self.check_outputs(received)
+            if not self.head.built:
+                self.head.seed = self.seed
+                self.head.build(received)
+
+    def check_outputs(self, received: Any) -> None:
+        """`UsageError` if the network does not give what the head needs; `received` is what Keras says it gives."""
+        head = f"the {self.head.part_name()} {self.head.family().__name__.lower()} needs"
+        name, expected = f"network of the {self.part_name()}", self.raw_shape()
+        if isinstance(received, dict) or not all(size is None or isinstance(size, int) for size in received):
             raise UsageError(
-                f"network of the {self.part_name()}: expected {self.raw_shape()} outputs for each example, as the "
-                f"{self.head.part_name()} {self.head.family().__name__.lower()} needs, received {tuple(received[1:])}"
+                f"{name}: expected one output of shape {expected} for each example, as {head}, received "
+                f"{len(received)} outputs; join them with keras.layers.Concatenate"
             )
-        if not self.head.built:
-            self.head.seed = self.seed
-            self.head.build(received)
+        if tuple(received[1:]) != expected:
+            raise UsageError(
+                f"{name}: expected {expected} outputs for each example, as {head}, received {tuple(received[1:])}"
+            )
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Distribution:
         """(batch, ...) or (samples, batch, ...) -> `Distribution` with the same leading axes."""
         return self.head(self.raw(inputs, training))
+
+    def __call__(self, inputs: Any, *arguments: Any, **options: Any) -> Distribution:
+        if isinstance(inputs, keras.KerasTensor):  # a distribution is no output of a functional model
+            more = "encoder.mean_model()" if self.part_name() == "encoder" else "the network, decoder.body"
+            raise UsageError(f"{self.part_name()}: expected numbers, received a keras.Input; use {more} in its place")
+        return super().__call__(inputs, *arguments, **options)
+
+    def export(self, *arguments: Any, **options: Any) -> None:
+        """Refused: see `no_export`."""
+        no_export(type(self).__name__)
 
     def raw(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """The network's output, of which the head makes the distribution: (batch, *raw_shape), float32."""
@@ -102,6 +125,7 @@ class BiCoder(Component, keras.layers.Layer):
         return raw
 
 
+@keras.saving.register_keras_serializable("bicoder")
 class Encoder(BiCoder):
     """q(z|x): from data to a distribution over the latent code.
 
@@ -140,7 +164,44 @@ class Encoder(BiCoder):
             self.latent_dim = self.network.latent_dim
         return self.network.encoder(self.image_shape(input_shape), *self.raw_shape(), seed=self.seed)
 
+    def mean_model(self) -> keras.Model:
+        """A functional Keras model from x to the mean of q(z|x), (batch, latent_dim), with the weights of this encoder.
 
+        What is trained in it is trained here, and what is frozen here is frozen in it.
+        """
+        if not self.built:
+            raise UsageError("mean_model: the encoder has not seen data yet; fit its VAE first, or build it")
+        inputs = keras.Input(self.example_shape)
+        return keras.Model(inputs, PosteriorMean(self)(inputs))
+
+
+@keras.saving.register_keras_serializable("bicoder")
+class PosteriorMean(keras.layers.Layer):
+    """From x to the mean of q(z|x), as a layer of Keras' functional models.
+
+    Args:
+        encoder: a built `Encoder`, or its config.
+    """
+
+    def __init__(self, encoder: Encoder | dict[str, Any], **options: Any) -> None:
+        super().__init__(**options)
+        self.encoder = Encoder.get(encoder)
+
+    def build(self, input_shape: Any) -> None:
+        if not self.encoder.built:
+            self.encoder.build(input_shape)
+
+    def call(self, x: Tensor) -> Tensor:
+        return self.encoder(x).mean
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (input_shape[0], self.encoder.latent_dim)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"encoder": self.encoder.spec()}
+
+
+@keras.saving.register_keras_serializable("bicoder")
 class Decoder(BiCoder):
     """p(x|z): from the latent code to a distribution over data.
 

@@ -7,6 +7,7 @@ exists can be chosen by its name, is listed in error messages and in `--help`, a
 import abc
 import ast
 import inspect
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,26 @@ def snake_case(name: str) -> str:
 def part_name(class_name: str, family: str) -> str:
     """The name users type: the class name without its family, `GaussianLikelihood` -> `gaussian`."""
     return snake_case(class_name.removesuffix(family) or class_name)
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """NAME or NAME:argument=value,argument=value as a config: {"name": NAME, argument: value, ...}.
+
+    Raises:
+        ValueError: what follows the name is something else.
+    """
+    name, colon, rest = text.partition(":")
+    config: dict[str, Any] = {"name": name}
+    # A comma inside brackets belongs to a list, hidden=[300,300].
+    for item in re.split(r",(?![^\[]*\])", rest) if colon else []:
+        argument, equals, value = item.partition("=")
+        if not equals or argument == "name":
+            raise ValueError(f"expected {name}:argument=value, received {text!r}")
+        try:
+            config[argument] = json.loads(value)
+        except ValueError:
+            config[argument] = value
+    return config
 
 
 class Component(abc.ABC):  # noqa: B024 - its abstract methods are those of the families
@@ -60,16 +81,22 @@ class Component(abc.ABC):  # noqa: B024 - its abstract methods are those of the 
         """Turn a name, a config or an instance into an instance; None stays None.
 
         Args:
-            spec: a name such as "gaussian", a config (a dict with "name" and arguments), an instance, or None.
+            spec: a name such as "gaussian", or with arguments, "gaussian:sigma=0.1"; a config (a dict with "name" and
+                arguments), an instance, or None.
             arguments: given to the class if `spec` is a name.
         Raises:
             UsageError: no member has that name, or it does not take these arguments.
         """
         if spec is None or isinstance(spec, cls):
             return spec
+        members, family = cls.members(), snake_case(cls.__name__)
+        if isinstance(spec, str) and ":" in spec:
+            try:
+                spec = parsed(spec)
+            except ValueError as error:
+                raise UsageError(f"{family}: {error}") from None
         if isinstance(spec, dict) and "name" in spec:
             spec, arguments = spec["name"], {k: v for k, v in spec.items() if k != "name"} | arguments
-        members, family = cls.members(), snake_case(cls.__name__)
         if not isinstance(spec, str) and members == {cls.part_name(): cls}:
             raise UsageError(f"{family}: expected a {cls.__name__}, received {type(spec).__name__}")
         if not isinstance(spec, str) or spec not in members:

@@ -1,7 +1,9 @@
 """Networks: the two halves of an autoencoder in one class, so that they always fit together."""
 
 import abc
+import contextlib
 import math
+import random
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
@@ -13,14 +15,42 @@ from bicoder.component import Component
 from bicoder.engine.tensor import Shape, Tensor
 from bicoder.errors import MOST_REPEATS, MOST_UNITS, UsageError, check_count
 
+# Where the channels are, whatever ~/.keras/keras.json says.
+LAST = {"data_format": "channels_last"}
 Initialisers: TypeAlias = Iterator[keras.initializers.Initializer]
 
 
 def glorot(seed: int | None) -> Initialisers:
-    """An endless stream of Glorot initialisers, each with a seed of its own that follows from `seed`."""
-    rng = np.random.default_rng(seed)
+    """An endless stream of Glorot initialisers, each with a seed of its own that follows from `seed`.
+
+    None is for a seed that is drawn as Keras draws its own, so that `keras.utils.set_random_seed` decides it.
+    """
+    rng = np.random.default_rng(random.randrange(2**31) if seed is None else seed)
     while True:
         yield keras.initializers.GlorotUniform(seed=int(rng.integers(2**31)))
+
+
+@contextlib.contextmanager
+def networks_in(precision: str) -> Iterator[None]:
+    """Inside, Keras makes layers that compute in this precision, such as "mixed_bfloat16"."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def check_precision() -> None:
+    """`UsageError` if Keras makes numbers of another type than the densities, which are float32."""
+    floatx, weights = keras.config.floatx(), keras.config.dtype_policy().variable_dtype
+    if floatx != "float32" or weights == "float64":
+        name, received = ("floatx", floatx) if floatx != "float32" else ("dtype_policy", weights)
+        raise UsageError(
+            f"{name}: expected float32, as densities have it, received {received} from ~/.keras/keras.json or "
+            'keras.config; call keras.config.set_floatx("float32") and then keras.config.set_dtype_policy("float32"), '
+            'or "mixed_bfloat16" for speed'
+        )
 
 
 def check_widths(name: str, widths: int | Sequence[int]) -> Shape:
@@ -42,7 +72,7 @@ def check_image(network: str, shape: Shape) -> None:
         advice = "; x[..., None] makes images of them" if len(shape) == 2 else ""
         raise UsageError(
             f"network: {network} expects images (height, width, channels), received examples of shape {tuple(shape)}"
-            f"{advice}; use --network mlp"
+            f"{advice}; use the network mlp"
         )
     first, height, width = shape
     if first < min(height, width) and (height == width or (first in (1, 3) and width not in (1, 3))):
@@ -106,7 +136,7 @@ class MLP(Network):
     def encoder(self, shape: Shape, outputs: int, seed: int | None = None) -> keras.layers.Layer:
         init = glorot(seed)
         return keras.Sequential(
-            ([layers.Flatten()] if len(shape) > 1 else [])
+            ([layers.Flatten(**LAST)] if len(shape) > 1 else [])
             + [layers.Dense(n, self.activation, kernel_initializer=next(init)) for n in self.hidden]
             + [layers.Dense(outputs, kernel_initializer=next(init))]
         )
@@ -143,10 +173,10 @@ class Conv(Network):
     def encoder(self, shape: Shape, outputs: int, seed: int | None = None) -> keras.layers.Layer:
         check_image("conv", shape)
         init = glorot(seed)
-        options = {"strides": 2, "padding": "same", "activation": self.activation}
+        options = {"strides": 2, "padding": "same", "activation": self.activation, **LAST}
         return keras.Sequential(
             [layers.Conv2D(n, self.kernel_size, kernel_initializer=next(init), **options) for n in self.filters]
-            + [layers.Flatten(), layers.Dense(outputs, kernel_initializer=next(init))]
+            + [layers.Flatten(**LAST), layers.Dense(outputs, kernel_initializer=next(init))]
         )
 
     def decoder(self, shape: Shape, outputs: int, seed: int | None = None) -> keras.layers.Layer:
@@ -169,6 +199,7 @@ class Conv(Network):
                     # A stride-2 transpose of m pixels gives 2m - 1, and one more with padding: an even target needs it.
                     output_padding=tuple(1 - size % 2 for size in target),
                     activation=None if len(body) == len(channels) + 1 else self.activation,
+                    **LAST,
                     kernel_initializer=next(init),
                 )
             )
@@ -195,9 +226,9 @@ class Residual(Network):
         y = x
         for _ in range(2):
             y = layers.Activation("swish")(layers.GroupNormalization(groups=math.gcd(8, y.shape[-1]))(y))
-            y = layers.Conv2D(channels, 3, padding="same", kernel_initializer=next(init))(y)
+            y = layers.Conv2D(channels, 3, padding="same", kernel_initializer=next(init), **LAST)(y)
         if x.shape[-1] != channels:
-            x = layers.Conv2D(channels, 1, kernel_initializer=next(init))(x)
+            x = layers.Conv2D(channels, 1, kernel_initializer=next(init), **LAST)(x)
         return layers.Add()([x, y])
 
     def stage(self, x: Tensor, channels: int, init: Initialisers) -> Tensor:
@@ -214,12 +245,12 @@ class Residual(Network):
         check_image("residual", shape)
         init = glorot(seed)
         inputs = keras.Input(shape)
-        x = layers.Conv2D(self.filters[0], 3, padding="same", kernel_initializer=next(init))(inputs)
+        x = layers.Conv2D(self.filters[0], 3, padding="same", kernel_initializer=next(init), **LAST)(inputs)
         for i, channels in enumerate(self.filters):
             if i:
-                x = layers.Conv2D(channels, 3, strides=2, padding="same", kernel_initializer=next(init))(x)
+                x = layers.Conv2D(channels, 3, strides=2, padding="same", kernel_initializer=next(init), **LAST)(x)
             x = self.stage(x, channels, init)
-        x = layers.Flatten()(self.finish(x))
+        x = layers.Flatten(**LAST)(self.finish(x))
         return keras.Model(inputs, layers.Dense(outputs, kernel_initializer=next(init))(x))
 
     def decoder(self, shape: Shape, outputs: int, seed: int | None = None) -> keras.layers.Layer:
@@ -243,11 +274,11 @@ class ResidualDecoder(keras.layers.Layer):
         x = layers.Dense(math.prod(start), kernel_initializer=next(init))(inputs)
         x = network.stage(layers.Reshape(start)(x), start[-1], init)
         for (height, width), channels in zip(sizes[-2::-1], network.filters[-2::-1], strict=True):
-            x = layers.UpSampling2D()(x)
-            x = layers.Cropping2D(((0, x.shape[1] - height), (0, x.shape[2] - width)))(x)
-            x = layers.Conv2D(channels, 3, padding="same", kernel_initializer=next(init))(x)
+            x = layers.UpSampling2D(**LAST)(x)
+            x = layers.Cropping2D(((0, x.shape[1] - height), (0, x.shape[2] - width)), **LAST)(x)
+            x = layers.Conv2D(channels, 3, padding="same", kernel_initializer=next(init), **LAST)(x)
             x = network.stage(x, channels, init)
-        x = layers.Conv2D(self.outputs, 3, padding="same", kernel_initializer=next(init))(network.finish(x))
+        x = layers.Conv2D(self.outputs, 3, padding="same", kernel_initializer=next(init), **LAST)(network.finish(x))
         self.model = keras.Model(inputs, x)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:

@@ -175,7 +175,8 @@ class VampPrior(Prior):
         self.pseudo_inputs = self.components = check_count("pseudo_inputs", pseudo_inputs, MOST_UNITS)
 
     def attach(self, encoder: Callable[[Tensor], Any], example_shape: Shape) -> None:
-        self.encoder, self.example_shape = encoder, tuple(example_shape)
+        # A function, for Keras would take an encoder for a part of the prior, and freeze it with the prior.
+        self.encode, self.example_shape = lambda x: encoder(x), tuple(example_shape)
 
     def make_weights(self, initialisers: Initialisers) -> None:
         around_half = keras.initializers.RandomUniform(0.2, 0.8, seed=next(initialisers).seed)
@@ -187,7 +188,7 @@ class VampPrior(Prior):
         self.inputs.assign(images[: self.pseudo_inputs])
 
     def distribution(self) -> Distribution:
-        q = self.encoder(ops.clip(ops.convert_to_tensor(self.inputs), 0.0, 1.0))
+        q = self.encode(ops.clip(ops.convert_to_tensor(self.inputs), 0.0, 1.0))
         return Mixture(q.mean, q.log_scale, ops.full((self.pseudo_inputs,), -math.log(self.pseudo_inputs)))
 
 
@@ -195,7 +196,7 @@ class RealNVP(Prior):
     """N(0, I) seen through affine couplings (Dinh et al. 2017).
 
     Each coupling leaves half of z as it is and maps the other half to (z - t) e^-s, where s and t are functions of the
-    first half; log p(z) = log N(f(z); 0, I) - sum(s).
+    first half; log p(z) = log N(f(z); 0, I) - sum(s). A code of one dimension has no halves: then p(z) = N(0, 1).
 
     Args:
         couplings: how many; the halves change places after each.
@@ -208,9 +209,9 @@ class RealNVP(Prior):
         self.hidden = check_count("hidden", hidden, MOST_UNITS)
 
     def make_weights(self, initialisers: Initialisers) -> None:
-        self.kept = (self.latent_dim + 1) // 2  # a code of one dimension is kept whole: then p(z) = N(0, 1)
+        self.kept = (self.latent_dim + 1) // 2
         self.changed = self.latent_dim - self.kept
-        self.nets = [self.make_net(i, initialisers) for i in range(self.couplings)]
+        self.nets = [self.make_net(i, initialisers) for i in self.active()]  # all of them or none
 
     def make_net(self, i: int, initialisers: Initialisers) -> keras.Sequential:
         """The network of coupling i, (batch, seen) -> (batch, 2 * moved): s and t."""

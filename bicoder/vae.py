@@ -1,7 +1,9 @@
 """The variational autoencoder: Equation 1, as a Keras model."""
 
 import math
+import random
 import sys
+import threading
 from typing import Any, NamedTuple
 
 import keras
@@ -11,16 +13,22 @@ from keras import ops
 from bicoder.coders import Decoder, Encoder
 from bicoder.component import plain
 from bicoder.distributions import Distribution
-from bicoder.engine.arrays.examples import check_numbers, is_known
-from bicoder.engine.model import Model
+from bicoder.engine.arrays.inputs import joined, portions_of, rows_at_once
+from bicoder.engine.arrays.numbers import check_numbers, is_known
+from bicoder.engine.programs.fixed import still_frozen
 from bicoder.engine.programs.slices import by_slices, one_by_one
 from bicoder.engine.programs.tracing import TARGET, WEIGHTS
 from bicoder.engine.random_numbers import normal
 from bicoder.engine.tensor import Seed, Shape, Tensor
 from bicoder.errors import UsageError, check_count, check_seed
 from bicoder.kl import kl_divergence
+from bicoder.networks import check_precision
 from bicoder.objectives import Objective, Terms, check_number
 from bicoder.priors import Prior
+from bicoder.saving import SaveableModel
+
+# Held while a model is built: one that is first used by two threads at once is built by one of them.
+BUILDING = threading.RLock()
 
 MADE_FOR = ((784,), (28, 28, 3))  # shapes of the digits whose task has sigma 0.75
 
@@ -40,7 +48,7 @@ def samples_at_once(shape: Shape, prior: Prior, numbers: int = 2**24) -> int:
 
 
 @keras.saving.register_keras_serializable("bicoder")
-class VAE(Model):
+class VAE(SaveableModel):
     """A variational autoencoder (Kingma & Welling 2014).
 
     It maximises L = E_q(z|x)[log p(x|z)] - KL[q(z|x) || p(z)]; -L = distortion + rate. All values are in nats of a
@@ -55,7 +63,9 @@ class VAE(Model):
         latent_dim: dimensions of z for the default encoder; None for the network's own.
         input_noise: standard deviation of Gaussian noise that is added to the encoder's input in training, anew in each
             step; p(x|z) has to explain x without it (Im et al. 2017).
-        seed: int or None; the same seed gives the same initial weights and the same noise.
+        seed: int; the same seed gives the same initial weights and the same noise. None for one that is drawn, which
+            `keras.utils.set_random_seed` decides.
+        name: of the Keras model.
     """
 
     def __init__(
@@ -68,8 +78,12 @@ class VAE(Model):
         latent_dim: int | None = None,
         input_noise: float = 0.0,
         seed: int | None = None,
+        name: str | None = None,
     ) -> None:
-        super().__init__()
+        check_precision()
+        # Densities are float32 if the networks are not: neither x nor the weights of a prior are rounded on their way.
+        super().__init__(name=name, dtype="float32")
+        self._named = {} if name is None else {"name": name}
         self.encoder = Encoder.get(encoder) or Encoder(latent_dim=latent_dim)
         self.decoder = Decoder.get(decoder) or Decoder()
         self.prior = Prior.get(prior)
@@ -87,20 +101,26 @@ class VAE(Model):
         self.rate_metric = keras.metrics.Mean(name="rate")
 
     def build(self, input_shape: Any) -> None:
-        example = tuple(input_shape[1:])
+        with BUILDING:
+            self._build(tuple(input_shape[1:]))
+
+    def _build(self, example: Shape) -> None:
+        """Make what is not there yet, for examples of this shape."""
         self._check_posterior()
         if self.decoder.output_shape is None:
             self.decoder.output_shape = example
-        seeds = np.random.SeedSequence(self.seed).generate_state(3)
+        seed = random.randrange(2**31) if self.seed is None else self.seed
+        seeds = np.random.SeedSequence(seed).generate_state(3)
         for part, seed in zip((self.encoder, self.decoder, self.prior), seeds, strict=True):
             part.seed = int(seed) if part.seed is None else part.seed
-        if not self.encoder.built:
-            self.encoder.build(input_shape)
-        self.latent_dim = self.encoder.latent_dim
-        self.prior.attach(self.encoder, example)
-        for part in (self.decoder, self.prior, self.objective):
-            if not part.built:
-                part.build((None, self.latent_dim))
+        with still_frozen(self):
+            if not self.encoder.built:
+                self.encoder.build((None, *example))
+            self.latent_dim = self.encoder.latent_dim
+            self.prior.attach(self.encoder, example)
+            for part in (self.decoder, self.prior, self.objective):
+                if not part.built:
+                    part.build((None, self.latent_dim))
         self.input_spec = keras.layers.InputSpec(shape=(None, *example))
 
     def _check_posterior(self) -> None:
@@ -212,20 +232,40 @@ class VAE(Model):
         if not self.built:
             raise UsageError(f"{method}: the model has not seen data yet; fit it first, or call build((None, *shape))")
 
-    def encode(self, x: Tensor) -> Any:
-        """q(z|x), a `Distribution` over codes (batch, latent_dim), for x (batch, ...)."""
-        if is_known(x):
-            check_numbers(x)
-        return self.encoder(self.prepare(x))
+    @property
+    def example_shape(self) -> Shape | None:
+        """Shape of one x, or None if the model has not seen any."""
+        return tuple(self.input_spec.shape[1:]) if self.built else None
+
+    def encode(self, x: Any) -> Any:
+        """q(z|x), a `Distribution` over codes (batch, latent_dim), for x (batch, ...), or for all of a data set.
+
+        Args:
+            x: (batch, ...), or what gives batches: a `tf.data.Dataset` or a `PyDataset`, whose examples follow each
+                other in the order of the batches. The network gets some at a time.
+        """
+        raw = []
+        for portion in portions_of(x, self.example_shape):
+            if is_known(portion):
+                check_numbers(portion)
+            raw.append(self.encoder.raw(self.prepare(portion)))
+        return self.encoder.posterior(joined(raw))
 
     def decode(self, z: Tensor) -> Any:
         """p(x|z), a `Distribution` over data, for codes z (batch, latent_dim) or (samples, batch, latent_dim)."""
         self.check_built("decode")
+        z = ops.convert_to_tensor(z, dtype="float32")
+        if len(z.shape) < 2 or z.shape[-1] != self.latent_dim:
+            raise UsageError(
+                f"z: expected codes (batch, {self.latent_dim}) or (samples, batch, {self.latent_dim}), received shape "
+                f"{tuple(z.shape)}"
+            )
         return self.decoder(z)
 
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """The mean of p(x|z) at the mean of q(z|x), (batch, ...): no randomness."""
-        return self.decode(self.encode(x).mean).mean
+    def reconstruct(self, x: Any) -> Tensor:
+        """The mean of p(x|z) at the mean of q(z|x), (batch, ...), for what `encode` takes: no randomness."""
+        portions = portions_of(x, self.example_shape)
+        return joined([self.decode(self.encode(portion).mean).mean for portion in portions])
 
     def generate(self, n: int, seed: int | None = None) -> Tensor:
         """The means of p(x|z) for `n` codes from the prior, z ~ p(z): (n, ...).
@@ -235,7 +275,8 @@ class VAE(Model):
             seed: int or None.
         """
         self.check_built("generate")
-        return self.decode(self.prior.sample(check_count("n", n), seed)).mean
+        codes, rows = self.prior.sample(check_count("n", n), seed), rows_at_once(self.input_spec.shape[1:])
+        return joined([self.decode(codes[start : start + rows]).mean for start in range(0, n, rows)])
 
     def log_weights(
         self, x: Tensor, num_samples: int, noise: Seed, q: Distribution | None = None
@@ -292,4 +333,4 @@ class VAE(Model):
 
     def get_config(self) -> dict[str, Any]:
         names = ("encoder", "decoder", "prior", "objective", "latent_dim", "input_noise", "seed")
-        return {name: plain(getattr(self, name)) for name in names}
+        return {name: plain(getattr(self, name)) for name in names} | self._named

@@ -1,11 +1,13 @@
 """What `VAE.fit` does with its arguments on TensorFlow."""
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from bicoder.engine import loop
 from bicoder.engine.arrays.trees import arrays_of, is_arrays, leaves, mapped
@@ -25,15 +27,12 @@ def fit(model: Any, keras_fit: Callable, options: dict[str, Any]) -> keras.callb
     """
     if not model.compiled:
         raise UsageError('fit: expected a compiled model; call compile("adam") first, or with an optimizer of yours')
-    eagerly = model.run_eagerly or model.distribute_strategy.num_replicas_in_sync > 1
-    if eagerly and not is_arrays(options["x"]):
-        # The batches of a `tf.data.Dataset` have their order, and no number by which they could be shuffled.
-        return keras_fit(**options | ({"shuffle": False} if hasattr(options["x"], "element_spec") else {}))
-    data, validation = sources(model, options, only_arrays=eagerly)
+    several = model.distribute_strategy.num_replicas_in_sync > 1
+    if several or model.run_eagerly or tf.config.functions_run_eagerly():
+        with model.distribute_strategy.scope() if several else contextlib.nullcontext():
+            return by_keras(model, keras_fit, options)
+    data, validation = sources(model, options)
     check_shapes(model, data, validation)
-    if eagerly:
-        build_optimizer(model)
-        return keras_fit(**options | as_datasets(data, validation))
     callbacks, names = options["callbacks"], ("steps_per_epoch", "validation_steps", "validation_freq", "initial_epoch")
     epochs = min(options["epochs"], keras.config.max_epochs() or options["epochs"])
     if not isinstance(callbacks, keras.callbacks.CallbackList):
@@ -41,6 +40,17 @@ def fit(model: Any, keras_fit: Callable, options: dict[str, Any]) -> keras.callb
         shown = {"add_progbar": verbose != 0, "verbose": verbose, "epochs": epochs, "steps": steps}
         callbacks = keras.callbacks.CallbackList(callbacks, add_history=True, model=model, **shown)
     return loop.fit(model, data, validation, callbacks, epochs=epochs, **{name: options[name] for name in names})
+
+
+def by_keras(model: Any, keras_fit: Callable, options: dict[str, Any]) -> keras.callbacks.History:
+    """Train by Keras' own loop, on the same batches in the same order."""
+    if not is_arrays(options["x"]):
+        # The batches of a `tf.data.Dataset` have their order, and no number by which they could be shuffled.
+        return keras_fit(**options | ({"shuffle": False} if hasattr(options["x"], "element_spec") else {}))
+    data, validation = sources(model, options, only_arrays=True)
+    check_shapes(model, data, validation)
+    build_optimizer(model)
+    return keras_fit(**options | as_datasets(data, validation))
 
 
 def check_shapes(model: Any, *found: Batches | Stream | None) -> None:

@@ -7,11 +7,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from bicoder.engine.arrays.examples import check_numbers, check_target
+from bicoder.engine.arrays.numbers import check_numbers, check_target
 from bicoder.engine.arrays.trees import arrays_of, is_arrays, leaves
-from bicoder.engine.programs.optimizers import build_optimizer
+from bicoder.engine.programs.optimizers import check_optimizer
 from bicoder.engine.programs.tracing import TARGET, WEIGHTS, during
-from bicoder.engine.streams import Stream
+from bicoder.engine.streams import Stream, in_order
 from bicoder.engine.tensor import Tensor
 from bicoder.errors import UsageError
 
@@ -53,21 +53,17 @@ class Model(keras.Model):
                     f"{name}: the loss of a VAE is its objective, and elbo, distortion and rate are its metrics; "
                     f"expected nothing here, received {kwargs[name]!r}; use VAE(objective=...)"
                 )
+        optimizer = keras.optimizers.get(optimizer) if isinstance(optimizer, (str, dict)) else optimizer
+        check_optimizer("compile", optimizer)
+        scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or not kwargs.pop("auto_scale_loss", True)
+        if self.encoder.dtype_policy.name == "mixed_float16" and not scales:  # the model itself is of float32
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         self.jit, self.steps = jit_compile, steps_per_execution
         self._programs = None
         if keras.backend.backend() == "tensorflow" and jit_compile == "auto":
             jit_compile = False  # Keras' own functions, of `evaluate` and `predict`; `fit` has its own
         steps = 1 if steps_per_execution == "auto" else steps_per_execution
         super().compile(optimizer, steps_per_execution=steps, jit_compile=jit_compile, **kwargs)
-
-    def get_compile_config(self) -> dict[str, Any]:
-        optimizer = keras.saving.serialize_keras_object(self.optimizer)
-        return {"optimizer": optimizer, "steps_per_execution": self.steps, "jit_compile": self.jit}
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        self.compile(**config | {"optimizer": keras.saving.deserialize_keras_object(config["optimizer"])})
-        if self.built:
-            build_optimizer(self)
 
     def fit(
         self,
@@ -99,7 +95,8 @@ class Model(keras.Model):
         if options.pop("class_weight") is not None:
             raise UsageError("class_weight: a VAE has no classes; expected the weight of each example as sample_weight")
         if keras.backend.backend() != "tensorflow":
-            return super().fit(**options | (self._for_keras(x, y, sample_weight) if is_arrays(x) else {}))
+            options |= self._for_keras(x, y, sample_weight) if is_arrays(x) else {}
+            return super().fit(**in_order(options, [int(number) for number in np.array(self.noise.state)]))
         from bicoder.engine.fit import fit
 
         return fit(self, super().fit, options)
@@ -121,7 +118,8 @@ class Model(keras.Model):
         if is_arrays(x):
             data = self._for_keras(**data)
         elif not kwargs and not self._is_ours(x):  # Keras' own `fit` adds some, and takes the same data again and again
-            data["x"] = Stream(x, check=self.check_batch).begin()
+            batches = Stream(x, check=self.check_batch).iterator
+            data["x"] = (batch if isinstance(batch, tuple) else (batch,) for batch in batches)
         options = {"verbose": verbose, "steps": steps, "callbacks": callbacks, "return_dict": return_dict}
         return super().evaluate(batch_size=batch_size, **data, **options, **kwargs)
 
@@ -193,8 +191,7 @@ class Model(keras.Model):
         """
         if optimizer is None and isinstance(x, bool) and hasattr(super(), "train"):
             return super().train(x)  # PyTorch's modules have a method of this name: training mode, on or off
-        if not isinstance(optimizer, keras.optimizers.Optimizer):
-            raise UsageError(f"train: expected a batch and a Keras optimizer, received {optimizer!r}")
+        check_optimizer("train", optimizer, "a batch and ")
         if self._programs is None:  # the first batch, since to look at each would take a twentieth of its step
             check_numbers(x)
         x = self.prepare(x)
@@ -217,7 +214,7 @@ class Model(keras.Model):
 
     def prepare(self, x: Any) -> Tensor:
         """`x` as a tensor; a model that is not built yet takes its shape."""
-        x = ops.convert_to_tensor(x, dtype=self.compute_dtype)
+        x = ops.convert_to_tensor(x, dtype="float32")
         if not self.built:
             self.build(tuple(x.shape))
         expected = tuple(self.input_spec.shape[1:])

@@ -28,6 +28,9 @@ def import_keras(batch: int | None = None, device: str | None = None) -> Any:
             import keras
             import tensorflow as tf
 
+            # Whatever ~/.keras/keras.json says: images have their channels last, and --precision is what can be chosen.
+            keras.config.set_floatx("float32")
+            keras.config.set_image_data_format("channels_last")
             choose(device)
             if batch:
                 from bicoder.engine.programs.slices import one_thread_each

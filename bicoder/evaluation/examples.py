@@ -7,7 +7,7 @@ import numpy as np
 
 from bicoder.data.pixels import to_labels
 from bicoder.data.stored_images import ImageArray, StoredImages
-from bicoder.engine.arrays.examples import check_numbers
+from bicoder.engine.arrays.numbers import check_numbers
 from bicoder.engine.tensor import Shape
 from bicoder.errors import DataError
 

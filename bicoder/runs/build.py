@@ -1,9 +1,7 @@
 """The model and the optimizer of a run, made as its options say."""
 
-import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +40,7 @@ def build_model(options: Settled, loader: "DataLoader") -> "VAE":
     """The `VAE` of the options, built for the loader's images, which are checked against its likelihood."""
     from bicoder.coders import Decoder, Encoder
     from bicoder.likelihoods import Likelihood
+    from bicoder.networks import networks_in
     from bicoder.vae import VAE
 
     images = loader.training_images
@@ -76,19 +75,6 @@ def make_objective(options: Settled, count: int) -> "Objective":
 
     steps = max(1, options.epochs * math.ceil(count / options.batch_size) // 2)
     return with_defaults(Objective, options.objective, data_size=count, steps=steps)
-
-
-@contextlib.contextmanager
-def networks_in(precision: str) -> Iterator[None]:
-    """Inside, Keras makes layers that compute in this precision; their weights are float32."""
-    import keras
-
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def make_optimizer(options: Settled, steps: int) -> "keras.optimizers.Optimizer":

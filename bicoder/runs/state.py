@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 
+from bicoder.engine.programs.optimizers import build_optimizer
 from bicoder.errors import ModelError, NumericError
 from bicoder.files.whole_file import whole_file
 from bicoder.runs import checkpoints
@@ -68,7 +69,7 @@ class TrainingState(keras.callbacks.Callback):
     def resume(self, model: keras.Model, epochs: int) -> str:
         """Take up the newest checkpoint of the run, if there is one; says in words what is left of `epochs`."""
         self.set_model(model)
-        model.optimizer.build(model.trainable_variables)
+        build_optimizer(model)
         variables = self.variables()
         shapes = {name: tuple(v.shape) for name, v in variables.items()}
         if self.best is not None:

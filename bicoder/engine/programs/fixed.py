@@ -1,5 +1,6 @@
 """What a compiled program has fixed inside: all that is no variable when it is traced."""
 
+import contextlib
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +22,7 @@ def fixed_in_programs(model: Any, optimizer: Any) -> list[Any]:
     found: list[Any] = [Same(variable) for variable in model.trainable_variables]
     for layer in layers_of(model):
         found += [Same(layer), layer.dtype_policy.name, layer.trainable]
-        found += values_of({name: value for name, value in vars(layer).items() if not name.startswith("_")})
+        found += values_of({name: value for name, value in list(vars(layer).items()) if not name.startswith("_")})
     return [*found, Same(optimizer), *values_of(vars(optimizer))]
 
 
@@ -74,8 +75,23 @@ def layers_of(layer: Any) -> Iterator[keras.layers.Layer]:
         seen.add(id(one))
         if isinstance(one, keras.layers.Layer):
             yield one
-            left += vars(one).values()
+            left += list(vars(one).values())  # a copy: another thread may use the model, and Keras note something
         elif isinstance(one, (list, tuple)):
             left += one
         elif isinstance(one, dict):
             left += one.values()
+
+
+@contextlib.contextmanager
+def still_frozen(layer: keras.layers.Layer) -> Iterator[None]:
+    """What is made inside is frozen if what holds it is: Keras freezes only what there is when it is told."""
+    flags = [(one, one.trainable) for one in layers_of(layer)]
+    frozen = [variable for variable in layer.variables if not variable.trainable]
+    yield
+    if all(flag for _, flag in flags):
+        return
+    for one, flag in flags:  # from the outside in: each hands its flag on to all that it holds, if it changes
+        one.trainable = not flag
+        one.trainable = flag
+    for variable in frozen:
+        variable.trainable = False

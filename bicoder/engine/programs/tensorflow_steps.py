@@ -8,6 +8,7 @@ time of an MLP; on a CPU it has no fast convolutions, so a model that holds some
 
 import contextlib
 import os
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,10 +20,11 @@ import tensorflow as tf
 from bicoder.engine.batches import Chosen, mapped
 from bicoder.engine.loop import Logs
 from bicoder.engine.programs.fixed import fixed_in_programs
-from bicoder.engine.programs.optimizers import build_optimizer
+from bicoder.engine.programs.optimizers import build, build_optimizer, knows
 from bicoder.engine.programs.slices import fastest_slices
 from bicoder.engine.programs.tracing import SLICES, XLA, during
 from bicoder.engine.tensor import Tensor
+from bicoder.errors import UsageError
 
 STEPS = 64  # at most, in one program
 NUMBERS = 2**23  # at most, in the tensor of its batches: 32 MB, and up to four of them are in memory
@@ -45,7 +47,8 @@ class TensorFlowSteps:
         self.history: dict[str, np.ndarray] | None = None
         self._fixed: Any = None  # what the programs were made for
         self._programs: dict[str, Callable] = {}
-        self._one_step: dict[int, Any] = {}  # of each optimizer of `VAE.train`
+        # Of each optimizer of `VAE.train`, as long as somebody has it.
+        self._one_step: weakref.WeakKeyDictionary[keras.optimizers.Optimizer, Any] = weakref.WeakKeyDictionary()
 
     # What the training loop asks for
 
@@ -95,12 +98,19 @@ class TensorFlowSteps:
     def one_step(self, model: Any, optimizer: keras.optimizers.Optimizer) -> Callable[[Tensor], Tensor]:
         """A compiled function of one batch that updates a built model, and gives the loss before."""
         fixed = [id(variable) for variable in model.trainable_variables]  # all else would take longer than a step
-        found, step = self._one_step.get(id(optimizer), (None, None))
+        found, step = self._one_step.get(optimizer, (None, None))
         if found != fixed:
+            if model.distribute_strategy.num_replicas_in_sync > 1:
+                raise UsageError("train: expected one device, received a strategy of several; use fit, which takes it")
             if not optimizer.built:
-                optimizer.build(model.trainable_variables)
+                build(optimizer, model.trainable_variables)
+            elif not knows(optimizer, model.trainable_variables):
+                raise UsageError(
+                    "train: the optimizer was built for fewer variables than are trained now, some were frozen; make a "
+                    "new one"
+                )
             step = one_step(model, optimizer, uses_xla(model, self.xla))
-            self._one_step[id(optimizer)] = fixed, step
+            self._one_step[optimizer] = fixed, step
         return step
 
 
@@ -175,23 +185,41 @@ def many_steps(step: Callable, logs: Callable, steps: int, xla: bool) -> Callabl
 
 def one_step(model: Any, optimizer: keras.optimizers.Optimizer, xla: bool) -> Callable[[Tensor], Tensor]:
     """A compiled function of one batch x: one update of the trainable variables, and the loss before."""
+    known = weakref.ref(optimizer)  # whoever calls the function has it; the function does not keep it
 
-    @tf.function(reduce_retracing=True, jit_compile=xla)
+    @tf.function(reduce_retracing=True, jit_compile=xla, autograph=False)
     def step(x: Tensor) -> Tensor:
-        with traced(xla), tf.GradientTape() as tape:
-            loss = model.compute_loss(x=x, y_pred=model(x, training=True))
-            scaled = optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled, model.trainable_variables)
-        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        optimizer: Any = known()
+        with traced(xla):
+            with tf.GradientTape() as tape:
+                loss = model.compute_loss(x=x, y_pred=model(x, training=True))
+                scaled = optimizer.scale_loss(loss)
+            gradients = tape.gradient(scaled, model.trainable_variables)
+            optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
         return loss
 
     return step
 
 
+class Alone(tf.distribute.ReplicaContext):
+    """The context of a program on one device, where a sum over all devices is what there is.
+
+    TensorFlow's own would keep every program for good: it defines the gradient of the sum, by a function that knows the
+    program, and never forgets how gradients are defined.
+    """
+
+    def all_reduce(self, reduce_op: Any, value: Any, options: Any = None) -> Any:
+        return value
+
+
 @contextlib.contextmanager
 def traced(xla: bool) -> Iterator[None]:
     """What is traced inside is compiled by XLA, or has its batches in the slices that TensorFlow's kernels want."""
-    with during(XLA, xla), during(SLICES, 1 if xla else fastest_slices()):
+    with (
+        during(XLA, xla),
+        during(SLICES, 1 if xla else fastest_slices()),
+        Alone(tf.distribute.get_strategy(), replica_id_in_sync_group=0),
+    ):
         yield
 
 

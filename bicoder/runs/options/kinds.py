@@ -2,14 +2,12 @@
 
 import abc
 import functools
-import json
 import math
-import re
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
-from bicoder.component import names_in_source
+from bicoder.component import names_in_source, parsed
 from bicoder.errors import suggestion
 
 Check: TypeAlias = Callable[[str, Any], None]  # (where, value): `ValueError` that begins with `where`
@@ -259,20 +257,11 @@ class Part(Kind):
         check_part(where, value)
 
     def read(self, text: str) -> dict[str, Any]:
-        name, *rest = text.split(":", 1)
+        name = text.partition(":")[0]
         if name not in self.names:
             hint = suggestion(name, self.names)
             raise ValueError(f"expected one of {', '.join(self.names)}, received {name!r}{hint}")
-        config: dict[str, Any] = {"name": name}
-        # A comma inside brackets belongs to a list, hidden=[300,300].
-        for item in re.split(r",(?![^\[]*\])", rest[0]) if rest else []:
-            argument, equals, value = item.partition("=")
-            if not equals or argument == "name":
-                raise ValueError(f"expected {name}:argument=value, received {text!r}")
-            try:
-                config[argument] = json.loads(value)
-            except ValueError:
-                config[argument] = value
+        config = parsed(text)
         self.check(name, config)
         return config
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from bicoder import VAE, Decoder, Encoder, evaluate
-from bicoder.engine.arrays.examples import check_numbers
+from bicoder.engine.arrays.numbers import check_numbers
 from bicoder.errors import BicoderError, DataError, UsageError
 from bicoder.networks import MLP
 
