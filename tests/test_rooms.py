@@ -19,7 +19,7 @@ FOLDERS = [name for name in MODULES if NAMES[name].name == "__init__.py"]
 
 def room(name):
     """The room of a module."""
-    second = name.split(".")[1].replace("waiting", "errors")
+    second = name.split(".")[1].replace("waiting", "errors").replace("__main__", "cli")
     return second if second in ORDER else "mathematics"
 
 
