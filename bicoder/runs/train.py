@@ -53,7 +53,9 @@ def train(options: Options) -> None:
         written = draw(subject_of(options, vae, loader, training.history()), folder, options.pictures)
         numbers = vae.evaluate(loader.test_data, verbose=0, return_dict=True)
     report(options, vae, numbers, training, time.perf_counter() - started)
-    files = [folder / name for name in (runs.CONFIG, runs.METRICS, weights.NAME, checkpoints.FOLDER)] + written
+    files = [
+        folder / name for name in (runs.CONFIG, runs.SPLIT, runs.METRICS, weights.NAME, checkpoints.FOLDER)
+    ] + written
     print("\n".join(str(path) for path in files if path.exists()))
 
 
