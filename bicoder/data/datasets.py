@@ -15,7 +15,7 @@ from bicoder.data.formats.archives import kind_of_file
 from bicoder.data.formats.arrays import npz_names, open_array, read_array, read_npz
 from bicoder.data.published import Named
 from bicoder.data.sources import of_files
-from bicoder.errors import DataError, UsageError, suggestion
+from bicoder.errors import DataError, UsageError, counted, suggestion
 from bicoder.files.cache import data_folder
 from bicoder.files.whole_file import whole_file
 
@@ -60,7 +60,7 @@ class Folder(Dataset):
         uses = {name: use for use, names in self.split.items() for name in names.tolist()}
         there = np.array([name in uses for name in found.names], bool)
         if others := int((~there).sum()):
-            self.say(f"{folder}: {others:,} images that the split does not name are left out.")
+            self.say(f"{folder}: {counted(others, 'image')} that the split does not name, left out.")
         found = found.take(np.flatnonzero(there))
         if not found.paths:
             raise DataError(f"{folder}: expected the images that the split names, received none of them")

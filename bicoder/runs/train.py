@@ -57,7 +57,8 @@ def train(options: Options) -> None:
         subject = subject_of(options, vae, loader, training.history())
         written = [] if options.no_pictures else draw(subject, folder, options.pictures)
     print(f"{duration_of(training)}; {time.perf_counter() - started:.1f} s in all\n")
-    files = [folder / name for name in (runs.CONFIG, runs.METRICS, weights.NAME, checkpoints.FOLDER)] + written
+    names = (runs.CONFIG, runs.SPLIT, runs.METRICS, weights.NAME, checkpoints.FOLDER)
+    files = [folder / name for name in names] + written
     print("\n".join(str(path) for path in files if path.exists()))
 
 

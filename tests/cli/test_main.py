@@ -20,7 +20,7 @@ from bicoder.cli import main as cli
 from bicoder.cli.parser import help_of
 from bicoder.runs.options.table import Options
 
-FILES = {"config.json", "metrics.csv", "model.safetensors", "checkpoints", "curve.png"}
+FILES = {"config.json", "split.csv", "metrics.csv", "model.safetensors", "checkpoints", "curve.png"}
 FLAGS = {
     "--visualize_latent": "latent.png",
     "--generate_from_prior": "prior.png",

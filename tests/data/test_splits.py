@@ -234,7 +234,7 @@ def test_a_recorded_split_finds_its_images_again(write, tmp_path, capsys, stream
         assert getattr(again, f"{use}_files").tolist() == getattr(first, f"{use}_files").tolist()
         np.testing.assert_array_equal(getattr(again, f"{use}_images"), getattr(first, f"{use}_images"))
         np.testing.assert_array_equal(getattr(again, f"{use}_labels"), getattr(first, f"{use}_labels"))
-    assert "1 images that the split does not name are left out" in capsys.readouterr().err
+    assert "1 image that the split does not name, left out." in capsys.readouterr().err
     (folder / first.test_files[1]).unlink()
     again = DataLoader(folder, split=path, **options)
     assert again.test_files.tolist() == [first.test_files[0], *first.test_files[2:]]

@@ -83,7 +83,7 @@ def test_an_image_that_is_added_changes_nothing(copy, capsys):
     newer(copy)
     assert evaluated(copy) == before
     assert len(before[0]) == 10
-    assert "1 images that the split does not name are left out" in capsys.readouterr().err
+    assert "1 image that the split does not name, left out." in capsys.readouterr().err
 
 
 @pytest.mark.fault(95)

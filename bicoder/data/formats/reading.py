@@ -186,20 +186,22 @@ class Pictures:
                 f"The folder holds {received}: cropped and scaled to {height}x{width}; --image_size sets another size."
             )
         if self.counts["pages"]:
-            self.say(f"{self.folder}: {self.some('pages')} several pages or frames: the first of each is read.")
+            self.say(f"{self.folder}: several pages or frames in {self.some('pages')}: the first of each is read.")
         if self.counts["cut"]:
-            self.say(f"{self.folder}: {self.some('cut')} 16 bits of each colour: the upper eight are read.")
+            self.say(f"{self.folder}: 16 bits of each colour in {self.some('cut')}: the upper eight are read.")
         if 0 < self.counts["deep"] < count:
             if self.peak < 2**15:
                 raise DataError(
-                    f"{self.folder}: {self.some('deep')} 16 bits of grey, with values up to {self.peak:,} alone, and "
-                    "the others eight bits; save all of them with the same number of bits"
+                    f"{self.folder}: 16 bits of grey in {self.some('deep')}, with values up to {self.peak:,} alone, "
+                    "and eight in the others; save all of them with the same number of bits"
                 )
-            self.say(f"{self.folder}: {self.some('deep')} 16 bits of grey, and the others eight: all are read as 16.")
+            self.say(
+                f"{self.folder}: 16 bits of grey in {self.some('deep')}, and eight in the others: all are read as 16."
+            )
 
     def some(self, name: str) -> str:
-        """ "3 of 20 images have", by a name of `counts`."""
-        return f"{self.counts[name]:,} of {counted(self.counts['all'], 'image')} have"
+        """ "3 of 20 images", by a name of `counts`."""
+        return f"{self.counts[name]:,} of {counted(self.counts['all'], 'image')}"
 
     def error(self) -> DataError:
         """What is wrong with the damaged files, all of them at once."""

@@ -71,7 +71,7 @@ def test_of_several_pages_the_first_is_read_and_that_is_said(tmp_path, kind):
     pages[0].save(tmp_path / f"a{NAMES[kind][0]}", kind, save_all=True, append_images=pages[1:])
     notes = []
     assert (read(tmp_path, notes)[0, 0, 0] // 250).tolist() == [1, 0, 0]
-    assert notes == [f"{tmp_path}: 1 of 1 image have several pages or frames: the first of each is read."]
+    assert notes == [f"{tmp_path}: several pages or frames in 1 of 1 image: the first of each is read."]
 
 
 # ---- Bits
@@ -113,12 +113,12 @@ def test_sixteen_bits_among_eight(tmp_path, rng):
     notes = []
     found = read(folder_of(tmp_path / "set", [eight, deep]), notes)
     np.testing.assert_array_equal(found[..., 0], [eight.astype("uint16") * 257, deep])
-    assert "1 of 2 images have 16 bits of grey, and the others eight: all are read as 16." in notes[0]
+    assert "16 bits of grey in 1 of 2 images, and eight in the others: all are read as 16." in notes[0]
 
 
 def test_twelve_bits_among_eight_are_refused(tmp_path, rng):
     eight, deep = rng.integers(0, 256, (5, 5), "uint8"), rng.integers(0, 4096, (5, 5)).astype("uint16")
-    with pytest.raises(DataError, match=r"1 of 2 images have 16 bits of grey, with values up to [\d,]+ alone"):
+    with pytest.raises(DataError, match=r"16 bits of grey in 1 of 2 images, with values up to [\d,]+ alone"):
         read(folder_of(tmp_path / "set", [eight, deep]))
 
 
@@ -134,7 +134,7 @@ def test_sixteen_bits_of_each_colour_are_said(tmp_path):
     (tmp_path / "a.png").write_bytes(content + block(b"IDAT", zlib.compress(rows)) + block(b"IEND", b""))
     notes = []
     assert read(tmp_path, notes)[0, 0, 1].tolist() == [30000 >> 8, 40000 >> 8, 50000 >> 8]
-    assert notes == [f"{tmp_path}: 1 of 1 image have 16 bits of each colour: the upper eight are read."]
+    assert notes == [f"{tmp_path}: 16 bits of each colour in 1 of 1 image: the upper eight are read."]
 
 
 @pytest.mark.fault(96)
