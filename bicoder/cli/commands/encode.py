@@ -87,5 +87,7 @@ def texts_of(others: "Others") -> dict[str, Any]:
         found["file"] = others.files
     if others.labels is not None:
         names = others.label_names
-        found["label"] = [names[label] for label in others.labels] if names else others.labels.tolist()
+        found["label"] = (
+            [names[label] if label >= 0 else "" for label in others.labels] if names else others.labels.tolist()
+        )
     return found
