@@ -86,8 +86,6 @@ def texts_of(others: "Others") -> dict[str, Any]:
     if others.files is not None:
         found["file"] = others.files
     if others.labels is not None:
-        names = others.label_names
-        found["label"] = (
-            [names[label] if label >= 0 else "" for label in others.labels] if names else others.labels.tolist()
-        )
+        names, labels = others.label_names, others.labels.tolist()
+        found["label"] = [names[label] if label >= 0 else "" for label in labels] if names else labels
     return found
