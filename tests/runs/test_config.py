@@ -133,7 +133,7 @@ def test_a_good_config_is_read_as_it_is(tmp_path):
         ("arguments.overwrite", 1, "arguments.overwrite: expected true or false, received 1"),
         ("arguments.learning_rate", 0, "arguments.learning_rate: expected a positive number, received 0"),
         ("arguments.sigma", False, "arguments.sigma: expected a positive number or learned, received False"),
-        ("arguments.pictures", ["latent"], "arguments.pictures: expected a list of visualize_latent"),
+        ("arguments.pictures", ["latent"], "arguments.pictures: expected a list of generate_from_prior"),
         ("arguments.optimizer", "adamm", "did you mean 'adam'?"),
         ("arguments.validation", 1, "arguments.validation: expected a number from 0 to below 1, received 1"),
         ("arguments.resume", "run", "arguments: unknown key 'resume'"),
@@ -219,7 +219,7 @@ def test_format_1_is_read_as_format_2(tmp_path):
     older = json.loads(Path(path).read_text())
     config = read_config(tmp_path)
     assert (config["format"], config["backend"]) == (2, "tensorflow")
-    assert config["arguments"]["pictures"] == ["visualize_latent", "generate_from_prior", "generate_from_posterior"]
+    assert config["arguments"]["pictures"] == ["generate_from_prior", "generate_from_posterior", "visualize_latent"]
     assert (config["arguments"]["validation"], config["arguments"]["split_seed"]) == (0.0, 0)
     assert config["data"]["split"] == {"seed": 0, "validation": 0.0, "files": None}
     for name in ("model", "versions", "input_shape"):

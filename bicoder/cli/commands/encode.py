@@ -91,6 +91,6 @@ def texts_of(others: "Likewise", images: str | None) -> dict[str, Any]:
             folder = path.parent if path.is_file() else path
             found["file"] = [str(folder / name) for name in others.names]
     if others.labels is not None:
-        names = others.label_names
-        found["label"] = [names[label] for label in others.labels] if names else others.labels.tolist()
+        names, labels = others.label_names, others.labels.tolist()
+        found["label"] = [names[label] if label >= 0 else "" for label in labels] if names else labels
     return found
