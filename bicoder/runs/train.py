@@ -77,6 +77,11 @@ def settled(options: Options) -> Settled:
     if options.no_pictures and "pictures" in options.given:
         asked = " and ".join(f"--{name}" for name in options.pictures or ())
         raise UsageError(f"no_pictures: expected it without {asked}, received both; leave one out")
+    if options.optimizer == "ftrl" and options.learning_rate_warmup:
+        raise UsageError(
+            "learning_rate_warmup: expected none with ftrl, which divides by the learning rate, and that begins at 0; "
+            "leave one of them out"
+        )
     if options.resume is not None:
         options = resumed(options)
     elif options.config is not None:

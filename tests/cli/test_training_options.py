@@ -76,6 +76,11 @@ def cut(folder):
     shutil.rmtree(folder / "checkpoints" / f"{checkpoints.numbers(folder)[-1]:06d}")
 
 
+def test_ftrl_divides_by_a_learning_rate_that_begins_at_zero(capsys):
+    said = refused(capsys, 2, "--dset", "digits", "--optimizer", "ftrl", "--learning_rate_warmup", "1")
+    assert "learning_rate_warmup: expected none with ftrl" in said
+
+
 # More epochs
 
 
