@@ -14,6 +14,7 @@ from bicoder.errors import MOST_DIMENSIONS, UsageError, check_count
 from bicoder.likelihoods import Likelihood
 from bicoder.networks import MLP, Conv, Network
 from bicoder.posteriors import Posterior
+from bicoder.returned import check_distribution
 
 
 class BiCoder(Component, keras.layers.Layer):
@@ -88,7 +89,9 @@ class BiCoder(Component, keras.layers.Layer):
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Distribution:
         """(batch, ...) or (samples, batch, ...) -> `Distribution` with the same leading axes."""
-        return self.head(self.raw(inputs, training))
+        found = self.head(self.raw(inputs, training))
+        check_distribution(self.head, "call", found)
+        return found
 
     def raw(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """The network's output, of which the head makes the distribution: (batch, *raw_shape), float32."""

@@ -107,7 +107,12 @@ def test_what_is_shown_of_an_object_tells_its_parts_and_shapes():
     assert repr(vae).startswith("VAE(not built, Encoder(network=MLP(hidden=[400], activation='relu'), latent_dim=3, ")
     vae.build((None, 64))
     shown = repr(vae)
-    for part in ("VAE(x (64,), z (3,), ", "GaussianLikelihood(sigma=0.75)", "MixtureOfGaussians(components=10)", "beta=2.0"):
+    for part in (
+        "VAE(x (64,), z (3,), ",
+        "GaussianLikelihood(sigma=0.75)",
+        "MixtureOfGaussians(components=10)",
+        "beta=2.0",
+    ):
         assert part in shown
     q = vae.encode(data.test_images[:5])
     assert repr(q) == "Gaussian(mean (5, 3), log_scale (5, 3))"

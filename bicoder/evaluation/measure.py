@@ -18,7 +18,7 @@ from bicoder.data.stored_images import StoredImages
 from bicoder.distributions import Distribution
 from bicoder.engine.arrays.examples import check_numbers
 from bicoder.engine.tensor import Seed, Shape, Tensor
-from bicoder.errors import MOST_SAMPLES, DataError, NumericError, check_count, counted
+from bicoder.errors import MOST_SAMPLES, DataError, NumericError, check_count, check_seed, counted
 from bicoder.evaluation.doctor import diagnose
 from bicoder.evaluation.latent_space import label_accuracy
 from bicoder.kl import kl_divergence
@@ -43,7 +43,7 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
     Returns:
         dict, in nats per image if no other unit is named: `elbo`; `distortion`, -E[log p(x|z)]; `rate`,
         KL[q(z|x) || p(z)]; `nll`, -log p(x) by K importance samples, an upper bound in expectation;
-        `nll_standard_error`, of its mean over the images; `nll_monte_carlo_error`, of the importance sampling alone;
+        `nll_standard_error`, of its mean over the images, None for one image; `nll_monte_carlo_error`, of the importance sampling alone;
         `bounds`, K -> the importance-weighted bound; `bits_per_dim`, nll / (D log 2); `active_units` of `latent_dim`;
         `kl_per_dimension`, a list, or None if the KL does not factorise; `mutual_information` I(x; z), at most
         log N, and `marginal_kl` KL[q(z) || p(z)], with q(z) the mixture of the posteriors of these N images;
@@ -58,10 +58,10 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
     expected = tuple(vae.input_spec.shape[1:])
     if images.shape[1:] != expected:
         raise DataError(f"data: expected images of shape {expected}, as the model has, received {images.shape[1:]}")
-    noise = keras.random.SeedGenerator(seed)
+    noise = keras.random.SeedGenerator(check_seed(seed))
     raw, means, numbers = look(vae, images, num_samples, noise, progress)
     if not math.isfinite(numbers["nll"]):
-        raise NumericError(f"nll: expected a finite number, received {numbers['nll']}; the model's weights are no use")
+        raise NumericError(f"nll: expected a finite number, received {numbers['nll']}; {why_not_finite(vae)}")
     numbers["bits_per_dim"] = numbers["nll"] / (math.prod(images.shape[1:]) * math.log(2.0))
     numbers["latent_dim"] = means.shape[1]
     numbers["active_units"] = int((means.var(axis=0) > ACTIVE).sum())
@@ -72,6 +72,13 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
     numbers |= {"images": len(images), "num_samples": num_samples, "seed": seed}
     numbers["doctor"] = diagnose(vae, images, numbers)
     return numbers
+
+
+def why_not_finite(vae: VAE) -> str:
+    """What makes a number of a model NaN or infinite, if its data are fine."""
+    if not all(np.isfinite(ops.convert_to_numpy(variable)).all() for variable in vae.variables):
+        return "some of the model's weights are NaN or infinite; train it anew"
+    return "all weights are finite, but a density is beyond all numbers: try a wider sigma"
 
 
 def take(data: Any) -> tuple[np.ndarray | StoredImages, np.ndarray | None]:
@@ -201,7 +208,7 @@ class Sums:
             rate, kl = self.kl.sum() / count, (self.kl / count).tolist()
         return {
             "nll": float(-log_likelihoods.mean()),
-            "nll_standard_error": float(log_likelihoods.std(ddof=min(1, count - 1)) / math.sqrt(count)),
+            "nll_standard_error": float(log_likelihoods.std(ddof=1) / math.sqrt(count)) if count > 1 else None,
             "nll_monte_carlo_error": math.sqrt(self.variance) / count,
             "bounds": {k: float(total / count) for k, total in self.bounds.items()},
             "distortion": float(distortion),
@@ -264,7 +271,8 @@ def table(numbers: dict[str, Any]) -> str:
         ("rate", numbers["rate"]),
     ):
         lines.append(f"{label:<22}{value:>16.2f}{value * per_dim:>16.4f}")
-    lines.append(f"{'standard error of NLL':<22}{numbers['nll_standard_error']:>16.2f}")
+    error = numbers["nll_standard_error"]  # of one image, nobody knows it
+    lines.append(f"{'standard error of NLL':<22}{'-' if error is None else format(error, '.2f'):>16}")
     lines.append(f"{'of the sampling alone':<22}{numbers['nll_monte_carlo_error']:>16.4f}")
     lines += ["", "importance-weighted bound, by samples"]
     lines += [f"{k:>22,}{bound:>16.2f}" for k, bound in numbers["bounds"].items()]
