@@ -1,6 +1,7 @@
 """What the pages say that a program can check: links, options, and parts with their arguments."""
 
 import re
+import runpy
 
 import pytest
 from conftest import ROOT
@@ -11,6 +12,7 @@ from bicoder.runs.options.kinds import Part, Switches
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 OF_EVERY_COMMAND = {"version", "help"}
+WITH_LINES = runpy.run_path(str(ROOT / "docs" / "lines.py"))["with_lines"]
 
 
 def prose(path):
@@ -37,6 +39,8 @@ def test_links_lead_somewhere(page):
         name, _, anchor = target.partition("#")
         path = (page.parent / name).resolve() if name else page
         assert path.exists(), target
+        if path.suffix == ".py":  # a line of code, which `docs/lines.py` finds
+            continue
         assert not anchor or anchor in anchors(path), target
 
 
@@ -60,3 +64,39 @@ def test_every_part_is_listed_with_its_defaults(family):
         Part(FAMILIES[family], family.__name__).read(cell) for cell in re.findall(r"^\| `(.*?)`", table, re.MULTILINE)
     ]
     assert sorted(listed, key=str) == sorted((family.get(name).spec() for name in own_members(family)), key=str)
+
+
+@pytest.mark.fault(113)
+@pytest.mark.parametrize("page", [page for page in PAGES if ".py#L" in page.read_text("utf-8")], ids=lambda p: p.name)
+def test_links_to_lines_of_code_lead_to_the_names_they_show(page):
+    assert WITH_LINES(page) == page.read_text(encoding="utf-8"), "run: python docs/lines.py"
+
+
+CODE = """SIZES = A, B = 1, 2
+
+
+class Outer:
+    low: float = 0.0
+
+    @property
+    def name(self): ...
+
+
+def name(): ...
+"""
+
+
+@pytest.mark.fault(113)
+def test_lines_are_those_of_today_and_a_name_that_is_gone_is_named(tmp_path):
+    (tmp_path / "code.py").write_text(CODE)
+    names = {"B": 1, "Outer": 4, "Outer.low": 5, "Outer.name": 8, "name": 11}
+    page = tmp_path / "page.md"
+    page.write_text(" ".join(f"[`{name}`](code.py#L999)" for name in names) + " [code](code.py)")
+    assert WITH_LINES(page) == " ".join(f"[`{n}`](code.py#L{i})" for n, i in names.items()) + " [code](code.py)"
+    for gone in ("Outer.high", "Inner.low", "low", "Outer.name.x"):
+        page.write_text(f"[`{gone}`](code.py#L1)")
+        with pytest.raises(LookupError, match=rf"code\.py: expected {gone}, "):
+            WITH_LINES(page)
+    page.write_text("[`name`](other.py#L1)")
+    with pytest.raises(LookupError, match=r"other\.py: expected name, "):
+        WITH_LINES(page)

@@ -23,14 +23,8 @@ def diagnose(vae: "VAE", images: "np.ndarray | StoredImages", numbers: dict[str,
         images: (N, ...), on which it was evaluated.
         numbers: dict of `evaluate`.
     """
-    checks = (
-        collapse(numbers),
-        sigma_at_its_floor(vae),
-        pixels_at_their_floor(vae, images),
-        support(vae, images),
-        activation(vae),
-        sampling(numbers),
-    )
+    floors = (sigma_at_its_floor(vae), pixels_at_their_floor(vae, images))
+    checks = (collapse(numbers), *floors, support(vae, images), activation(vae), sampling(numbers))
     return [sentence for sentence in checks if sentence]
 
 

@@ -27,6 +27,7 @@ from bicoder.vae import VAE, samples_at_once
 
 BLOCK = 100  # images at a time
 MOST_CODES = 1000  # codes z for which q(z), the mixture of all posteriors, is computed
+BEYOND = 1e290  # nats that no density has: `log_mean_exp` gives them for images of density zero
 ACTIVE = 0.01  # a unit is active if the variance of its posterior mean over the images is larger (Burda et al. 2016)
 
 
@@ -43,10 +44,10 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
     Returns:
         dict, in nats per image if no other unit is named: `elbo`; `distortion`, -E[log p(x|z)]; `rate`,
         KL[q(z|x) || p(z)]; `nll`, -log p(x) by K importance samples, an upper bound in expectation;
-        `nll_standard_error`, of its mean over the images, None for one image; `nll_monte_carlo_error`, of the importance sampling alone;
-        `bounds`, K -> the importance-weighted bound; `bits_per_dim`, nll / (D log 2); `active_units` of `latent_dim`;
-        `kl_per_dimension`, a list, or None if the KL does not factorise; `mutual_information` I(x; z), at most
-        log N, and `marginal_kl` KL[q(z) || p(z)], with q(z) the mixture of the posteriors of these N images;
+        `nll_standard_error`, of its mean over the images, None for one image; `nll_monte_carlo_error`, of the sampling
+        alone; `bounds`, K -> the importance-weighted bound; `bits_per_dim`, nll / (D log 2); `active_units` of
+        `latent_dim`; `kl_per_dimension`, a list, or None if the KL does not factorise; `mutual_information` I(x; z), at
+        most log N, and `marginal_kl` KL[q(z) || p(z)], with q(z) the mixture of the posteriors of these N images;
         `mean_squared_error` of the reconstructions per pixel; `knn_accuracy` and `logistic_accuracy` of the labels from
         the posterior means, or None; `images`, N; `num_samples`, K; `seed`; `doctor`, a list of sentences.
     Raises:
@@ -60,7 +61,7 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
         raise DataError(f"data: expected images of shape {expected}, as the model has, received {images.shape[1:]}")
     noise = keras.random.SeedGenerator(check_seed(seed))
     raw, means, numbers = look(vae, images, num_samples, noise, progress)
-    if not math.isfinite(numbers["nll"]):
+    if not abs(numbers["nll"]) < BEYOND:
         raise NumericError(f"nll: expected a finite number, received {numbers['nll']}; {why_not_finite(vae)}")
     numbers["bits_per_dim"] = numbers["nll"] / (math.prod(images.shape[1:]) * math.log(2.0))
     numbers["latent_dim"] = means.shape[1]

@@ -320,7 +320,7 @@ def test_what_is_not_finite_is_named(inexact, rng):
     x = rng.random((20, 12), "float32")
     narrow = VAE(Encoder(MLP((4,)), 2), Decoder(MLP((4,)), likelihood={"name": "gaussian", "sigma": 1e-30}), seed=0)
     narrow.build((None, 12))
-    with pytest.raises(NumericError, match="all weights are finite.*wider sigma"):
+    with pytest.raises(NumericError, match=r"all weights are finite.*wider sigma"):
         evaluate(narrow, x, num_samples=2)
     narrow.encoder.body.layers[0].bias.assign(np.full(4, np.nan))
     with pytest.raises(NumericError, match="weights are NaN or infinite"):

@@ -176,7 +176,7 @@ def many_steps(step: Callable, logs: Callable, steps: int, xla: bool) -> Callabl
 def one_step(model: Any, optimizer: keras.optimizers.Optimizer, xla: bool) -> Callable[[Tensor], Tensor]:
     """A compiled function of one batch x: one update of the trainable variables, and the loss before."""
 
-    @tf.function(reduce_retracing=True, jit_compile=xla)
+    @tf.function(reduce_retracing=True, jit_compile=xla, autograph=False)
     def step(x: Tensor) -> Tensor:
         with traced(xla), tf.GradientTape() as tape:
             loss = model.compute_loss(x=x, y_pred=model(x, training=True))
