@@ -15,6 +15,7 @@ from bicoder.errors import MOST_DIMENSIONS, UsageError, check_count
 from bicoder.likelihoods import Likelihood
 from bicoder.networks import MLP, Conv, Network
 from bicoder.posteriors import Posterior
+from bicoder.returned import check_distribution
 from bicoder.saving import no_export
 
 
@@ -101,7 +102,9 @@ class BiCoder(Component, keras.layers.Layer):
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Distribution:
         """(batch, ...) or (samples, batch, ...) -> `Distribution` with the same leading axes."""
-        return self.head(self.raw(inputs, training))
+        found = self.head(self.raw(inputs, training))
+        check_distribution(self.head, "call", found)
+        return found
 
     def __call__(self, inputs: Any, *arguments: Any, **options: Any) -> Distribution:
         if isinstance(inputs, keras.KerasTensor):  # a distribution is no output of a functional model

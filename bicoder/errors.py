@@ -2,6 +2,7 @@
 
 import difflib
 import numbers
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +15,8 @@ class BicoderError(Exception):
     def __str__(self) -> str:
         """One line that a terminal shows as it stands: what a path or a file put into it is escaped."""
         text = super().__str__()
+        if bold := re.search(r"\x1b\[1m(.*)\x1b\[0m", text, re.DOTALL):  # Keras has put it between words of its own
+            text = bold[1]
         return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

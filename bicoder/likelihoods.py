@@ -172,13 +172,14 @@ class PerPixelGaussianLikelihood(Likelihood):
     """Gaussian pixels, each with a mean and a sigma of its own from the network; sigma stays above 0.001."""
 
     one_by_one = True
+    smallest = 1e-3
 
     def num_outputs(self, channels: int) -> int:
         return 2 * channels
 
     def call(self, raw: Tensor) -> Distribution:
         mean, log_scale = ops.split(raw, 2, axis=-1)
-        return Gaussian(mean, above(log_scale, math.log(1e-3)))
+        return Gaussian(mean, above(log_scale, math.log(self.smallest)))
 
 
 class OptimalGaussianLikelihood(Likelihood):

@@ -25,6 +25,7 @@ from bicoder.kl import kl_divergence
 from bicoder.networks import check_precision
 from bicoder.objectives import Objective, Terms, check_number
 from bicoder.priors import Prior
+from bicoder.returned import check_distribution, check_tensor
 from bicoder.saving import SaveableModel
 
 # Held while a model is built: one that is first used by two threads at once is built by one of them.
@@ -140,8 +141,9 @@ class VAE(SaveableModel):
         z, log_qz = q.sample_and_log_prob(self.noise, self.objective.num_samples)  # (K, batch, latent), (K, batch)
         target = x if TARGET.get() is None else TARGET.get()
         terms = self.terms(target, z, q, log_qz, training, keep=bool(training), weights=WEIGHTS.get())
-        rate = ops.sum(terms.kl, axis=-1)
-        return Bound(-self.objective.bound(terms), -ops.mean(terms.log_px, axis=0), rate)
+        bound, rate = self.objective.bound(terms), ops.sum(terms.kl, axis=-1)
+        check_tensor(self.objective, "bound", bound, (x.shape[0],), "(batch,)")
+        return Bound(-bound, -ops.mean(terms.log_px, axis=0), rate)
 
     def noisy(self, x: Tensor) -> Tensor:
         """x with the noise of a training step, if the model was told to add some."""
@@ -167,9 +169,14 @@ class VAE(SaveableModel):
             keep: whether the likelihood keeps what it learns from the batch: once a step, however often it is asked.
             weights: of the examples, (batch,); None if all count the same.
         """
+        samples = (z.shape[0], x.shape[0])
+        check_tensor(self.encoder.posterior, "log_prob", log_qz, samples, "(samples, batch)")
         log_px = self.log_px(x, z, training, keep, weights)
+        check_tensor(self.decoder.likelihood, "log_prob", log_px, samples, "(samples, batch)")
         prior = self.prior.distribution()
+        check_distribution(self.prior, "distribution", prior)
         log_pz = prior.log_prob(z)
+        check_tensor(self.prior, "log_prob", log_pz, samples, "(samples, batch)")
         kl = kl_divergence(q, prior)
         if kl is None:
             kl = ops.mean(log_qz - log_pz, axis=0)[:, None]
@@ -275,7 +282,7 @@ class VAE(SaveableModel):
             seed: int or None.
         """
         self.check_built("generate")
-        codes, rows = self.prior.sample(check_count("n", n), seed), rows_at_once(self.input_spec.shape[1:])
+        codes, rows = self.prior.sample(check_count("n", n), check_seed(seed)), rows_at_once(self.input_spec.shape[1:])
         return joined([self.decode(codes[start : start + rows]).mean for start in range(0, n, rows)])
 
     def log_weights(
@@ -305,7 +312,7 @@ class VAE(SaveableModel):
             num_samples: K; the samples are drawn in portions, so that memory does not grow with it.
             seed: int.
         """
-        noise = keras.random.SeedGenerator(seed)
+        noise = keras.random.SeedGenerator(check_seed(seed))
         x, sums = self.prepare(x), []
         q, portion = self.encoder(x), samples_at_once(x.shape, self.prior)
         for start in range(0, check_count("num_samples", num_samples), portion):

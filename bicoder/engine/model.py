@@ -13,7 +13,7 @@ from bicoder.engine.programs.optimizers import check_optimizer
 from bicoder.engine.programs.tracing import TARGET, WEIGHTS, during
 from bicoder.engine.streams import Stream, in_order
 from bicoder.engine.tensor import Tensor
-from bicoder.errors import UsageError
+from bicoder.errors import UsageError, check_count
 
 
 class Model(keras.Model):
@@ -94,6 +94,11 @@ class Model(keras.Model):
         options = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         if options.pop("class_weight") is not None:
             raise UsageError("class_weight: a VAE has no classes; expected the weight of each example as sample_weight")
+        for name in ("batch_size", "validation_batch_size"):
+            if options[name] is not None:
+                check_count(name, options[name])
+        if isinstance(validation_split, bool) or not 0 <= validation_split < 1:
+            raise UsageError(f"validation_split: expected a number from 0 and below 1, received {validation_split!r}")
         if keras.backend.backend() != "tensorflow":
             options |= self._for_keras(x, y, sample_weight) if is_arrays(x) else {}
             return super().fit(**in_order(options, [int(number) for number in np.array(self.noise.state)]))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bicoder.vae import VAE
 
 STILL_RISING = 0.5  # nats
+SOME = 100  # images by which pixels are judged
 
 
 def diagnose(vae: "VAE", images: "np.ndarray | StoredImages", numbers: dict[str, Any]) -> list[str]:
@@ -22,7 +23,7 @@ def diagnose(vae: "VAE", images: "np.ndarray | StoredImages", numbers: dict[str,
         images: (N, ...), on which it was evaluated.
         numbers: dict of `evaluate`.
     """
-    checks = (support(vae, images), activation(vae), sampling(numbers))
+    checks = (pixels_at_their_floor(vae, images), support(vae, images), activation(vae), sampling(numbers))
     return [*of_training(vae, numbers), *(sentence for sentence in checks if sentence)]
 
 
@@ -53,6 +54,23 @@ def sigma_at_its_floor(vae: "VAE") -> str | None:
     return (
         f"The learned sigma is {sigma:.5f}, at its floor of {likelihood.smallest}: the density grows without limit, as "
         "it does for images that are all alike or without noise. Try a fixed sigma, or discretized_logistic."
+    )
+
+
+def pixels_at_their_floor(vae: "VAE", images: "np.ndarray | StoredImages") -> str | None:
+    """Pixels with a sigma of their own that would be smaller if it could, as on a margin that is always black."""
+    import numpy as np
+
+    likelihood = vae.decoder.likelihood
+    if not hasattr(likelihood, "smallest") or hasattr(likelihood, "log_sigma"):
+        return None
+    scale = np.asarray(vae.decode(vae.encode(images[:SOME]).mean).scale)
+    count, pixels = int((scale.mean(axis=0) < 2 * likelihood.smallest).sum()), scale[0].size
+    if not count:
+        return None
+    return (
+        f"The sigma of {count:,} of {pixels:,} pixels is at its floor of {likelihood.smallest}: they never vary, and "
+        "their density grows without limit. Try one sigma for all (gaussian), or discretized_logistic."
     )
 
 

@@ -16,7 +16,7 @@ from keras import ops
 from bicoder.data.stored_images import StoredImages
 from bicoder.distributions import Distribution
 from bicoder.engine.tensor import Seed, Shape, Tensor
-from bicoder.errors import MOST_SAMPLES, NumericError, check_count, counted
+from bicoder.errors import MOST_SAMPLES, NumericError, check_count, check_seed, counted
 from bicoder.evaluation.codes import compiled
 from bicoder.evaluation.doctor import diagnose
 from bicoder.evaluation.examples import take
@@ -28,6 +28,7 @@ from bicoder.waiting import told, watched
 
 BLOCK = 100  # images at a time
 MOST_CODES = 1000  # codes z for which q(z), the mixture of all posteriors, is computed
+BEYOND = 1e290  # nats that no density has: `log_mean_exp` gives them for images of density zero
 
 
 def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progress: bool = False) -> dict[str, Any]:
@@ -44,10 +45,10 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
     Returns:
         dict, in nats per image if no other unit is named: `elbo`; `distortion`, -E[log p(x|z)]; `rate`,
         KL[q(z|x) || p(z)]; `nll`, -log p(x) by K importance samples, an upper bound in expectation;
-        `nll_standard_error`, of its mean over the images; `nll_monte_carlo_error`, of the importance sampling alone;
-        `bounds`, K -> the importance-weighted bound; `bits_per_dim`, nll / (D log 2); `active_units` of `latent_dim`;
-        `kl_per_dimension`, a list, or None if the KL does not factorise; `mutual_information` I(x; z), at most
-        log N, and `marginal_kl` KL[q(z) || p(z)], with q(z) the mixture of the posteriors of these N images;
+        `nll_standard_error`, of its mean over the images, None for one image; `nll_monte_carlo_error`, of the sampling
+        alone; `bounds`, K -> the importance-weighted bound; `bits_per_dim`, nll / (D log 2); `active_units` of
+        `latent_dim`; `kl_per_dimension`, a list, or None if the KL does not factorise; `mutual_information` I(x; z), at
+        most log N, and `marginal_kl` KL[q(z) || p(z)], with q(z) the mixture of the posteriors of these N images;
         `mean_squared_error` of the reconstructions per pixel; `knn_accuracy` and `logistic_accuracy` of the labels from
         the posterior means, or None; `images`, N; `num_samples`, K; `seed`; `doctor`, a list of sentences.
     Raises:
@@ -56,10 +57,10 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
     check_count("num_samples", num_samples, MOST_SAMPLES)
     vae.check_built("evaluate")
     images, labels = take(data, vae.input_spec.shape[1:])
-    noise = keras.random.SeedGenerator(seed)
+    noise = keras.random.SeedGenerator(check_seed(seed))
     raw, means, numbers = look(vae, images, num_samples, noise, progress)
-    if not math.isfinite(numbers["nll"]):
-        raise NumericError(f"nll: expected a finite number, received {numbers['nll']}; the model's weights are no use")
+    if not abs(numbers["nll"]) < BEYOND:
+        raise NumericError(f"nll: expected a finite number, received {numbers['nll']}; {why_not_finite(vae)}")
     numbers["bits_per_dim"] = numbers["nll"] / (math.prod(images.shape[1:]) * math.log(2.0))
     numbers["latent_dim"] = means.shape[1]
     numbers["active_units"] = active_units(means)
@@ -72,6 +73,13 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
     numbers |= {"images": len(images), "num_samples": num_samples, "seed": seed}
     numbers["doctor"] = diagnose(vae, images, numbers)
     return numbers
+
+
+def why_not_finite(vae: VAE) -> str:
+    """What makes a number of a model NaN or infinite, if its data are fine."""
+    if not all(np.isfinite(ops.convert_to_numpy(variable)).all() for variable in vae.variables):
+        return "some of the model's weights are NaN or infinite; train it anew"
+    return "all weights are finite, but a density is beyond all numbers: try a wider sigma"
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:
@@ -171,7 +179,7 @@ class Sums:
             rate, kl = self.kl.sum() / count, (self.kl / count).tolist()
         return {
             "nll": float(-log_likelihoods.mean()),
-            "nll_standard_error": float(log_likelihoods.std(ddof=min(1, count - 1)) / math.sqrt(count)),
+            "nll_standard_error": float(log_likelihoods.std(ddof=1) / math.sqrt(count)) if count > 1 else None,
             "nll_monte_carlo_error": math.sqrt(self.variance) / count,
             "bounds": {k: float(total / count) for k, total in self.bounds.items()},
             "distortion": float(distortion),
@@ -234,7 +242,8 @@ def table(numbers: dict[str, Any]) -> str:
         ("rate", numbers["rate"]),
     ):
         lines.append(f"{label:<22}{value:>16.2f}{value * per_dim:>16.4f}")
-    lines.append(f"{'standard error of NLL':<22}{numbers['nll_standard_error']:>16.2f}")
+    error = numbers["nll_standard_error"]  # of one image, nobody knows it
+    lines.append(f"{'standard error of NLL':<22}{'-' if error is None else format(error, '.2f'):>16}")
     lines.append(f"{'of the sampling alone':<22}{numbers['nll_monte_carlo_error']:>16.4f}")
     lines += ["", "importance-weighted bound, by samples"]
     lines += [f"{k:>22,}{bound:>16.2f}" for k, bound in numbers["bounds"].items()]

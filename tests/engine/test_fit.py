@@ -155,6 +155,7 @@ def test_a_second_fit_compiles_nothing(vectors):
     assert {name: p.experimental_get_tracing_count() for name, p in programs.items()} == traces
 
 
+@pytest.mark.fault(132)
 def test_a_callback_may_compile(vectors):
     class Compiles(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -162,6 +163,7 @@ def test_a_callback_may_compile(vectors):
 
     vae = small_vae()
     vae.fit(vectors, epochs=1, verbose=0, callbacks=[Compiles()])
+    assert vae.evaluate(vectors, verbose=0)[0] > 1.0
     before = vae.get_weights()
     vae.fit(vectors, epochs=2, verbose=0, callbacks=[Compiles()])
     for one, other in zip(before, vae.get_weights(), strict=True):
@@ -314,6 +316,18 @@ def test_an_error_in_an_epoch_of_some_steps_leaves_the_loaders_data_whole(vector
 def test_what_it_cannot_take_is_one_clear_error(options, message):
     with pytest.raises(UsageError, match=message):
         small_vae().fit(**options)
+
+
+@pytest.mark.fault(133)
+@pytest.mark.parametrize(
+    "option",
+    [*({"validation_split": s} for s in (1.0, 2, -1)), *({"batch_size": s} for s in (0, -1, 1.5, "32"))],
+    ids=str,
+)
+def test_shares_and_sizes_are_what_they_say(option, vectors):
+    [name] = option
+    with pytest.raises(UsageError, match=f"{name}: expected a"):
+        small_vae().fit(vectors, **option)
 
 
 @pytest.mark.fault(97)

@@ -1,5 +1,7 @@
 """Numbers about models for which the truth is known."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import scipy.stats
 import tensorflow as tf
 
 from bicoder import VAE, Decoder, Encoder, evaluate
-from bicoder.errors import DataError, UsageError
+from bicoder.errors import DataError, NumericError, UsageError
 from bicoder.evaluation import measure as evaluation
 from bicoder.evaluation.measure import table
 from bicoder.likelihoods import BernoulliLikelihood, GaussianLikelihood
@@ -278,3 +280,51 @@ def test_impossible_data_gives_finite_numbers():
     vae = sick(scale=0.0)
     numbers = evaluate(vae, np.full((3, PIXELS), 1e6, "float32"), num_samples=5)
     assert np.isfinite([numbers["nll"], numbers["elbo"]]).all()
+
+
+@pytest.mark.fault(136)
+@pytest.mark.parametrize("seed", [-1, 2**31, 2**64, 1.5])
+def test_one_rule_for_all_seeds(seed, inexact):
+    vae, x, _ = inexact
+    for use in (
+        lambda: vae.generate(1, seed=seed),
+        lambda: evaluate(vae, x, num_samples=1, seed=seed),
+        lambda: vae.log_likelihood(x, 1, seed=seed),
+    ):
+        with pytest.raises(UsageError, match="seed: expected a whole number from 0 to 2147483647"):
+            use()
+
+
+@pytest.mark.fault(137)
+def test_the_standard_error_of_one_image_is_unknown(inexact):
+    vae, x, _ = inexact
+    numbers = evaluate(vae, x[:1], num_samples=3)
+    assert numbers["nll_standard_error"] is None
+    assert re.search(r"standard error of NLL +-\n", table(numbers))
+
+
+@pytest.mark.fault(138)
+def test_pixels_that_never_vary_are_seen(rng):
+    vae = VAE(Encoder(MLP((4,)), 2), Decoder(MLP((4,)), likelihood="per_pixel_gaussian"), seed=0)
+    vae.build((None, 12))
+    x = rng.random((20, 12), "float32")
+    assert not [line for line in evaluate(vae, x, num_samples=2)["doctor"] if "floor" in line]
+    bias = vae.decoder.body.layers[-1].bias
+    bias.assign(np.where(np.arange(24) >= 21, -30.0, 0.0))
+    [line] = [line for line in evaluate(vae, x, num_samples=2)["doctor"] if "floor" in line]
+    assert line.startswith("The sigma of 3 of 12 pixels is at its floor of 0.001")
+
+
+@pytest.mark.fault(139)
+def test_what_is_not_finite_is_named(inexact, rng):
+    x = rng.random((20, 12), "float32")
+    narrow = VAE(Encoder(MLP((4,)), 2), Decoder(MLP((4,)), likelihood={"name": "gaussian", "sigma": 1e-30}), seed=0)
+    narrow.build((None, 12))
+    with pytest.raises(NumericError, match=r"all weights are finite.*wider sigma"):
+        evaluate(narrow, x, num_samples=2)
+    narrow.encoder.body.layers[0].bias.assign(np.full(4, np.nan))
+    with pytest.raises(NumericError, match="weights are NaN or infinite"):
+        evaluate(narrow, x, num_samples=2)
+    x[3, 3] = np.nan
+    with pytest.raises(DataError, match="data: expected finite numbers"):
+        evaluate(narrow, x, num_samples=2)

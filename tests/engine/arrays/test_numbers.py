@@ -100,6 +100,24 @@ def test_real_numbers_and_bits_are_fine(rng, pixels):
     small_vae("bernoulli").fit(pixels > 127, verbose=0)
 
 
+@pytest.mark.fault(134)
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.ones((4, 12), complex), "expected real numbers, received complex128"),
+        (np.array([[None] * 12] * 4), "expected real numbers, received object"),
+        (np.array([["1.0"] * 12] * 4), "expected real numbers, received <U3"),
+        (np.ma.masked_equal(np.eye(12, dtype="float32"), 1.0), "expected an array without a mask"),
+    ],
+)
+def test_what_would_lose_a_part_of_its_numbers_is_refused(x, message):
+    for use in ("fit", "encode", "evaluate"):
+        vae = small_vae()
+        vae.build((None, 12))
+        with pytest.raises(DataError, match=message):
+            USES[use](vae, x)
+
+
 @pytest.mark.fault(91)
 @pytest.mark.parametrize(
     ("shape", "advice"),
