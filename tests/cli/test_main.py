@@ -243,7 +243,7 @@ def test_best_weights_are_those_of_the_best_unweighted_bound(tmp_path):
 @pytest.mark.parametrize("weights", ["last", "best"])
 def test_no_epochs_draws_the_untrained_model(weights, tmp_path, capsys):
     assert quick("--epochs", "0", "--run_dir", tmp_path, "--generate_from_prior", "--weights", weights) == 0
-    assert names(tmp_path) == {"config.json", "prior.png", "model.safetensors"}
+    assert names(tmp_path) == {"config.json", "split.csv", "prior.png", "model.safetensors"}
     assert "0 epochs: everything is of the untrained model" in capsys.readouterr().out
     fresh = load(tmp_path)
     for variable in fresh.encoder.body.layers[0].variables[1:]:
