@@ -19,7 +19,7 @@ from bicoder.errors import DataError, counted
 # Images of different sizes, or larger than this, are scaled to DEFAULT pixels if no size is asked for.
 LARGEST_SIDE, DEFAULT = 128, (64, 64)
 MOST_THREADS = 8  # each may unpack an image of 89 million pixels
-TOGETHER, TASK = 64, 2**21  # images, or bytes of them, that a thread reads before it is asked again
+TOGETHER, MOST_ROWS = 64, 1024  # images that a thread reads before it is asked again, and that are there at a time
 NAMED = 10  # damaged files in a message
 
 
@@ -134,9 +134,9 @@ class Pictures:
             return Found(None, None, error)
 
     def read(self, rows: int) -> Iterator[np.ndarray]:
-        """The images in portions of so many rows, or of one for every thread if that is more."""
+        """The images in portions of at most so many rows, or of one for every thread if that is more."""
         threads = min(MOST_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
-        rows = max(rows, threads)
+        rows = max(threads, min(rows, MOST_ROWS))
         with ThreadPoolExecutor(threads) as pool:
             for start in range(0, len(self.paths), rows):
                 numbers = [i for i in range(start, min(start + rows, len(self.paths))) if i not in self.damaged]
