@@ -33,6 +33,13 @@ for _ in range(2):  # the order of the batches follows from the seed
     vae.compile(keras.optimizers.Adam(1e-2))
     histories.append(vae.fit(x, batch_size=16, epochs=2, validation_split=0.2, verbose=0).history)
 assert histories[0] == histories[1], histories
+before = [keras.ops.convert_to_numpy(variable) for variable in vae.trainable_variables]
+vae.compile(keras.optimizers.SGD(1.0))
+vae.fit(x, sample_weight=np.zeros(40), verbose=0)  # examples that do not count teach nothing
+for one, other in zip(before, vae.trainable_variables):
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(other), one)
+blank = vae.evaluate(x, np.full_like(x, 9.0), verbose=0, return_dict=True)["distortion"]  # y is what is explained
+assert blank > 100 + vae.evaluate(x, verbose=0, return_dict=True)["distortion"], blank
 numbers = bicoder.evaluate(vae, x, num_samples=20)
 assert np.isfinite(numbers["nll"]) and -numbers["nll"] >= numbers["elbo"]
 folder = pathlib.Path(sys.argv[1])

@@ -23,6 +23,10 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
         return namespace, unknown
 
+    def print_help(self, file: Any = None) -> None:
+        """Print the help; argparse's own way hides that nobody reads it."""
+        print(self.format_help(), end="", file=file)
+
     def error(self, message: str) -> NoReturn:
         if found := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
             message += suggestion(found[1], re.findall(r"\w+", found[2]))

@@ -99,9 +99,11 @@ def files_of(source: Any, say: Say) -> Arrangement | None:
     """The image files of a folder, or the one image that a path is of; None for arrays."""
     if isinstance(source, (str, Path)) and (path := Path(source)).is_file() and path.name.lower().endswith(SUFFIXES):
         return Arrangement([path], np.array([path.name], object))
+    if isinstance(source, (str, Path)) and not Path(source).exists():
+        if str(source) in Named.members():
+            raise UsageError(f"images: expected a folder, a file or an array, received the data set {source}")
+        raise DataError(f"images: expected a folder or a file, received the path {str(source)!r}: not there")
     kind = find_dataset(source)
-    if issubclass(kind, Named):
-        raise UsageError(f"images: expected a folder, a file or an array, received the data set {source}")
     return kind(source, validation=True, say=say).arranged() if issubclass(kind, Folder) else None
 
 
@@ -137,7 +139,7 @@ def check_fit(pictures: Pictures, how: Treatment, path: Path) -> None:
         received = "x".join(map(str, min(others)))
         raise DataError(f"{path}: expected images of {height}x{width} pixels, as the run had, received {received}")
     if channels == 1 and pictures.counts["colour"]:
-        raise DataError(f"{path}: expected grey images, as the run had, received {pictures.some('colour')} colour")
+        raise DataError(f"{path}: expected grey images, as the run had, received {pictures.some('colour')} in colour")
 
 
 def of_array(source: Any, how: Treatment, say: Say) -> Likewise:
@@ -178,6 +180,9 @@ def in_range(pixels: np.ndarray, scaling: Scaling, name: str, start: int) -> np.
         DataError: they are of another range than the run's, or NaN.
     """
     low, high, most = float(pixels.min()), float(pixels.max()), scaling.divisor
+    if not math.isfinite(low) or not math.isfinite(high):
+        rows = f"rows {start:,} to {start + len(pixels) - 1:,}"
+        raise DataError(f"{name}: expected finite pixels, received NaN or infinity in {rows}")
     slack = ROUNDING if pixels.dtype.kind == "f" and most == 1 else 0.0
     if not (low >= -slack and high <= most + slack):
         raise DataError(

@@ -164,7 +164,8 @@ def test_nobody_reads_the_output_of_a_training(tmp_path):
         said = training.stderr.read()
         code = training.wait(60)
     assert "digits: 1,438 training and 359 test images" in lines[0]
-    assert (code, said) == (141, "")
+    assert code == 141
+    assert all("so far" in line for line in said.splitlines())  # of what takes more than five seconds here
     assert checkpoints.numbers(tmp_path / "run") == [1]
 
 

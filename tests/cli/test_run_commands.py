@@ -260,12 +260,15 @@ def test_codes_are_replaced_only_with_overwrite(run, refused):
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (np.zeros((4, 7, 5), "uint8"), "expected images of shape (6, 5, 1), as the run had, received (7, 5, 1)"),
+        (np.zeros((4, 7, 5), "uint8"), "expected images of shape (6, 5, 1), as the run had, received (7, 5)"),
         (np.zeros((4, 6, 5, 3), "uint8"), "expected images of shape (6, 5, 1), as the run had, received (6, 5, 3)"),
-        (np.full((4, 6, 5), 0.5), "expected all images on one scale, received values up to 0.5"),
-        (np.full((4, 6, 5), 300, "uint16"), "expected pixels from 0 to 255, as the run had, received values up to 300"),
-        (np.full((4, 6, 5), -1.0), "expected pixels in [0, 1] or [0, 255], received values from -1 to -1"),
-        (np.full((4, 6, 5), np.nan), "expected finite pixels"),
+        (np.full((4, 6, 5), 0.5), "expected pixels from 0 to 255, as the run had, received none above 1"),
+        (
+            np.full((4, 6, 5), 300, "uint16"),
+            "expected pixels from 0 to 255, as the run had, received some from 300 to 300",
+        ),
+        (np.full((4, 6, 5), -1.0), "expected pixels from 0 to 255, as the run had, received some from -1 to -1"),
+        (np.full((4, 6, 5), np.nan), "expected finite pixels, received NaN or infinity in rows 0 to 3"),
     ],
     ids=["size", "colour", "fractions", "sixteen bits", "negative", "NaN"],
 )
@@ -279,8 +282,8 @@ def test_an_array_that_does_not_fit(array, words, run, refused):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"size": (7, 5)}, "expected an image of 6x5 pixels, as the run had, received 7x5"),
-        ({"channels": (3,)}, "expected a grey image, as the run had, received one in colour"),
+        ({"size": (7, 5)}, "expected images of 6x5 pixels, as the run had, received 7x5"),
+        ({"channels": (3,)}, "expected grey images, as the run had, received 4 of 4 images in colour"),
     ],
 )
 def test_a_folder_that_does_not_fit(options, words, home, run, refused):

@@ -56,7 +56,7 @@ def test_images_of_another_size_fit_if_the_run_scaled_its_own(tmp_path, rng):
     np.testing.assert_array_equal(np.sort(images.sum(1)), np.sort(expected.sum(1)))
     with pytest.raises(DataError, match="expected images of 9x8 pixels, as the run had, received 20x30"):
         together(images_like(tmp_path / "set", how((9, 8, 3))))
-    with pytest.raises(DataError, match="expected grey images, as the run had, received 20 of 20 images have colour"):
+    with pytest.raises(DataError, match="expected grey images, as the run had, received 20 of 20 images in colour"):
         together(images_like(tmp_path / "set", how((8, 6, 1), image_size=(8, 6))))
 
 
@@ -96,7 +96,7 @@ def test_arrays(tmp_path, rng, monkeypatch, kind):
         (np.zeros((3, 4, 3, 3)), UNIT, r"expected images of shape \(4, 3, 1\)"),
         (np.full((3, 4, 3), 200, "uint8"), UNIT, "expected pixels from 0 to 1, .* from 200 to 200 in rows 0 to 2"),
         (np.full((3, 4, 3), -0.1), UNIT, "expected pixels from 0 to 1"),
-        (np.full((3, 4, 3), np.nan), UNIT, "expected pixels from 0 to 1"),
+        (np.full((3, 4, 3), np.nan), UNIT, "expected finite pixels"),
         (np.full((3, 4, 3), 0.5), BYTES, "expected pixels from 0 to 255, as the run had, received none above 1"),
         (np.full((3, 4, 3), "a"), UNIT, "expected numbers"),
     ],

@@ -65,8 +65,7 @@ def test_one_function_is_a_new_picture(subject, tmp_path, mean_image):
 
 
 def test_a_picture_that_fails_costs_no_other(subject, tmp_path, mean_image, capsys):
-    images = subject.images.copy()
-    strange = subject._replace(images=np.array(["x"] * len(images)))  # no images: of three, one needs none
+    strange = subject._replace(images=np.full(subject.images.shape, None))  # no images: of three, one needs none
     flags = ["mean_image", "generate_from_prior", "generate_from_posterior"]
     assert [path.name for path in picture.draw(strange, tmp_path, flags)] == ["curve.png", "prior.png"]
     said = capsys.readouterr().err.splitlines()
@@ -91,7 +90,7 @@ def test_codes_that_are_no_numbers_cost_no_other_picture(subject, tmp_path, caps
     drawn = picture.draw(subject._replace(images=images, history={}), tmp_path, flags)
     assert drawn == [tmp_path / "prior.png"]
     said = capsys.readouterr().err
-    assert said.startswith(f"{tmp_path / 'latent.png'}: not drawn: NumericError: codes: expected finite numbers")
+    assert said.startswith(f"{tmp_path / 'latent.png'}: not drawn: DataError: x: expected finite numbers")
 
 
 @pytest.fixture

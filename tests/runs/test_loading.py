@@ -201,7 +201,7 @@ def test_every_layout_gives_the_same_pixels(tmp_path, array, expected, form):
 
 
 @pytest.mark.fault(38)
-@pytest.mark.parametrize("shape", [(), (10,), (10, 6, 4, 2), (10, 6, 4, 4), (10, 2, 6, 4), (2, 5, 6, 4, 1)])
+@pytest.mark.parametrize("shape", [(), (10,), (10, 2, 6, 4), (2, 5, 6, 4, 1)])
 def test_a_layout_that_holds_no_images(tmp_path, shape):
     np.save(tmp_path / "a.npy", np.resize(GREY, shape).astype("uint8"))
     with pytest.raises(DataError, match=rf"received shape \({', '.join(map(str, shape))}"):

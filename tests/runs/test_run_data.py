@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from bicoder import DataLoader
-from bicoder.cli.commands.evaluate import options_of_data
-from bicoder.cli.commands.evaluate import test_images_of as images_of
 from bicoder.cli.main import bicoder, main
 from bicoder.data.splits import read_split
 from bicoder.errors import ModelError
 from bicoder.runs.config import read_config
+from bicoder.runs.run_data import options_of_data
+from bicoder.runs.run_data import test_images_of as images_of
 
 SMALL = ["--network", "mlp:hidden=[4]", "--latent_dim", "2", "--num_images", "4", "--generate_from_prior"]
 
@@ -93,7 +93,7 @@ def test_other_test_images_are_refused_unless_anyway(copy, capsys, change):
     (copy / "set" / name).unlink() if change == "gone" else darker(copy, name)
     assert bicoder(["evaluate", "run"]) == 5
     error = capsys.readouterr().err.splitlines()[-1]
-    assert "evaluate: run had other data: " in error
+    assert "run had other data: " in error
     assert "--anyway" in error
     assert bicoder(["evaluate", "run", "--num_samples", "1", "--anyway"]) == 0
     assert "run had other data: " in capsys.readouterr().err
