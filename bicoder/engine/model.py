@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from bicoder.engine.arrays.inputs import whole
 from bicoder.engine.arrays.numbers import check_numbers, check_target
 from bicoder.engine.arrays.trees import arrays_of, is_arrays, leaves
 from bicoder.engine.programs.optimizers import check_optimizer
@@ -91,6 +92,7 @@ class Model(keras.Model):
             y, sample_weight: of each example, or None; in the batches, if x gives batches.
         The other arguments are those of `keras.Model.fit`.
         """
+        x, y = whole(x), whole(y)
         options = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         if options.pop("class_weight") is not None:
             raise UsageError("class_weight: a VAE has no classes; expected the weight of each example as sample_weight")
@@ -119,6 +121,7 @@ class Model(keras.Model):
         **kwargs: Any,
     ) -> Any:
         """The loss and the metrics of some data, as in Keras; x, y and sample_weight are those of `fit`."""
+        x, y = whole(x), whole(y)
         data = {"x": x, "y": y, "sample_weight": sample_weight}
         if is_arrays(x):
             data = self._for_keras(**data)
@@ -135,7 +138,6 @@ class Model(keras.Model):
             UsageError: y is of another shape.
             DataError: numbers that are not finite, or on another scale.
         """
-        x, y = (np.asarray(tree) if isinstance(tree, list) else tree for tree in (x, y))
         if y is not None:
             check_target(x, y)
         for name, tree in (("x", x), ("y", y)):

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from bicoder.engine.arrays.trees import is_arrays
 from bicoder.engine.streams import numbered, standard
 from bicoder.engine.tensor import Shape, Tensor
 from bicoder.errors import UsageError
@@ -79,11 +80,7 @@ def examples_of(x: Any, shape: Shape | None = None) -> Any:
     """
     if isinstance(x, keras.KerasTensor):
         raise UsageError("x: expected numbers, received a keras.Input; use encoder.mean_model() in its place")
-    if type(x).__module__.startswith("scipy.sparse"):
-        raise UsageError(
-            f"x: expected an array (N, ...), received a scipy.sparse {type(x).__name__}; use x.toarray(), "
-            "or x[start:stop].toarray() if it is large"
-        )
+    refuse_sparse(x)
     x = stacked(x) if isinstance(x, (list, tuple)) else x
     if not hasattr(x, "shape"):
         raise UsageError(f"x: expected an array (N, ...), received {type(x).__name__}")
@@ -91,6 +88,21 @@ def examples_of(x: Any, shape: Shape | None = None) -> Any:
     if len(received) < 2 or (shape is not None and received[1:] != shape):
         raise UsageError(f"x: {other_shape(received, shape)}")
     return x
+
+
+def refuse_sparse(x: Any) -> None:
+    """`UsageError` if x is a matrix of SciPy that leaves zeros out."""
+    if type(x).__module__.startswith("scipy.sparse"):
+        raise UsageError(
+            f"x: expected an array (N, ...), received a scipy.sparse {type(x).__name__}; use x.toarray(), "
+            "or x[start:stop].toarray() if it is large"
+        )
+
+
+def whole(x: Any) -> Any:
+    """All examples at once: a list of them as an array, all else as it is."""
+    refuse_sparse(x)
+    return stacked(x) if isinstance(x, list) and is_arrays(x) else x
 
 
 def stacked(x: list[Any] | tuple[Any, ...]) -> Any:
