@@ -102,8 +102,14 @@ class VAE(SaveableModel):
         self.rate_metric = keras.metrics.Mean(name="rate")
 
     def build(self, input_shape: Any) -> None:
+        encoder, decoder = self.encoder, self.decoder
+        before = encoder.network, encoder.latent_dim, decoder.network, decoder.output_shape
         with BUILDING:
-            self._build(tuple(input_shape[1:]))
+            try:
+                self._build(tuple(input_shape[1:]))
+            except UsageError:  # of a shape that it cannot take: the next one is the first again
+                encoder.network, encoder.latent_dim, decoder.network, decoder.output_shape = before
+                raise
 
     def _build(self, example: Shape) -> None:
         """Make what is not there yet, for examples of this shape."""
