@@ -198,6 +198,8 @@ class DataLoader:
         elif train and images.purposes is not None:
             parts = by_purpose(train, images.purposes, NO_LABEL)
         if "test" not in parts:
+            if train and len(train.images) == 1:
+                say(f"{name}: its one image is for training and for testing.")
             parts["training"], parts["test"] = self._there(train, "training_images").hold_out(self.split_seed)
             self.is_drawn = True
         elif "training" in parts and self.recorded is None:

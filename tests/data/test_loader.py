@@ -450,3 +450,10 @@ def test_image_size_may_be_one_number(tmp_path):
     for i in range(3):
         Image.new("L", (9, 7)).save(tmp_path / f"{i}.png")
     assert DataLoader(tmp_path, image_size=16).image_shape == (16, 16, 1)
+
+
+@pytest.mark.fault(137)
+def test_one_image_is_for_everything_and_that_is_said(capsys):
+    loader = DataLoader(np.full((1, 4, 3), 0.5, "float32"))
+    assert len(loader.training_images) == len(loader.test_images) == 1
+    assert "its one image is for training and for testing" in capsys.readouterr().err
