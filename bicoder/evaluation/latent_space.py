@@ -7,7 +7,6 @@ import numpy as np
 from keras import ops
 
 from bicoder.errors import NumericError
-from bicoder.evaluation.codes import BATCH
 from bicoder.waiting import told
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ ACTIVE = 0.01  # a unit is active if the variance of its posterior mean over the
 FEWEST = 3  # codes that have neighbours
 
 
-def posterior_means(vae: "VAE", images: "np.ndarray | StoredImages", batch_size: int = BATCH) -> np.ndarray:
+def posterior_means(vae: "VAE", images: "np.ndarray | StoredImages", batch_size: int = 2048) -> np.ndarray:
     """The means of q(z|x), (N, latent_dim), for images (N, ...)."""
     batches = (images[i : i + batch_size] for i in range(0, len(images), batch_size))
     return np.concatenate([ops.convert_to_numpy(vae.encode(batch).mean) for batch in batches])
