@@ -25,7 +25,7 @@ from bicoder.kl import kl_divergence
 from bicoder.networks import check_precision
 from bicoder.objectives import Objective, Terms, check_number
 from bicoder.priors import Prior
-from bicoder.returned import check_distribution, check_tensor
+from bicoder.returned import check_distribution, check_tensor, name_of
 from bicoder.saving import SaveableModel
 
 # Held while a model is built: one that is first used by two threads at once is built by one of them.
@@ -137,8 +137,8 @@ class VAE(SaveableModel):
             if part.needs and not issubclass(posterior.distribution, part.needs):
                 known = " or ".join(need.__name__ for need in part.needs)
                 raise UsageError(
-                    f"{part.family().__name__.lower()} {part.part_name()}: expected a {known} posterior, received "
-                    f"{posterior.part_name()}; choose another of the two"
+                    f"{name_of(part)}: expected a {known} posterior, received {posterior.part_name()}; choose another "
+                    "of the two"
                 )
 
     def call(self, x: Tensor, training: bool | None = None) -> Bound:
@@ -245,11 +245,6 @@ class VAE(SaveableModel):
         if not self.built:
             raise UsageError(f"{method}: the model has not seen data yet; fit it first, or call build((None, *shape))")
 
-    @property
-    def example_shape(self) -> Shape | None:
-        """Shape of one x, or None if the model has not seen any."""
-        return tuple(self.input_spec.shape[1:]) if self.built else None
-
     def encode(self, x: Any) -> Any:
         """q(z|x), a `Distribution` over codes (batch, latent_dim), for x (batch, ...), or for all of a data set.
 
@@ -288,7 +283,7 @@ class VAE(SaveableModel):
             seed: int or None.
         """
         self.check_built("generate")
-        codes, rows = self.prior.sample(check_count("n", n), check_seed(seed)), rows_at_once(self.input_spec.shape[1:])
+        codes, rows = self.prior.sample(check_count("n", n), check_seed(seed)), rows_at_once(self.example_shape)
         return joined([self.decode(codes[start : start + rows]).mean for start in range(0, n, rows)])
 
     def log_weights(
@@ -340,7 +335,7 @@ class VAE(SaveableModel):
 
     def __repr__(self) -> str:
         """Its parts, and the shapes of x and z once it is built."""
-        shapes = f"x {tuple(self.input_spec.shape[1:])}, z ({self.latent_dim},)" if self.built else "not built"
+        shapes = f"x {self.example_shape}, z ({self.latent_dim},)" if self.built else "not built"
         parts = (self.encoder, self.decoder, self.prior, self.objective)
         return f"VAE({shapes}, {', '.join(map(repr, parts))})"
 

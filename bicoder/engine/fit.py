@@ -1,7 +1,6 @@
 """What `VAE.fit` does with its arguments on TensorFlow."""
 
 import contextlib
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from bicoder.engine import loop
-from bicoder.engine.arrays.trees import arrays_of, is_arrays, leaves, mapped
+from bicoder.engine.arrays.trees import is_arrays, split
 from bicoder.engine.batches import Batches, source_of
 from bicoder.engine.programs.optimizers import build_optimizer
 from bicoder.engine.streams import Stream
@@ -61,9 +60,8 @@ def check_shapes(model: Any, *found: Batches | Stream | None) -> None:
             raise UsageError("x: expected examples (N, ...) of one axis or more, received numbers (N,)")
         if not model.built:
             model.build((None, *shape))
-        expected = tuple(model.input_spec.shape[1:])
-        if one is not None and shape != expected:
-            raise UsageError(f"x: expected examples of shape {expected}, received {shape}")
+        if one is not None and shape != model.example_shape:
+            raise UsageError(f"x: expected examples of shape {model.example_shape}, received {shape}")
 
 
 def sources(
@@ -75,21 +73,23 @@ def sources(
         only_arrays: leave validation data alone that give batches: who looks at a generator takes its first one.
     """
     batch_size, seed = options["batch_size"] or 32, [int(number) for number in np.array(model.noise.state)]
-    x, y, weights = (options[name] for name in ("x", "y", "sample_weight"))
-    held_out = options["validation_data"]
+    given, shuffle = tuple(options[name] for name in ("x", "y", "sample_weight")), options["shuffle"]
+    held_out, size = options["validation_data"], options["validation_batch_size"] or batch_size
+    data: Batches | Stream
+    validation: Batches | Stream | None = None
     if options["validation_split"] and held_out is None:
-        if not is_arrays(x):
+        if not is_arrays(given[0]):
             raise UsageError("validation_split: expected x to be arrays; give validation_data to hold batches out")
-        model.check(x, y)
-        (x, y, weights), held_out = split(arrays_of(x, y, weights), options["validation_split"])
-    data = source(model, x, y, weights, batch_size=batch_size, seed=seed, shuffle=options["shuffle"])
-    if isinstance(data, Batches) and is_arrays(x):
+        arrays, rest = split(model.examples(*given), options["validation_split"])
+        data, validation = in_batches(arrays, batch_size, seed, shuffle), in_batches(rest, size, seed, False)
+    else:
+        data = source(model, *given, batch_size=batch_size, seed=seed, shuffle=shuffle)
+        held = (None, None, None) if held_out is None else keras.utils.unpack_x_y_sample_weight(held_out)
+        if held_out is not None and (is_arrays(held[0]) or not only_arrays):
+            validation = source(model, *held, batch_size=size, seed=seed, shuffle=False)
+    if isinstance(data, Batches) and is_arrays(given[0]):
         data.epoch.assign(options["initial_epoch"])
-    x, y, weights = (None, None, None) if held_out is None else keras.utils.unpack_x_y_sample_weight(held_out)
-    if held_out is None or (only_arrays and not is_arrays(x)):
-        return data, None
-    batch_size = options["validation_batch_size"] or batch_size
-    return data, source(model, x, y, weights, batch_size=batch_size, seed=seed, shuffle=False)
+    return data, validation
 
 
 def as_datasets(data: Any, validation: Any) -> dict[str, Any]:
@@ -99,23 +99,20 @@ def as_datasets(data: Any, validation: Any) -> dict[str, Any]:
     return shown | ({"validation_data": validation.dataset()} if isinstance(validation, Batches) else {})
 
 
-def split(arrays: Any, fraction: float) -> tuple[Any, Any]:
-    """The arrays of a tree cut in two, (training, validation): the last `fraction` is held out, as in Keras."""
-    count = math.floor(len(leaves(arrays)[0]) * (1.0 - fraction))
-    return mapped(lambda leaf: leaf[:count], arrays), mapped(lambda leaf: leaf[count:], arrays)
-
-
 def source(
     model: Any, x: Any, y: Any = None, sample_weight: Any = None, *, batch_size: int, seed: list[int], shuffle: bool
 ) -> Batches | Stream:
     """The source of these data, which a model can learn from; the order of arrays follows from the seed."""
     if is_arrays(x):
-        model.check(x, y)
-        x, y, weights = arrays_of(x, y, sample_weight)
-        # Keras' own function leaves weights out if there is no y.
-        arrays = keras.utils.pack_x_y_sample_weight(x, y) if weights is None else (x, y, weights)
-        return Batches(arrays, batch_size, seed, shuffle)
+        return in_batches(model.examples(x, y, sample_weight), batch_size, seed, shuffle)
     for name, value in (("y", y), ("sample_weight", sample_weight)):
         if value is not None:
             raise UsageError(f"{name}: a {type(x).__name__} gives it in its batches; expected None beside it")
     return source_of(x) or Stream(x, shuffle, model.check_batch)
+
+
+def in_batches(arrays: tuple[Any, Any, Any], batch_size: int, seed: list[int], shuffle: bool) -> Batches:
+    """The `Batches` of x, y and sample weights, which Keras' own function leaves out if there is no y."""
+    x, y, weights = arrays
+    packed = keras.utils.pack_x_y_sample_weight(x, y) if weights is None else arrays
+    return Batches(packed, batch_size, seed, shuffle)

@@ -92,7 +92,6 @@ class Model(keras.Model):
             y, sample_weight: of each example, or None; in the batches, if x gives batches.
         The other arguments are those of `keras.Model.fit`.
         """
-        x, y = whole(x), whole(y)
         options = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         if options.pop("class_weight") is not None:
             raise UsageError("class_weight: a VAE has no classes; expected the weight of each example as sample_weight")
@@ -121,7 +120,6 @@ class Model(keras.Model):
         **kwargs: Any,
     ) -> Any:
         """The loss and the metrics of some data, as in Keras; x, y and sample_weight are those of `fit`."""
-        x, y = whole(x), whole(y)
         data = {"x": x, "y": y, "sample_weight": sample_weight}
         if is_arrays(x):
             data = self._for_keras(**data)
@@ -150,10 +148,19 @@ class Model(keras.Model):
         self.check(x, y)
         return batch
 
+    def examples(self, x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+        """x, y and the weights of all examples, once they are looked at, as `arrays_of` has them; y is None if it is x.
+
+        Raises:
+            UsageError, DataError: they are none to learn from.
+        """
+        x, y = whole(x), None if y is x else whole(y)  # the same twice would take twice the memory
+        self.check(x, y)
+        return arrays_of(x, y, sample_weight)
+
     def _for_keras(self, x: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
         """Arguments for Keras' own functions, which leave the weights out of data that have no y."""
-        self.check(x, y)
-        x, y, weights = arrays_of(x, y, sample_weight)
+        x, y, weights = self.examples(x, y, sample_weight)
         return {"x": x, "y": x if y is None and weights is not None else y, "sample_weight": weights}
 
     def train_step(self, *args: Any) -> Any:
@@ -219,12 +226,16 @@ class Model(keras.Model):
         """The metrics after each step of the program that `fit` ran last, arrays (steps,); means over the epoch."""
         return None if self._programs is None else self._programs.history
 
+    @property
+    def example_shape(self) -> Any:
+        """Shape of one x, a tuple; None if the model has not seen any."""
+        return tuple(self.input_spec.shape[1:]) if self.built else None
+
     def prepare(self, x: Any) -> Tensor:
         """`x` as a tensor; a model that is not built yet takes its shape."""
         x = ops.convert_to_tensor(x, dtype="float32")
         if not self.built:
             self.build(tuple(x.shape))
-        expected = tuple(self.input_spec.shape[1:])
-        if tuple(x.shape[1:]) != expected:
-            raise UsageError(f"x: expected examples of shape {expected}, received {tuple(x.shape[1:])}")
+        if tuple(x.shape[1:]) != self.example_shape:
+            raise UsageError(f"x: expected examples of shape {self.example_shape}, received {tuple(x.shape[1:])}")
         return x

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from bicoder.engine.arrays.trees import mapped, shapes_of
+from bicoder.engine.arrays.trees import mapped, shapes_of, split
 from bicoder.engine.tensor import Shape
 from bicoder.errors import UsageError
 
@@ -45,8 +45,7 @@ class Stream:
 
     def begin(self) -> Iterator[Any]:
         """The batches from the beginning; those of a generator go on."""
-        batches = numbered(self.data, self.shuffle) if isinstance(self.data, keras.utils.PyDataset) else iter(self.data)
-        return (standard(batch) for batch in batches)
+        return (standard(batch) for batch in batches_of(self.data, self.shuffle))
 
     @property
     def example_shape(self) -> Shape:
@@ -125,9 +124,7 @@ def in_order(options: dict[str, Any], seed: list[int]) -> dict[str, Any]:
         return options
     held_out = options["validation_data"]
     if options["validation_split"] and held_out is None:
-        count = math.floor(len(arrays[0]) * (1.0 - options["validation_split"]))
-        held_out = tuple(None if array is None else array[count:] for array in arrays)
-        arrays = tuple(None if array is None else array[:count] for array in arrays)
+        arrays, held_out = split(arrays, options["validation_split"])
     data = InOrder(arrays, options["batch_size"] or 32, seed, options["initial_epoch"])
     return options | {
         "x": data,
@@ -146,6 +143,18 @@ def count_of(data: Any) -> int | None:
         return len(data)
     except TypeError:
         return None
+
+
+def is_endless(data: Any) -> bool:
+    """Whether a data set says that its batches never end."""
+    if isinstance(data, keras.utils.PyDataset):
+        return data.num_batches is None
+    return hasattr(data, "cardinality") and int(data.cardinality()) == -1
+
+
+def batches_of(data: Any, shuffle: bool = False) -> Iterator[Any]:
+    """The batches of a `PyDataset`, in a new order if they shall be shuffled, or of an iterable."""
+    return numbered(data, shuffle) if isinstance(data, keras.utils.PyDataset) else iter(data)
 
 
 def numbered(data: Any, shuffle: bool) -> Iterator[Any]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from bicoder.data.pixels import to_labels
 from bicoder.data.stored_images import ImageArray, StoredImages
+from bicoder.engine import streams
 from bicoder.engine.arrays.numbers import check_numbers
 from bicoder.engine.tensor import Shape
 from bicoder.errors import DataError
@@ -60,15 +61,13 @@ def shape_of(item: Any) -> tuple[int, ...]:
 
 def batches_of(data: Any) -> Iterator[Any]:
     """The batches of a `tf.data.Dataset`, a `PyDataset`, a list, or whatever else gives some."""
-    if hasattr(data, "cardinality") and int(data.cardinality()) == -1:
+    if streams.is_endless(data):
         raise DataError(
             "data: expected batches that come to an end, received a data set without one; leave out repeat()"
         )
-    if hasattr(data, "num_batches") and not hasattr(data, "__iter__"):
-        return (data[number] for number in range(data.num_batches))
-    if not hasattr(data, "__iter__"):
+    if not (hasattr(data, "__iter__") or hasattr(data, "num_batches")):
         raise DataError(f"data: expected images (N, ...), or batches of them, received {type(data).__name__}")
-    return iter(data)
+    return streams.batches_of(data)
 
 
 def pair(item: Any) -> tuple[Any, Any]:

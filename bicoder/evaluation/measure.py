@@ -56,7 +56,7 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
     """
     check_count("num_samples", num_samples, MOST_SAMPLES)
     vae.check_built("evaluate")
-    images, labels = take(data, vae.input_spec.shape[1:])
+    images, labels = take(data, vae.example_shape)
     noise = keras.random.SeedGenerator(check_seed(seed))
     raw, means, numbers = look(vae, images, num_samples, noise, progress)
     if not abs(numbers["nll"]) < BEYOND:

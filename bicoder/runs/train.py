@@ -315,7 +315,7 @@ def report(options: Settled, vae: "VAE", numbers: dict[str, Any], training: "Tra
     """The short table at the end, and what is wrong with the model, if anything is."""
     from bicoder.evaluation.doctor import of_training
 
-    per_dim = 1.0 / (math.prod(vae.input_spec.shape[1:]) * math.log(2.0))
+    per_dim = 1.0 / (math.prod(vae.example_shape) * math.log(2.0))
     rows = {
         "test -ELBO": numbers["distortion"] + numbers["rate"],
         "distortion": numbers["distortion"],

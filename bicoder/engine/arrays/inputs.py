@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from bicoder.engine.arrays.trees import is_arrays
-from bicoder.engine.streams import numbered, standard
+from bicoder.engine.streams import batches_of, is_endless, standard
 from bicoder.engine.tensor import Shape, Tensor
 from bicoder.errors import UsageError
 
@@ -28,9 +28,12 @@ def portions_of(x: Any, shape: Shape | None) -> Iterator[Any]:
         shape: of one example, if it is known.
     """
     if gives_batches(x):
-        batches = numbered(x, shuffle=False) if isinstance(x, keras.utils.PyDataset) else check_ends(x)
+        if is_endless(x):
+            raise UsageError(
+                "x: expected a data set that ends, received one that is repeated for ever; use take(number)"
+            )
         found = None
-        for batch in batches:
+        for batch in batches_of(x):
             found, _, _ = keras.utils.unpack_x_y_sample_weight(standard(batch))
             yield from rows_of(examples_of(found, shape))
         if found is None:
@@ -60,13 +63,6 @@ def gives_batches(x: Any) -> bool:
         and not isinstance(x, (list, tuple, dict, str))
         and (hasattr(x, "__iter__") or isinstance(x, keras.utils.PyDataset))
     )
-
-
-def check_ends(data: Any) -> Iterator[Any]:
-    """The batches of an iterable that does not say that it goes on for ever."""
-    if hasattr(data, "cardinality") and int(data.cardinality()) == -1:
-        raise UsageError("x: expected a data set that ends, received one that is repeated for ever; use take(number)")
-    return iter(data)
 
 
 def examples_of(x: Any, shape: Shape | None = None) -> Any:

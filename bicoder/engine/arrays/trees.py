@@ -1,5 +1,6 @@
 """Trees of arrays: one, a dict of several, or (x, y, sample weights), with None for what is not there."""
 
+import math
 from typing import Any
 
 import keras
@@ -37,13 +38,12 @@ def as_array(array: Any) -> Any:
 
 
 def arrays_of(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
-    """x, y and the weights of the examples as trees of arrays of float32; y is None if it is x.
+    """x, y and the weights of the examples as trees of arrays of float32.
 
     Raises:
         UsageError: they differ in length, there are none, or a weight is negative or no number.
     """
-    y = None if y is x else y  # which would take twice the memory
-    x, y = (as_array(a) if isinstance(a, list) else mapped(as_array, a) for a in (x, y))
+    x, y = mapped(as_array, x), mapped(as_array, y)
     weights = None if sample_weight is None else np.asarray(sample_weight, "float32").reshape(-1)
     lengths = {len(leaf) for leaf in leaves((x, y, weights))}
     if len(lengths) > 1:
@@ -53,3 +53,16 @@ def arrays_of(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
     if weights is not None and not (np.isfinite(weights).all() and weights.min() >= 0):
         raise UsageError(f"sample_weight: expected numbers from 0, received {weights.min():g} to {weights.max():g}")
     return x, y, weights
+
+
+def split(arrays: Any, fraction: float) -> tuple[Any, Any]:
+    """The arrays of a tree cut in two, (training, validation): the last `fraction` is held out, as in Keras.
+
+    Raises:
+        UsageError: one of the two has no example.
+    """
+    length = len(leaves(arrays)[0])
+    count = math.floor(length * (1.0 - fraction))
+    if not 0 < count < length:
+        raise UsageError("x: expected at least one example, received none")
+    return mapped(lambda leaf: leaf[:count], arrays), mapped(lambda leaf: leaf[count:], arrays)

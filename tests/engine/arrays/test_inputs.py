@@ -35,6 +35,7 @@ def x():
 @pytest.fixture(scope="module")
 def vae(x):
     vae = VAE(Encoder(MLP((16,)), 3), Decoder(MLP((16,))), seed=0)
+    vae.compile("adam")
     vae(x)
     return vae
 
