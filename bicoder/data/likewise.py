@@ -12,7 +12,7 @@ from bicoder.data.formats.folders import Arrangement
 from bicoder.data.formats.images import SUFFIXES, Plan
 from bicoder.data.formats.reading import DEFAULT, Pictures
 from bicoder.data.loader import TEST_SEED
-from bicoder.data.pixels import ROUNDING, Scaling, scaled, scaling, survey, to_images, to_labels
+from bicoder.data.pixels import ROUNDING, Scaling, drawn, scaled, scaling, survey, to_images, to_labels
 from bicoder.data.published import Named
 from bicoder.data.sources import StartAgain
 from bicoder.data.splits import Split
@@ -89,10 +89,8 @@ def own(split: Split, label_names: tuple[str, ...]) -> Likewise:
 
 def prepared(arrays: Iterator[np.ndarray], how: Treatment) -> Iterator[np.ndarray]:
     """Images in the shape of the model's examples, and drawn as 0 or 1 if the run's test images were."""
-    rng = np.random.default_rng(TEST_SEED)
-    for images in arrays:
-        images = images.reshape(len(images), *how.shape)
-        yield (rng.random(images.shape, "float32") < images).astype("float32") if how.binarize else images
+    shaped = (images.reshape(len(images), *how.shape) for images in arrays)
+    return (some.astype("float32") for some in drawn(shaped, TEST_SEED)) if how.binarize else shaped
 
 
 def files_of(source: Any, say: Say) -> Arrangement | None:

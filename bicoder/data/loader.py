@@ -14,7 +14,7 @@ from bicoder.data.conversion import StoreError, converted
 from bicoder.data.dataset import Images
 from bicoder.data.datasets import Folder, find_dataset
 from bicoder.data.formats.folders import NO_LABEL
-from bicoder.data.pixels import draw_binary, say_channels, scaling, to_scaling, warn_of_overlap
+from bicoder.data.pixels import draw_binary, drawn, say_channels, scaling, to_scaling, warn_of_overlap
 from bicoder.data.preparation import scaled_splits, without_damaged
 from bicoder.data.sources import Source
 from bicoder.data.splits import DAMAGED, PURPOSES, Split, as_recorded, by_purpose, read_split
@@ -250,8 +250,7 @@ class DataLoader:
             return draw_binary(images, seed)
 
         def draw(_: int) -> Iterator[np.ndarray]:
-            rng = np.random.default_rng(seed)
-            return ((rng.random(some.shape, "float32") < some).astype("uint8") for some in portions(images))
+            return (some.astype("uint8") for some in drawn(portions(images), seed))
 
         place = f"{images.path} drawn with {seed}"
         source = Source(lambda: Portions(images.shape, "uint8", draw), images.path.name, place, images.identity)

@@ -1,7 +1,7 @@
 """Checks and transforms from what a file held to float32 pixels in [0, 1]."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -193,11 +193,17 @@ def to_scaling(value: Any, name: str = "only_test") -> Scaling:
 
 def draw_binary(images: np.ndarray, seed: int | None) -> np.ndarray:
     """Every pixel 1 with its grey value as probability, else 0 (Salakhutdinov & Murray 2008); (N, ...)."""
-    rng, drawn, start = np.random.default_rng(seed), aligned(images.shape), 0
-    for some in portions(images):
-        drawn[start : start + len(some)] = rng.random(some.shape, "float32") < some
+    found, start = aligned(images.shape), 0
+    for some in drawn(portions(images), seed):
+        found[start : start + len(some)] = some
         start += len(some)
-    return drawn
+    return found
+
+
+def drawn(arrays: Iterable[np.ndarray], seed: int | None) -> Iterator[np.ndarray]:
+    """`draw_binary` of images that come in portions (n, ...), as bool."""
+    rng = np.random.default_rng(seed)
+    return (rng.random(some.shape, "float32") < some for some in arrays)
 
 
 def warn_of_overlap(train: Any, test: Any, name: str, say: Callable[[str], Any] = print) -> None:

@@ -2,13 +2,14 @@
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bicoder.data.formats.archives import read_whole
+from bicoder.data.formats.csv_lines import LARGEST, csv_lines
 from bicoder.data.stored_images import ImageArray, StoredImages
 from bicoder.engine.arrays.aligned import aligned
 from bicoder.errors import DataError, counted
@@ -16,7 +17,6 @@ from bicoder.errors import DataError, counted
 SHARE = 0.2  # of the images, for testing, if a data set has no test images of its own
 PURPOSES = ("training", "validation", "test")
 DAMAGED = "damaged"  # what is said of files that were left out
-LARGEST = 2**28  # bytes of a file that names the images of a split; those of 100,000 images are five million
 LONGEST = 4096  # characters of a name
 
 
@@ -114,7 +114,7 @@ def read_split(path: str | Path) -> dict[str, np.ndarray]:
         DataError: it is no such file; the line is named.
     """
     path = Path(path)
-    lines = split_lines(path)
+    lines = list(csv_lines(path, read_whole(path, LARGEST).decode("utf-8", "surrogateescape")))
     header = lines[0][1] if lines else []
     if header not in (["purpose", "file"], ["purpose", "row"]):
         raise DataError(f"{path}: expected a header purpose,file or purpose,row, received {str(header)[:80]}")
@@ -131,12 +131,3 @@ def read_split(path: str | Path) -> dict[str, np.ndarray]:
         seen.add(value)
         found.setdefault(use, []).append(value)
     return {use: np.array(names, object if header[1] == "file" else "int64") for use, names in found.items()}
-
-
-def split_lines(path: Path) -> Sequence[tuple[int, list[str]]]:
-    """Number and cells of each line of a CSV of a bounded size."""
-    reader = csv.reader(io.StringIO(read_whole(path, LARGEST).decode("utf-8", "surrogateescape"), newline=""))
-    try:
-        return [(reader.line_num, cells) for cells in reader]
-    except csv.Error as error:
-        raise DataError(f"{path}: line {reader.line_num}: no CSV: {error}") from error

@@ -194,9 +194,9 @@ def placed(dset: str) -> str:
 
 def is_name(dset: str) -> bool:
     """Whether this is the name of a data set, and no path."""
-    from bicoder.data.datasets import Dataset, Named
+    from bicoder.data.published import Named
 
-    return any(issubclass(member, Named) and member.accepts(dset) for member in Dataset.members().values())
+    return dset in Named.members()
 
 
 def dataset_of(dset: str, run: Path | str | None = None) -> "type[Dataset]":

@@ -101,6 +101,7 @@ def images_for(
         folder, config, dset, data_dir, anyway: as in `own_data`.
     """
     from bicoder.data.likewise import Treatment, images_like, own
+    from bicoder.data.loader import say
 
     if images is None:
         loader = own_data(folder, config, dset, data_dir, anyway)
@@ -114,4 +115,4 @@ def images_for(
         arguments.get("image_size"),
         bool(arguments.get("binarize")),
     )
-    return images_like(images, how, say=lambda line: print(line, file=sys.stderr))
+    return images_like(images, how, say=say)

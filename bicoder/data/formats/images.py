@@ -71,6 +71,11 @@ class Look(NamedTuple):
     pages: bool  # whether it has several pages or frames, of which the first is read
     cut: bool  # whether it has 16 bits of each colour, of which Pillow reads eight
 
+    @property
+    def colour(self) -> bool:
+        """Whether it is not grey."""
+        return not self.grey
+
 
 class Plan(NamedTuple):
     """How all images of a set are read."""

@@ -1,7 +1,5 @@
 """Labels of the images of a folder, from a CSV of file names and labels."""
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from bicoder.data.formats.archives import read_whole
+from bicoder.data.formats.csv_lines import LARGEST, csv_lines
 from bicoder.errors import DataError, counted
-
-LARGEST = 2**28  # bytes
 
 
 def read_labels(
@@ -60,18 +57,17 @@ def read_labels(
 
 def rows(path: Path, numbers: Mapping[str, int | None]) -> list[tuple[int, str, str]]:
     """Line, file name and label of each row below the header, which names no image."""
-    found, reader = [], csv.reader(io.StringIO(read_text(path), newline=""))
-    try:
-        for cells in filter(None, reader):
-            where = f"{path}: line {reader.line_num}: expected a file name and a label"
-            if len(cells) != 2:
-                raise DataError(f"{where}, received {counted(len(cells), 'column')}")
-            name, label = (cell.strip() for cell in cells)
-            if not (name and label):
-                raise DataError(f"{where}, received an empty one")
-            found.append((reader.line_num, name, label))
-    except csv.Error as error:
-        raise DataError(f"{path}: line {reader.line_num}: no CSV: {error}") from error
+    found = []
+    for line, cells in csv_lines(path, read_text(path)):
+        if not cells:
+            continue
+        where = f"{path}: line {line}: expected a file name and a label"
+        if len(cells) != 2:
+            raise DataError(f"{where}, received {counted(len(cells), 'column')}")
+        name, label = (cell.strip() for cell in cells)
+        if not (name and label):
+            raise DataError(f"{where}, received an empty one")
+        found.append((line, name, label))
     if not found:
         raise DataError(f"{path}: expected a header and a line for each image, received an empty file")
     if found[0][1] in numbers:

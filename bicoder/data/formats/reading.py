@@ -158,8 +158,7 @@ class Pictures:
         looks = [look for _, (look, _, _) in found if look is not None]
         self.sizes |= {look.size for look in looks}
         self.counts["all"] += len(looks)
-        self.counts["colour"] += sum(not look.grey for look in looks)
-        for name in ("deep", "pages", "cut"):
+        for name in ("colour", "deep", "pages", "cut"):
             self.counts[name] += sum(getattr(look, name) for look in looks)
         peaks = (int(pixels.max()) for _, (look, pixels, _) in found if look and look.deep and pixels is not None)
         self.peak = max(self.peak, 0, *peaks)
