@@ -1,4 +1,4 @@
-"""The record of a fetched file, beside it: its size and SHA-256, so that a change is noticed."""
+"""The record of a fetched file, beside it: its size, its SHA-256 and its address, so that a change is noticed."""
 
 import contextlib
 import hashlib
@@ -18,6 +18,7 @@ class Record(NamedTuple):
     size: int
     sha256: str
     mtime_ns: int
+    url: str = ""  # from where it was fetched; older records do not say
 
 
 def record_path(path: Path) -> Path:
@@ -30,20 +31,20 @@ def read_record(path: Path) -> Record | None:
     record = record_path(path)
     try:
         fields = json.loads(record.read_text(encoding="utf-8"))
-        return Record(int(fields["size"]), str(fields["sha256"]), int(fields["mtime_ns"]))
+        return Record(int(fields["size"]), str(fields["sha256"]), int(fields["mtime_ns"]), str(fields.get("url", "")))
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{record}: expected the size and SHA-256 of {path.name}, received something else; delete it to use "
             f"{path.name} as it is"
         ) from error
 
 
-def write_record(path: Path, sha256: str) -> None:
+def write_record(path: Path, sha256: str, url: str) -> None:
     """Record a file that is known to be good, if that can be: a cache that is read-only is read again instead."""
     found = path.stat()
-    text = json.dumps(Record(found.st_size, sha256, found.st_mtime_ns)._asdict(), indent=2) + "\n"
+    text = json.dumps(Record(found.st_size, sha256, found.st_mtime_ns, url)._asdict(), indent=2) + "\n"
     with contextlib.suppress(DataError), whole_file(record_path(path), DataError) as new:
         new.write_text(text, encoding="utf-8")
 
@@ -76,5 +77,5 @@ def change_of(path: Path) -> str | None:
     sha256 = sha256_of(path)
     if sha256 != record.sha256:
         return f"expected SHA-256 {record.sha256}, received {sha256}"
-    write_record(path, sha256)  # touched or copied
+    write_record(path, sha256, record.url)  # touched or copied
     return None

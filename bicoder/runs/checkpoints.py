@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import os
-import shutil
+import re
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -23,10 +23,11 @@ from bicoder.engine.tensor import Shape
 from bicoder.errors import ModelError
 from bicoder.files.whole_file import new_file
 
-FOLDER, KEPT = "checkpoints", 2
+FOLDER, LOCK, KEPT = "checkpoints", ".lock", 2
 ARRAYS, STATE, MANIFEST = "arrays.npz", "state.json", "manifest.json"
 # What reading one that somebody has changed may raise.
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError, MemoryError)
+NAME = re.compile(r"\d{6,12}")  # of a checkpoint: its number
 SPARE = 2**24  # bytes that the files may have beyond the arrays themselves
 
 
@@ -44,7 +45,7 @@ def only_one(run: Path) -> Iterator[None]:
     Raises:
         ModelError: another process trains in it.
     """
-    lock = filelock.FileLock(run / ".lock")
+    lock = filelock.FileLock(run / LOCK)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
@@ -58,7 +59,7 @@ def only_one(run: Path) -> Iterator[None]:
 def numbers(run: Path) -> list[int]:
     """The numbers of the checkpoints of a run, the oldest first."""
     folder = run / FOLDER
-    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal()) if folder.is_dir() else []
+    return sorted(int(p.name) for p in folder.iterdir() if NAME.fullmatch(p.name)) if folder.is_dir() else []
 
 
 def save(run: Path, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> None:
@@ -94,13 +95,39 @@ def save(run: Path, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> Non
             f"train_vae --resume {run}"
         ) from error
     for old in there[: -(KEPT - 1)]:
-        shutil.rmtree(folder / f"{old:06d}", ignore_errors=True)
+        remove(folder / f"{old:06d}")
 
 
 def clear(folder: Path) -> None:
     """Remove what a killed process left unfinished; the lock of the run says that it does not run any more."""
     for path in folder.glob(".*-*"):
-        shutil.rmtree(path, ignore_errors=True)
+        remove(path)
+
+
+def remove(folder: Path) -> None:
+    """Remove a checkpoint: its files, and the folder if it held no others, which are not the program's."""
+    if folder.is_symlink():
+        return
+    with contextlib.suppress(OSError):
+        for name in (ARRAYS, STATE, MANIFEST):
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def remove_all(run: Path) -> None:
+    """Remove all checkpoints of a run."""
+    folder = run / FOLDER
+    for number in numbers(run):
+        remove(folder / f"{number:06d}")
+    clear(folder)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def files(run: Path) -> list[Path]:
+    """What there is of checkpoints in a run: their folders, and the files of the program in them."""
+    folders = [run / FOLDER / f"{number:06d}" for number in numbers(run)]
+    return [*folders, *(folder / name for folder in folders for name in (ARRAYS, STATE, MANIFEST))]
 
 
 def write(path: Path, data: bytes | memoryview) -> None:

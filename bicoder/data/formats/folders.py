@@ -2,7 +2,7 @@
 
 import collections
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,8 @@ SPLITS = {
     "validation": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
+# What shows that a folder is that of a run, whose pictures are none to learn from.
+RUN = ("config.json", {"metrics.csv", "model.safetensors", "model.weights.h5"})
 NO_LABEL = -1  # of an image in a folder; all labels are 0 or more
 
 
@@ -50,7 +52,7 @@ class Arrangement(NamedTuple):
 def find_images(folder: Path, say: Callable[[str], Any] | None = None) -> list[Path]:
     """Paths of the images in a folder and its sub-folders, sorted; hidden files do not count.
 
-    A link to a folder is followed, but no folder is entered twice.
+    A link to a folder is followed, but no folder is entered twice. The folder of a run is left out.
 
     Args:
         folder: path.
@@ -62,10 +64,12 @@ def find_images(folder: Path, say: Callable[[str], Any] | None = None) -> list[P
 
     found: list[Path] = []
     entered: set[str] = set()
+    runs: list[str] = []
     others: collections.Counter[str] = collections.Counter()
     for root, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         place = os.path.realpath(root)
-        if place in entered:
+        if place in entered or is_run(names):
+            runs += [root] if place not in entered else []
             folders.clear()
             continue
         entered.add(place)
@@ -74,12 +78,21 @@ def find_images(folder: Path, say: Callable[[str], Any] | None = None) -> list[P
         images = [name for name in seen if name.lower().endswith(SUFFIXES)]
         found += [Path(root, name) for name in images]
         others.update(Path(name).suffix.lower()[:20] or "no suffix" for name in set(seen) - set(images))
+    if runs and say:
+        say(f"{folder}: {counted(len(runs), 'folder')} of runs, left out: {', '.join(runs[:3])}.")
     if not found:
-        raise DataError(f"{folder}: expected images, {LISTED}, in the folder or its sub-folders, received none")
+        received = "a run, whose pictures are none to learn from" if runs[:1] == [str(folder)] else "none"
+        raise DataError(f"{folder}: expected images, {LISTED}, in the folder or its sub-folders, received {received}")
     if others and say:
         listed = ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(others.items())[:10])
         say(f"{folder}: {counted(others.total(), 'file')} of other kinds, left out: {listed}.")
     return found
+
+
+def is_run(names: Collection[str]) -> bool:
+    """Whether files of these names are those of a run."""
+    config, others = RUN
+    return config in names and not others.isdisjoint(names)
 
 
 def arrange(
