@@ -5,6 +5,7 @@ all. None of them is a file of a run, of a data set or of the cache, so none of 
 """
 
 import errno
+import functools
 import os
 import stat
 from io import FileIO
@@ -18,8 +19,18 @@ KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFLNK: "a symbolic link",
 }
-# Without waiting for a writer, should it have become a FIFO just now; and Windows would change the ends of lines.
-FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"))
+# Without waiting for a writer, should it have become a FIFO just now.
+FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+
+
+class NotRegularError(OSError):
+    """Something else than a regular file of a bounded size; `strerror` says what was expected and received."""
+
+    def __init__(self, path: str | Path, expected: str, received: str) -> None:
+        super().__init__(errno.EINVAL, f"expected {expected}, received {received}", str(path))
+
+    def __str__(self) -> str:
+        return f"{self.filename}: {self.strerror}"
 
 
 def kind_of_entry(mode: int) -> str | None:
@@ -28,10 +39,9 @@ def kind_of_entry(mode: int) -> str | None:
 
 
 def check_mode(path: str | Path, mode: int) -> None:
-    """`OSError` unless this is the `st_mode` of a regular file."""
+    """`NotRegularError` unless this is the `st_mode` of a regular file."""
     if kind := kind_of_entry(mode):
-        number = errno.EISDIR if stat.S_ISDIR(mode) else errno.ELOOP if stat.S_ISLNK(mode) else errno.EINVAL
-        raise OSError(number, f"expected a file, received {kind}", str(path))
+        raise NotRegularError(path, "a file", kind)
 
 
 def check_regular(path: str | Path, follow: bool = True) -> os.stat_result:
@@ -41,42 +51,35 @@ def check_regular(path: str | Path, follow: bool = True) -> os.stat_result:
         path: of the file.
         follow: False to refuse a symbolic link, too; those in the folders on the way do not count.
     Raises:
-        OSError: it is not there, or something else; `strerror` says what.
+        NotRegularError: it is something else.
+        OSError: it is not there, or cannot be looked at.
     """
     found = os.stat(path, follow_symlinks=follow)  # noqa: PTH116 - of 100,000 files, a new path each would take as long
     check_mode(path, found.st_mode)
     return found
 
 
-def open_regular(path: str | Path, follow: bool = True) -> FileIO:
-    """A regular file, open for reading without a buffer; `io.BufferedReader` and `io.TextIOWrapper` take it.
-
-    Args:
-        path, follow: as in `check_regular`, which looks first: some devices do something when they are opened.
-    Raises:
-        OSError: it is not there, or something else; `strerror` says what.
-    """
-    check_regular(path, follow)
-    descriptor = os.open(path, FLAGS | (0 if follow else getattr(os, "O_NOFOLLOW", 0)))
+def regular(path: str, flags: int, follow: bool = True) -> int:
+    """For `open(path, ..., opener=regular)`: a descriptor of a regular file; errors as in `check_regular`."""
+    check_regular(path, follow)  # first, since some devices do something when they are opened
+    descriptor = os.open(path, flags | FLAGS | (0 if follow else getattr(os, "O_NOFOLLOW", 0)))
     try:
         check_mode(path, os.fstat(descriptor).st_mode)  # it may be another one by now
-        return FileIO(descriptor)
     except BaseException:
         os.close(descriptor)
         raise
+    return descriptor
+
+
+def open_regular(path: str | Path, follow: bool = True) -> FileIO:
+    """A regular file, open for reading, without a buffer; arguments and errors as in `check_regular`."""
+    return FileIO(os.fspath(path), opener=functools.partial(regular, follow=follow))
 
 
 def read_regular(path: str | Path, most: int, follow: bool = True) -> bytes:
-    """The bytes of a regular file of a bounded size.
-
-    Args:
-        path, follow: as in `open_regular`.
-        most: bytes.
-    Raises:
-        OSError: as `open_regular`; or it is larger.
-    """
+    """The bytes of a regular file of at most so many; else as in `check_regular`."""
     with open_regular(path, follow) as file:
         size = os.fstat(file.fileno()).st_size
         if size > most:
-            raise OSError(errno.EFBIG, f"expected at most {most:,} bytes, received {size:,}", str(path))
+            raise NotRegularError(path, f"at most {most:,} bytes", f"{size:,}")
         return file.read(size) or b""

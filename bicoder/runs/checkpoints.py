@@ -21,6 +21,7 @@ import numpy as np
 
 from bicoder.engine.tensor import Shape
 from bicoder.errors import ModelError
+from bicoder.files.regular_file import read_regular
 from bicoder.files.whole_file import new_file
 
 FOLDER, KEPT = "checkpoints", 2
@@ -153,10 +154,10 @@ def load(run: Path, expected: dict[str, Shape]) -> Checkpoint | None:
 def read(folder: Path, expected: dict[str, Shape]) -> Checkpoint:
     """One checkpoint; any of several exceptions if it is not as it was written."""
     limit = SPARE + 8 * sum(int(np.prod(shape, dtype=float)) for shape in expected.values())
-    manifest = json.loads(read_bytes(folder / MANIFEST, SPARE))
+    manifest = json.loads(read_regular(folder / MANIFEST, SPARE))
     files = {}
     for name in (ARRAYS, STATE):
-        data = read_bytes(folder / name, limit)
+        data = read_regular(folder / name, limit)
         if len(data) != manifest[name]["bytes"] or sha256(data) != manifest[name]["sha256"]:
             raise ValueError(f"{name} is not the file that {MANIFEST} describes")
         files[name] = data
@@ -168,13 +169,6 @@ def read(folder: Path, expected: dict[str, Shape]) -> Checkpoint:
     if not isinstance(found.state, dict) or any(array.dtype.kind not in "biuf" for array in found.arrays.values()):
         raise ValueError("it holds no state of a training")
     return found
-
-
-def read_bytes(path: Path, limit: int) -> bytes:
-    """The bytes of a file of at most `limit`."""
-    if path.stat().st_size > limit:
-        raise ValueError(f"{path.name} has {path.stat().st_size:,} bytes, more than the model needs")
-    return path.read_bytes()
 
 
 def check_shapes(run: Path, arrays: dict[str, np.ndarray], expected: dict[str, Shape]) -> None:

@@ -5,13 +5,13 @@ import json
 import math
 import os
 import re
-import stat
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from bicoder import __version__
 from bicoder.errors import MOST_DIMENSIONS, DataError, ModelError, UsageError, suggestion
+from bicoder.files.regular_file import NotRegularError, read_regular
 from bicoder.pictures.picture import flags
 from bicoder.runs.folder import CONFIG, FORMAT
 from bicoder.runs.options.kinds import Check, Choice, Flag, Number, Sizes, Text, Whole, check_part, refuse, shown
@@ -269,12 +269,10 @@ def repeated(options: Options, say: Callable[[str], None]) -> Options:
 
 def read_text(path: Path) -> str:
     """The text of a regular file of a bounded size, UTF-8 without a byte order mark."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError("expected a file, received a folder or a device")
-    with open(path, "rb") as file:
-        content = file.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise ValueError(f"expected at most {LARGEST:,} bytes, received {path.stat().st_size:,}")
+    try:
+        content = read_regular(path, LARGEST)
+    except NotRegularError as error:
+        raise ValueError(error.strerror) from error
     if content.startswith(b"\xef\xbb\xbf"):
         raise ValueError("expected UTF-8 without a byte order mark, received one; save it again without")
     try:

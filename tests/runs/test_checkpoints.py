@@ -1,6 +1,7 @@
 """Checkpoints: whole or not there, whatever kills the process."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -135,15 +136,36 @@ def damage_swap(folder):
     (folder / "arrays.npz").write_bytes((other / "arrays.npz").read_bytes())
 
 
+def damage_fifo(folder):
+    (folder / "manifest.json").unlink()
+    os.mkfifo(folder / "manifest.json")
+
+
+def damage_fifos(folder):
+    for name in ("arrays.npz", "state.json"):
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+
 def damage_bomb(folder):
     with open(folder / "arrays.npz", "r+b") as file:
         file.truncate(2**30)  # sparse
 
 
-@pytest.mark.fault(62)
+@pytest.mark.fault(62, 125)
 @pytest.mark.parametrize(
     "damage",
-    [damage_nothing, damage_half, damage_byte, damage_state, damage_manifest, damage_swap, damage_bomb],
+    [
+        damage_nothing,
+        damage_half,
+        damage_byte,
+        damage_state,
+        damage_manifest,
+        damage_swap,
+        damage_bomb,
+        damage_fifo,
+        damage_fifos,
+    ],
 )
 def test_a_damaged_one_falls_back_to_the_one_before(tmp_path, damage, capsys):
     save(tmp_path, 1)
