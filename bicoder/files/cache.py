@@ -1,6 +1,5 @@
 """Files from the network into the cache: whole or not at all."""
 
-import errno
 import os
 import sys
 import time
@@ -12,6 +11,7 @@ from bicoder.errors import DataError, DownloadError
 from bicoder.files import transfer
 from bicoder.files.lock import one_at_a_time
 from bicoder.files.record import Record, change_of, read_record, record_path, set_back, write_record
+from bicoder.files.regular_file import check_regular
 from bicoder.files.whole_file import new_file, remove_stale
 
 TRIES = 3
@@ -94,8 +94,8 @@ def fetch(url: str, path: Path) -> None:
     if not transfer.is_web_address(url):
         raise DownloadError(f"{shown}: expected an address that begins with http:// or https://")
     try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if path.exists():
+            check_regular(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with one_at_a_time(path):
             change = change_of(path) if path.is_file() else None

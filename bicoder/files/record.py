@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bicoder.errors import DataError
+from bicoder.files.regular_file import NotRegularError, check_regular, open_regular, read_regular
 from bicoder.files.whole_file import whole_file
+
+LARGEST = 2**16  # bytes of a record; it has two hundred
 
 
 class Record(NamedTuple):
@@ -30,11 +33,11 @@ def read_record(path: Path) -> Record | None:
     """The `Record` of a file, or None if it has none, as a file that was put there by hand."""
     record = record_path(path)
     try:
-        fields = json.loads(record.read_text(encoding="utf-8"))
+        fields = json.loads(read_regular(record, LARGEST))
         return Record(int(fields["size"]), str(fields["sha256"]), int(fields["mtime_ns"]), str(fields.get("url", "")))
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (NotRegularError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{record}: expected the size and SHA-256 of {path.name}, received something else; delete it to use "
             f"{path.name} as it is"
@@ -58,7 +61,7 @@ def set_back(path: Path) -> None:
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
@@ -69,7 +72,7 @@ def change_of(path: Path) -> str | None:
 
     It is read only if its size is the recorded one and its time is not.
     """
-    record, found = read_record(path), path.stat()
+    record, found = read_record(path), check_regular(path)
     if record is None or (found.st_size, found.st_mtime_ns) == (record.size, record.mtime_ns):
         return None
     if found.st_size != record.size:

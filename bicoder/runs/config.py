@@ -3,13 +3,13 @@
 import json
 import math
 import re
-import stat
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from bicoder import __version__
 from bicoder.errors import MOST_DIMENSIONS, ModelError, suggestion
+from bicoder.files.regular_file import NotRegularError, read_regular
 from bicoder.pictures.picture import flags
 from bicoder.runs.folder import CONFIG, FORMAT, check_no_links
 from bicoder.runs.options.kinds import Check, Choice, Flag, Number, Sizes, Text, Whole, check_part, refuse, shown
@@ -185,12 +185,10 @@ def upgraded(config: dict[str, Any]) -> dict[str, Any]:
 
 def read_text(path: Path) -> str:
     """The text of a regular file of a bounded size, UTF-8 without a byte order mark."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError("expected a file, received a folder or a device")
-    with open(path, "rb") as file:
-        content = file.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise ValueError(f"expected at most {LARGEST:,} bytes, received {path.stat().st_size:,}")
+    try:
+        content = read_regular(path, LARGEST)
+    except NotRegularError as error:
+        raise ValueError(error.strerror) from error
     if content.startswith(b"\xef\xbb\xbf"):
         raise ValueError("expected UTF-8 without a byte order mark, received one; save it again without")
     try:
