@@ -87,6 +87,7 @@ def test_nobody_can_guess_the_other_name(tmp_path):
     assert all(len({text[i] for text in random}) > 8 for i in range(16))  # of 16 digits, at every place
 
 
+@pytest.mark.fault(116)
 @pytest.mark.parametrize("content", ["theirs", None])
 def test_a_link_laid_where_the_file_is_to_come_is_not_followed(tmp_path, monkeypatch, content):
     """Even if somebody had guessed the name: to a file, and to one that is not there yet."""

@@ -84,7 +84,11 @@ def places_left(arguments: Mapping[str, Any], data_dir: str | None, mirror: str 
     named = named_folder()
     usual = {"data_dir": named and str(named.absolute()), "mirror": os.environ.get("BICODER_MIRROR")}
     asked = {"data_dir": data_dir, "mirror": mirror}
-    left = [name for name in usual if asked[name] is None and arguments.get(name) not in (None, usual[name])]
+    left = [
+        name
+        for name, own in usual.items()
+        if asked[name] in (None, own) and arguments.get(name) not in (None, own)  # nothing else was asked for
+    ]
     listed = " and ".join(f"--{name} {arguments[name]}" for name in left)
     return f"{listed}: not taken from a config; give it on the command line to use it" if left else ""
 
