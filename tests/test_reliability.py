@@ -5,7 +5,16 @@ import re
 
 from conftest import ROOT
 
-NUMBERS = {*range(1, 43), *range(44, 115), 115, 116, 117, 120, *range(122, 126), *range(132, 140)}  # the others stand for nothing
+NUMBERS = {
+    *range(1, 43),
+    *range(44, 115),
+    115,
+    116,
+    117,
+    120,
+    *range(122, 126),
+    *range(132, 140),
+}  # the others stand for nothing
 LINK = re.compile(r"\[(\w+)\]\(\.\./(tests/[\w/]+\.py)\)")
 
 
