@@ -58,7 +58,8 @@ def only_one(run: Path) -> Iterator[None]:
 def numbers(run: Path) -> list[int]:
     """The numbers of the checkpoints of a run, the oldest first."""
     folder = run / FOLDER
-    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal()) if folder.is_dir() else []
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted(int(name) for name in names if name.isdecimal() and len(name) < 20)  # no run has more
 
 
 def save(run: Path, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> None:
