@@ -223,7 +223,7 @@ def test_runs_give_equal_outputs_in_a_fresh_process(tmp_path):
         for variable in vae.weights:
             if "seed" not in variable.path:
                 variable.assign(np.asarray(variable) + 0.05 * np.abs(rng.normal(size=variable.shape)))
-        runs.make_folder(folder)
+        runs.make_folder("digits", folder)
         runs.save_config(folder, vae, {}, {})
         weights.save(folder, vae)
         np.save(folder / "x.npy", fitting_data(vae.decoder.likelihood))

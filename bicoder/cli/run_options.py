@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from bicoder.errors import UsageError
 from bicoder.runs.options.kinds import Flag, Text, Whole
@@ -22,8 +23,17 @@ class DataOptions(RunOptions):
     """What those can be told that use the data of a run too."""
 
     dset: str | None = option(Text("PATH"), None, "where the data of the run are now", "where they were")
-    data_dir: str | None = option(Text("DIR"), None, "where downloaded files live", "as the run had it")
+    data_dir: str | None = option(
+        Text("DIR"), None, "where downloaded files live", "$BICODER_DATA, else the user's cache"
+    )
+    mirror: str | None = option(
+        Text("URL"), None, "fetch the files from URL/<file name>", "$BICODER_MIRROR, else their publisher"
+    )
     anyway: bool = option(Flag(), False, "take test images too that are not those that the run had", "refuse")
+
+    def whereabouts(self) -> dict[str, Any]:
+        """Where the data of the run are, as `run_data.own_data` takes it."""
+        return {"dset": self.dset, "data_dir": self.data_dir, "mirror": self.mirror, "anyway": self.anyway}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

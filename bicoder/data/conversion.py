@@ -28,6 +28,7 @@ from bicoder.errors import DataError
 from bicoder.files.cache import ELSEWHERE, data_folder
 from bicoder.files.lock import one_at_a_time
 from bicoder.files.record import record_path, set_back
+from bicoder.files.regular_file import read_regular, regular
 from bicoder.files.whole_file import new_file, remove_stale
 
 FORMAT = 2  # of what is converted into what; another one is made again
@@ -106,9 +107,8 @@ def converted(source: Source, data_dir: str | Path | None = None) -> PixelFile:
 def known(path: Path, made_of: dict[str, Any]) -> PixelFile | None:
     """The `PixelFile` at `path`, or None if it is not exactly what its record says, or made of something else."""
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        with open(record_path(path), "rb") as file:
-            said = json.loads(file.read(LARGEST_RECORD))
-        with open(path, "rb") as file:
+        said = json.loads(read_regular(record_path(path), LARGEST_RECORD))
+        with open(path, "rb", opener=regular) as file:
             (shape, fortran, dtype), found = read_header(file, path), os.fstat(file.fileno())
             offset = file.tell()
         survey = Survey(**said["survey"])

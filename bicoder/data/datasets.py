@@ -3,6 +3,7 @@
 A new data set is one class: `read` returns `Images`, and the loader does the rest.
 """
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -17,6 +18,7 @@ from bicoder.data.published import Named
 from bicoder.data.sources import of_files
 from bicoder.errors import DataError, UsageError, counted, suggestion
 from bicoder.files.cache import data_folder
+from bicoder.files.regular_file import kind_of_entry
 from bicoder.files.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -203,13 +205,17 @@ def find_dataset(dset: Any) -> type[Dataset]:
         )
     if not str(dset):
         raise UsageError("dset: expected a name or a path, received an empty text")
-    members = Dataset.members()
+    members, there = Dataset.members(), None
     try:
         for member in members.values():
             if member.accepts(dset):
                 return member
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, ValueError):  # the last for a zero byte
+            there = kind_of_entry(Path(dset).stat().st_mode)
     except OSError as error:
         raise DataError(f"dset: the path {str(dset)[:80]!r} cannot be read: {error.strerror}") from error
+    if there is not None:
+        raise DataError(f"dset: expected a folder, a .npy, .npz or IDX file, received {str(dset)!r}: {there}")
     names = [name for name, member in members.items() if issubclass(member, Named)]
     if any(mark in str(dset) for mark in ("/", "\\", ".")):
         raise DataError(

@@ -1,7 +1,6 @@
 """Images that stay in a file, as an array that reads what it is asked for."""
 
 import hashlib
-import io
 import math
 import os
 import threading
@@ -12,6 +11,7 @@ import numpy as np
 
 from bicoder.data.pixels import Scaling, scaled
 from bicoder.errors import DataError
+from bicoder.files.regular_file import open_regular
 
 
 class StoredImages:
@@ -42,7 +42,7 @@ class StoredImages:
         self.path, self.offset, self.stored, self.shape, self.scaling = path, offset, np.dtype(dtype), shape, scaling
         # Which row of the file each image is; None if all are, in their order.
         self.rows = None
-        self.file = io.FileIO(path)  # open as long as the images are there
+        self.file = open_regular(path)  # open as long as the images are there
         self.lock = threading.Lock()
         self.opened = self.state()
 

@@ -1,6 +1,5 @@
 """Files from the network into the cache: whole or not at all."""
 
-import errno
 import os
 import sys
 import time
@@ -12,6 +11,7 @@ from bicoder.errors import DataError, DownloadError
 from bicoder.files import transfer
 from bicoder.files.lock import one_at_a_time
 from bicoder.files.record import Record, change_of, read_record, record_path, set_back, write_record
+from bicoder.files.regular_file import check_regular
 from bicoder.files.whole_file import new_file, remove_stale
 
 TRIES = 3
@@ -41,7 +41,8 @@ def cached_file(
 ) -> Path:
     """Path of a data file; it is fetched if it is not there yet, or is not what was fetched any more.
 
-    A file that was put there by hand is used as it is.
+    A file that was put there by hand is used as it is; one that was fetched from elsewhere is not taken for what its
+    publisher has.
 
     Args:
         name: the file's name in the cache and on a mirror.
@@ -51,18 +52,20 @@ def cached_file(
         download: False to fail if the file would have to be fetched.
         most: bytes that it can have; None if nobody knows.
     Raises:
-        DownloadError: it could not be fetched, or it has changed and fetching was not allowed.
+        DownloadError: it could not be fetched, it has changed and fetching was not allowed, or it came from elsewhere.
         DataError: it is not there, and fetching was not allowed; or it cannot be read.
     """
     if name in ("", ".", "..") or name != PureWindowsPath(name).name or "\0" in name:
         raise DownloadError(f"name: expected the name of a file, without a folder, received {name!r}")
-    path = data_folder(data_dir) / name
+    path, mirror = data_folder(data_dir) / name, mirror or os.environ.get("BICODER_MIRROR")
+    copy = mirror and mirror.rstrip("/") + "/" + name
     try:
         there = path.is_file()
         change = change_of(path) if there else None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; {ELSEWHERE}") from error
     if there and not change:
+        check_origin(path, url, copy)
         return path
     if not download and change:
         raise DownloadError(
@@ -71,9 +74,20 @@ def cached_file(
         )
     if not download:
         raise DataError(f"{path}: expected the file there, since downloading is switched off; received nothing")
-    mirror = mirror or os.environ.get("BICODER_MIRROR")
-    fetch(mirror.rstrip("/") + "/" + name if mirror else url, path, most)
+    fetch(copy or url, path, most)
+    check_origin(path, url, copy)  # another process may have been faster
     return path
+
+
+def check_origin(path: Path, *urls: str | None) -> None:
+    """`DownloadError` if a file was fetched from another address than these."""
+    record = read_record(path)
+    if record and record.url and record.url not in [transfer.without_password(url) for url in urls if url]:
+        raise DownloadError(
+            f"{path}: expected the file of its publisher, or of --mirror, received one that was fetched from "
+            f"{record.url}; --mirror {record.url.rpartition('/')[0]} takes it as it is, and if it is deleted it is "
+            "fetched again"
+        )
 
 
 def fetch(url: str, path: Path, most: int | None = None) -> None:
@@ -86,8 +100,8 @@ def fetch(url: str, path: Path, most: int | None = None) -> None:
     if not transfer.is_web_address(url):
         raise DownloadError(f"{shown}: expected an address that begins with http:// or https://")
     try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if path.exists():
+            check_regular(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with one_at_a_time(path):
             change = change_of(path) if path.is_file() else None
@@ -102,7 +116,7 @@ def fetch(url: str, path: Path, most: int | None = None) -> None:
                 received = receive_with_patience(url, new, path, most)
                 check_content(new, shown)
                 check_record(received, record, shown, path)
-                put_in_place(new, path, received)
+                put_in_place(new, path, received, shown)
             remove_stale(path, record_path(path))  # of a process that was still ending when this one came after it
     except DownloadError:
         raise
@@ -149,7 +163,7 @@ def check_record(received: transfer.Received, record: Record | None, shown: str,
         )
 
 
-def put_in_place(new: Path, path: Path, received: transfer.Received) -> None:
+def put_in_place(new: Path, path: Path, received: transfer.Received, shown: str) -> None:
     """Give a file that is whole its name, keep the changed one aside that had it, and record what it is."""
     change = change_of(path) if path.exists() else None
     if path.exists() and not change:  # somebody else put it there in the meantime
@@ -161,4 +175,4 @@ def put_in_place(new: Path, path: Path, received: transfer.Received) -> None:
         print(f"The changed file is kept as {aside}", file=sys.stderr)
     new.replace(path)
     if received.end_is_known:  # else nobody knows whether it is whole
-        write_record(path, received.sha256)
+        write_record(path, received.sha256, shown)

@@ -1,4 +1,4 @@
-"""The record of a fetched file, beside it: its size and SHA-256, so that a change is noticed."""
+"""The record of a fetched file, beside it: its size, its SHA-256 and its address, so that a change is noticed."""
 
 import contextlib
 import hashlib
@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bicoder.errors import DataError
+from bicoder.files.regular_file import NotRegularError, check_regular, open_regular, read_regular
 from bicoder.files.whole_file import whole_file
+
+LARGEST = 2**16  # bytes of a record; it has two hundred
 
 
 class Record(NamedTuple):
@@ -18,6 +21,7 @@ class Record(NamedTuple):
     size: int
     sha256: str
     mtime_ns: int
+    url: str = ""  # from where it was fetched; older records do not say
 
 
 def record_path(path: Path) -> Path:
@@ -29,21 +33,21 @@ def read_record(path: Path) -> Record | None:
     """The `Record` of a file, or None if it has none, as a file that was put there by hand."""
     record = record_path(path)
     try:
-        fields = json.loads(record.read_text(encoding="utf-8"))
-        return Record(int(fields["size"]), str(fields["sha256"]), int(fields["mtime_ns"]))
+        fields = json.loads(read_regular(record, LARGEST))
+        return Record(int(fields["size"]), str(fields["sha256"]), int(fields["mtime_ns"]), str(fields.get("url", "")))
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (NotRegularError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{record}: expected the size and SHA-256 of {path.name}, received something else; delete it to use "
             f"{path.name} as it is"
         ) from error
 
 
-def write_record(path: Path, sha256: str) -> None:
+def write_record(path: Path, sha256: str, url: str) -> None:
     """Record a file that is known to be good, if that can be: a cache that is read-only is read again instead."""
     found = path.stat()
-    text = json.dumps(Record(found.st_size, sha256, found.st_mtime_ns)._asdict(), indent=2) + "\n"
+    text = json.dumps(Record(found.st_size, sha256, found.st_mtime_ns, url)._asdict(), indent=2) + "\n"
     with contextlib.suppress(DataError), whole_file(record_path(path), DataError) as new:
         new.write_text(text, encoding="utf-8")
 
@@ -57,7 +61,7 @@ def set_back(path: Path) -> None:
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
@@ -68,7 +72,7 @@ def change_of(path: Path) -> str | None:
 
     It is read only if its size is the recorded one and its time is not.
     """
-    record, found = read_record(path), path.stat()
+    record, found = read_record(path), check_regular(path)
     if record is None or (found.st_size, found.st_mtime_ns) == (record.size, record.mtime_ns):
         return None
     if found.st_size != record.size:
@@ -76,5 +80,5 @@ def change_of(path: Path) -> str | None:
     sha256 = sha256_of(path)
     if sha256 != record.sha256:
         return f"expected SHA-256 {record.sha256}, received {sha256}"
-    write_record(path, sha256)  # touched or copied
+    write_record(path, sha256, record.url)  # touched or copied
     return None

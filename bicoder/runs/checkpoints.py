@@ -9,24 +9,28 @@ import hashlib
 import io
 import json
 import os
-import shutil
+import re
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import filelock
 import numpy as np
 
+from bicoder.data.formats.archives import Stream
+from bicoder.data.formats.arrays import check_size, read_header
 from bicoder.engine.tensor import Shape
 from bicoder.errors import ModelError
+from bicoder.files.regular_file import read_regular
 from bicoder.files.whole_file import new_file
 
-FOLDER, KEPT = "checkpoints", 2
+FOLDER, LOCK, KEPT = "checkpoints", ".lock", 2
 ARRAYS, STATE, MANIFEST = "arrays.npz", "state.json", "manifest.json"
 # What reading one that somebody has changed may raise.
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError, MemoryError)
+NAME = re.compile(r"\d{6,12}")  # of a checkpoint: its number
 SPARE = 2**24  # bytes that the files may have beyond the arrays themselves
 
 
@@ -44,7 +48,7 @@ def only_one(run: Path) -> Iterator[None]:
     Raises:
         ModelError: another process trains in it.
     """
-    lock = filelock.FileLock(run / ".lock")
+    lock = filelock.FileLock(run / LOCK)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
@@ -58,8 +62,7 @@ def only_one(run: Path) -> Iterator[None]:
 def numbers(run: Path) -> list[int]:
     """The numbers of the checkpoints of a run, the oldest first."""
     folder = run / FOLDER
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    return sorted(int(name) for name in names if name.isdecimal() and len(name) < 20)  # no run has more
+    return sorted(int(p.name) for p in folder.iterdir() if NAME.fullmatch(p.name)) if folder.is_dir() else []
 
 
 def save(run: Path, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> None:
@@ -95,13 +98,39 @@ def save(run: Path, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> Non
             f"train_vae --resume {run}"
         ) from error
     for old in there[: -(KEPT - 1)]:
-        shutil.rmtree(folder / f"{old:06d}", ignore_errors=True)
+        remove(folder / f"{old:06d}")
 
 
 def clear(folder: Path) -> None:
     """Remove what a killed process left unfinished; the lock of the run says that it does not run any more."""
     for path in folder.glob(".*-*"):
-        shutil.rmtree(path, ignore_errors=True)
+        remove(path)
+
+
+def remove(folder: Path) -> None:
+    """Remove a checkpoint: its files, and the folder if it held no others, which are not the program's."""
+    if folder.is_symlink():
+        return
+    with contextlib.suppress(OSError):
+        for name in (ARRAYS, STATE, MANIFEST):
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def remove_all(run: Path) -> None:
+    """Remove all checkpoints of a run."""
+    folder = run / FOLDER
+    for number in numbers(run):
+        remove(folder / f"{number:06d}")
+    clear(folder)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def files(run: Path) -> list[Path]:
+    """What there is of checkpoints in a run: their folders, and the files of the program in them."""
+    folders = [run / FOLDER / f"{number:06d}" for number in numbers(run)]
+    return [*folders, *(folder / name for folder in folders for name in (ARRAYS, STATE, MANIFEST))]
 
 
 def write(path: Path, data: bytes | memoryview) -> None:
@@ -127,12 +156,15 @@ def sha256(data: bytes | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def load(run: Path, expected: dict[str, Shape]) -> Checkpoint | None:
+def load(
+    run: Path, expected: dict[str, Shape], check: Callable[[dict[str, Any]], Any] = lambda state: None
+) -> Checkpoint | None:
     """The newest checkpoint that is whole; None if there has been none.
 
     Args:
         run: `Path` of the run folder.
         expected: dict, name -> shape of each array.
+        check: function (state) that raises `ValueError` if it is none.
     Raises:
         ModelError: none is whole, or they are of another model.
     """
@@ -140,6 +172,7 @@ def load(run: Path, expected: dict[str, Shape]) -> Checkpoint | None:
     for number in reversed(numbers(run)):
         try:
             found = read(run / FOLDER / f"{number:06d}", expected)
+            check(found.state)
         except (*DAMAGE, zipfile.BadZipFile) as error:
             failures.append(f"checkpoint {number} is damaged ({error})")
             print(f"{run}: {failures[-1]}; falling back to the one before", file=sys.stderr)
@@ -154,28 +187,38 @@ def load(run: Path, expected: dict[str, Shape]) -> Checkpoint | None:
 def read(folder: Path, expected: dict[str, Shape]) -> Checkpoint:
     """One checkpoint; any of several exceptions if it is not as it was written."""
     limit = SPARE + 8 * sum(int(np.prod(shape, dtype=float)) for shape in expected.values())
-    manifest = json.loads(read_bytes(folder / MANIFEST, SPARE))
+    manifest = json.loads(read_regular(folder / MANIFEST, SPARE))
     files = {}
     for name in (ARRAYS, STATE):
-        data = read_bytes(folder / name, limit)
+        data = read_regular(folder / name, limit)
         if len(data) != manifest[name]["bytes"] or sha256(data) != manifest[name]["sha256"]:
             raise ValueError(f"{name} is not the file that {MANIFEST} describes")
         files[name] = data
-    archive = zipfile.ZipFile(io.BytesIO(files[ARRAYS]))
-    if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-        raise ValueError(f"{ARRAYS} is compressed")
-    with np.load(io.BytesIO(files[ARRAYS]), allow_pickle=False) as arrays:
-        found = Checkpoint({name: arrays[name] for name in arrays.files}, json.loads(files[STATE]))
-    if not isinstance(found.state, dict) or any(array.dtype.kind not in "biuf" for array in found.arrays.values()):
+    state = json.loads(files[STATE])
+    if not isinstance(state, dict):
         raise ValueError("it holds no state of a training")
-    return found
+    return Checkpoint(arrays_in(files[ARRAYS]), state)
 
 
-def read_bytes(path: Path, limit: int) -> bytes:
-    """The bytes of a file of at most `limit`."""
-    if path.stat().st_size > limit:
-        raise ValueError(f"{path.name} has {path.stat().st_size:,} bytes, more than the model needs")
-    return path.read_bytes()
+def arrays_in(data: bytes) -> dict[str, np.ndarray]:
+    """name -> array, of the bytes of an archive; never more than these bytes are."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = archive.infolist()
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError(f"{ARRAYS} is compressed")
+        if sum(member.file_size for member in members) > len(data) or len({m.filename for m in members}) < len(members):
+            raise ValueError(f"{ARRAYS} holds the same bytes, or the same name, several times")
+        return {member.filename.removesuffix(".npy"): array_in(archive, member) for member in members}
+
+
+def array_in(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """One array of numbers, whose header claims no more than there is."""
+    with archive.open(member) as file:
+        shape, fortran, dtype = read_header(cast("Stream", file), f"{ARRAYS}[{member.filename[:80]}]")
+        content = file.read()
+    if dtype.kind not in "biuf" or check_size(shape, dtype, ARRAYS) != len(content):
+        raise ValueError(f"{ARRAYS}[{member.filename[:80]}] is not the array that its header describes")
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def check_shapes(run: Path, arrays: dict[str, np.ndarray], expected: dict[str, Shape]) -> None:

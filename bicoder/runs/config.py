@@ -1,24 +1,19 @@
 """config.json of a run: read as data that may come from anyone, by a schema that knows every key."""
 
-import dataclasses
 import json
 import math
-import os
 import re
-import stat
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from bicoder import __version__
-from bicoder.errors import MOST_DIMENSIONS, DataError, ModelError, UsageError, suggestion
+from bicoder.errors import MOST_DIMENSIONS, ModelError, suggestion
+from bicoder.files.regular_file import NotRegularError, read_regular
 from bicoder.pictures.picture import flags
-from bicoder.runs.folder import CONFIG, FORMAT
+from bicoder.runs.folder import CONFIG, FORMAT, check_no_links
 from bicoder.runs.options.kinds import Check, Choice, Flag, Number, Sizes, Text, Whole, check_part, refuse, shown
 from bicoder.runs.options.table import Options
-
-if TYPE_CHECKING:
-    from bicoder.data.datasets import Dataset
 
 LARGEST = 2**22  # bytes; a config has three thousand, and the names of the labels
 LARGEST_EXAMPLE = 2**26  # numbers of one x: 4096 x 4096 in colour fits
@@ -139,6 +134,7 @@ def read_config(folder: Path | str) -> dict[str, Any]:
         ModelError: the folder holds no run, or none that this version can read.
     """
     folder = Path(folder)
+    check_no_links(folder)
     if folder.is_file():
         raise ModelError(
             f"{folder}: expected the folder of a run, received a file; .keras and .h5 files can hold code and are "
@@ -187,94 +183,12 @@ def upgraded(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def placed(dset: str) -> str:
-    """The absolute path of a data set that is one and is there; everything else, such as "digits", as it is."""
-    return str(Path(dset).absolute()) if os.path.lexists(dset) and not is_name(dset) else dset
-
-
-def is_name(dset: str) -> bool:
-    """Whether this is the name of a data set, and no path."""
-    from bicoder.data.published import Named
-
-    return dset in Named.members()
-
-
-def dataset_of(dset: str, run: Path | str | None = None) -> "type[Dataset]":
-    """The class of a data set; if it is not there, and is that of a run, the error says how to find it."""
-    from bicoder.data.datasets import find_dataset
-
-    try:
-        return find_dataset(dset)
-    except (DataError, UsageError) as error:
-        if run is None:
-            raise
-        raise DataError(f"{run}: its data: {error}; --dset PATH says where they are now") from error
-
-
-def resumed(options: Options) -> Options:
-    """The options of the run that `options.resume` names, with those that were given and may be others.
-
-    Raises:
-        UsageError: an option was given that would make it another training; all of them are listed.
-    """
-    folder, table = options.resume or "", Options.table()
-    then = Options.values(read_config(folder)["arguments"])
-    now = {name: getattr(options, name) for name in table if name in options.given}
-    for arguments in (then, now):
-        if arguments.get("dset"):
-            arguments["dset"] = placed(arguments["dset"])
-    if "dset" in now and "dset" in then and not is_name(then["dset"]) and not os.path.lexists(then["dset"]):
-        then["dset"] = now["dset"]  # its data have moved; whether they are the same their hash will say
-    changed = [
-        name
-        for name in then
-        if name in now
-        and now[name] != then[name]
-        and not table[name].resume
-        and not (table[name].more and None not in (then[name], now[name]) and now[name] > then[name])
-    ]
-    if options.config is not None:
-        raise UsageError("config: a run that goes on has the arguments that it was started with; leave --config out")
-    if changed:
-        listed = ", ".join(f"{name} {then[name]!r} is now {now[name]!r}" for name in changed)
-        raise UsageError(f"resume: {folder} was started with other arguments: {listed}; leave them out, or train anew")
-    return dataclasses.replace(options, **then | now)
-
-
-def repeated(options: Options, say: Callable[[str], None]) -> Options:
-    """Options whose defaults are the arguments of the config.json that `options.config` names.
-
-    Args:
-        options: what was given; it wins.
-        say: called with a line about what is not taken.
-    Raises:
-        UsageError: there is no such file.
-    """
-    from bicoder.files.cache import named_folder
-
-    path, table = Path(options.config or ""), Options.table()
-    try:
-        then = Options.values(read_file(path)["arguments"])
-    except OSError as error:
-        raise UsageError(f"config: {path} cannot be read: {error.strerror or error}") from error
-    named = named_folder()
-    own = {"data_dir": named and str(named.absolute()), "mirror": None}  # what is taken all the same
-    left = [name for name in own if then.get(name) not in (None, own[name]) and name not in options.given]
-    if left:
-        say(f"{path}: {' and '.join(left)} are not taken from a config; give them on the command line")
-    kept = options.given | ({"sigma"} if "likelihood" in options.given else set())  # another one may have no sigma
-    taken = {name: value for name, value in then.items() if table[name].repeated and name not in kept}
-    return dataclasses.replace(options, **taken)
-
-
 def read_text(path: Path) -> str:
     """The text of a regular file of a bounded size, UTF-8 without a byte order mark."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError("expected a file, received a folder or a device")
-    with open(path, "rb") as file:
-        content = file.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise ValueError(f"expected at most {LARGEST:,} bytes, received {path.stat().st_size:,}")
+    try:
+        content = read_regular(path, LARGEST)
+    except NotRegularError as error:
+        raise ValueError(error.strerror) from error
     if content.startswith(b"\xef\xbb\xbf"):
         raise ValueError("expected UTF-8 without a byte order mark, received one; save it again without")
     try:

@@ -3,9 +3,9 @@
 import csv
 import importlib.metadata
 import json
+import os
 import platform
 import re
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,41 +24,64 @@ if TYPE_CHECKING:
     from bicoder.vae import VAE
 
 FORMAT = 2
+RUNS = "runs"  # where runs are that have no folder of their own
 CONFIG, METRICS, EVALUATION, SPLIT = "config.json", "metrics.csv", "evaluation.json", "split.csv"
 CODES, RECONSTRUCTIONS = "codes.csv", "reconstructions.npy"
 LARGEST_METRICS = 2**26  # bytes; ten thousand epochs have a million
 
 
-def new_folder(dset: str, run_dir: Path | str | None = None, overwrite: bool = False) -> Path:
-    """The folder of a new run, not made yet: `run_dir`, or runs/<dset>-<time>/.
-
-    Raises:
-        UsageError: `run_dir` holds a run already, and it may not be overwritten.
-    """
-    if run_dir is None:
-        name = re.sub(r"[^\w.-]+", "_", Path(dset).resolve().name)[:50] or "run"  # a file's name has 255 bytes at most
-        base = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-        folder, count = base, 1
-        while folder.exists():  # two runs in one second
-            count += 1
-            folder = base.with_name(f"{base.name}-{count}")
-    else:
-        folder = Path(run_dir)
-        if (folder / CONFIG).exists() and not overwrite:
-            raise UsageError(f"run_dir: {folder} holds a run already; choose another folder, or add --overwrite")
-    return folder
+def check_free(dset: str, run_dir: Path | str | None, overwrite: bool) -> None:
+    """`UsageError` if a new run cannot be in `run_dir`: it lies among its own images, or holds a run already."""
+    folder, images = Path(run_dir or RUNS), Path(dset)
+    if images.is_dir() and folder.resolve().is_relative_to(images.resolve()):
+        raise UsageError(
+            f"run_dir: expected a folder outside of the images in {images}, received {folder}, whose pictures would be "
+            "among them; choose another one"
+        )
+    if run_dir is not None and os.path.lexists(folder / CONFIG) and not overwrite:
+        raise UsageError(f"run_dir: {folder} holds a run already; choose another folder, or add --overwrite")
 
 
-def make_folder(folder: Path) -> None:
-    """Make the folder of a run.
+def make_folder(dset: str, run_dir: Path | str | None) -> Path:
+    """Make the folder of a new run: `run_dir`, or one of its own, runs/<dset>-<time>/.
 
     Raises:
         UsageError: it cannot be made.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"run_dir: {folder} cannot be made: {error.strerror or error}") from error
+    name = re.sub(r"[^\w.-]+", "_", Path(dset).resolve().name)[:50] or "run"  # a file's name has 255 bytes at most
+    base = Path(RUNS) / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder, count = Path(run_dir or base), 1
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=run_dir is not None)
+            return folder
+        except FileExistsError as error:
+            if run_dir is not None or not folder.is_dir():
+                raise UsageError(f"run_dir: {folder} cannot be made: {error.strerror}") from error
+            count += 1  # another run has it, of the same second
+            folder = base.with_name(f"{base.name}-{count}")
+        except OSError as error:
+            raise UsageError(f"run_dir: {folder} cannot be made: {error.strerror or error}") from error
+
+
+def own_names() -> tuple[str, ...]:
+    """Names of all that the program writes into a run folder."""
+    pictured = (picture.file for picture in pictures())
+    written = (CONFIG, METRICS, EVALUATION, SPLIT, CODES, RECONSTRUCTIONS)
+    return (*written, weights.NAME, weights.OLD_NAME, *pictured, checkpoints.FOLDER, checkpoints.LOCK)
+
+
+def check_no_links(folder: Path) -> None:
+    """`ModelError` if something that the program reads, writes or removes in a run folder is a link.
+
+    A run may come from a stranger, and what a link names is not the run's.
+    """
+    for path in (*(folder / name for name in own_names()), *checkpoints.files(folder)):
+        if path.is_symlink():
+            raise ModelError(
+                f"{path}: expected a file or a folder of the run itself, received a link to {path.readlink()}, which "
+                "is not followed; put what it leads to in its place, or remove it"
+            )
 
 
 def versions() -> dict[str, str]:
@@ -77,11 +100,10 @@ def save_config(
     split: "Mapping[str, np.ndarray] | None" = None,
 ) -> None:
     """`write_config` and `write_split` for a new run: what another one left in the folder is removed."""
-    pictured = (picture.file for picture in pictures())
-    written = (METRICS, EVALUATION, SPLIT, CODES, RECONSTRUCTIONS)
-    for name in (CONFIG, weights.NAME, weights.OLD_NAME, *written, *pictured):
-        (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / checkpoints.FOLDER, ignore_errors=True)
+    checkpoints.remove_all(folder)
+    for name in own_names():
+        if name not in (checkpoints.FOLDER, checkpoints.LOCK):
+            (folder / name).unlink(missing_ok=True)
     write_split(folder, split)  # before what makes the folder that of a run
     write_config(folder, vae, arguments, data)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from bicoder.data.pixels import Scaling
 from bicoder.data.splits import Split
 from bicoder.errors import ModelError
-from bicoder.runs.config import dataset_of
 from bicoder.runs.folder import CONFIG
+from bicoder.runs.options.earlier import dataset_of
 from bicoder.runs.options.table import Options
 from bicoder.runs.train import changes, fingerprint, load_data
 
@@ -38,6 +38,7 @@ def own_data(
     config: dict[str, Any],
     dset: str | None = None,
     data_dir: str | None = None,
+    mirror: str | None = None,
     anyway: bool = False,
 ) -> "DataLoader":
     """The test images of a run.
@@ -46,7 +47,8 @@ def own_data(
         folder: of the run.
         config: what `read_config` read.
         dset: where its data are now, if they are not where they were.
-        data_dir: where downloaded files are now.
+        data_dir: where downloaded files are.
+        mirror: address of a folder to fetch them from.
         anyway: go on with other images than the run had.
     Raises:
         DataError: they are not there.
@@ -54,8 +56,7 @@ def own_data(
     """
     options = options_of_data(folder, config["arguments"])
     dataset_of(dset or options.dset, folder if dset is None else None)
-    there = options.data_dir if options.data_dir and Path(options.data_dir).is_dir() else None  # of another machine
-    found = dataclasses.replace(options, dset=dset or options.dset, data_dir=data_dir or there)
+    found = dataclasses.replace(options, dset=dset or options.dset, data_dir=data_dir, mirror=mirror)
     return test_images_of(folder, config["data"], found, anyway)
 
 
@@ -90,21 +91,19 @@ def images_for(
     folder: Path,
     config: dict[str, Any],
     images: str | None,
-    dset: str | None = None,
-    data_dir: str | None = None,
-    anyway: bool = False,
+    **whereabouts: Any,
 ) -> "Likewise":
     """The examples at a path as the model of a run takes them, or, without a path, the run's own test images.
 
     Args:
         images: a folder or an array file, or None.
-        folder, config, dset, data_dir, anyway: as in `own_data`.
+        folder, config, whereabouts: as in `own_data`.
     """
     from bicoder.data.likewise import Treatment, images_like, own
     from bicoder.data.loader import say
 
     if images is None:
-        loader = own_data(folder, config, dset, data_dir, anyway)
+        loader = own_data(folder, config, **whereabouts)
         return own(Split(loader.test_images, loader.test_labels, loader.test_files), loader.label_names)
     data, arguments = config["data"], Options.values(config["arguments"])
     shape, image_shape, scaling = config["input_shape"], data.get("image_shape"), data.get("scaling")

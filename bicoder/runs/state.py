@@ -14,9 +14,33 @@ from bicoder.engine.programs.optimizers import build_optimizer
 from bicoder.errors import ModelError, NumericError
 from bicoder.files.whole_file import whole_file
 from bicoder.runs import checkpoints
+from bicoder.runs.config import every, mapping, or_null, record
+from bicoder.runs.options.kinds import Number, Whole, refuse
 
 SHARE = 0.02  # of the time may go into checkpoints
 Logs: TypeAlias = dict[str, float] | None  # what Keras tells its callbacks: name -> metric
+
+
+def real(where: str, value: Any) -> None:
+    """A number; a bound may be NaN or infinite."""
+    if type(value) not in (int, float):
+        refuse(where, "a number", value)
+
+
+def row(where: str, value: Any) -> None:
+    """The numbers of an epoch, and which one it is."""
+    mapping(real)(where, value)
+    Whole(0).check(f"{where}.epoch", value.get("epoch"))
+
+
+CHECKS = {
+    "epoch": Whole(0).check,
+    "batch": Whole(0).check,
+    "history": every(row, "a list of epochs"),
+    "seconds": Number("a number from 0", 0.0).check,
+    "best": or_null(real),
+}
+STATE = record(CHECKS, required=CHECKS)
 
 
 class TrainingState(keras.callbacks.Callback):
@@ -74,7 +98,7 @@ class TrainingState(keras.callbacks.Callback):
         shapes = {name: tuple(v.shape) for name, v in variables.items()}
         if self.best is not None:
             shapes |= {f"best/{name}": shape for name, shape in shapes.items() if name.startswith("model/")}
-        found = checkpoints.load(self.run, shapes)
+        found = checkpoints.load(self.run, shapes, self.check)
         if found is None:
             return "no checkpoint was saved; training begins again"
         arrays, self.state = found
@@ -89,6 +113,17 @@ class TrainingState(keras.callbacks.Callback):
         if epoch >= epochs:
             return f"done, all {epochs} epochs; its pictures and numbers are made again"
         return f"going on after {epoch} epochs" + (f" and {batch} batches" if batch else "")
+
+    def check(self, state: Any) -> None:
+        """`ValueError` unless this is the state of such a training; it may come from anyone."""
+        STATE("state", state)
+        history, columns = state["history"], set(state["history"][0]) if state["history"] else set()
+        if [row["epoch"] for row in history] != list(range(state["epoch"])):
+            refuse("state.history", f"epochs from 0 to below {state['epoch']}", [row["epoch"] for row in history])
+        if any(set(row) != columns for row in history):
+            refuse("state.history", "the same numbers of every epoch", history)
+        if history and "val_elbo" not in columns and (self.best is not None or self.patience is not None):
+            refuse("state.history", "val_elbo, by which the training chooses", sorted(columns))
 
     def save(self) -> None:
         """Write a checkpoint of this moment."""

@@ -14,7 +14,8 @@ from bicoder.errors import ModelError, UsageError, counted
 from bicoder.pictures.picture import Subject, draw, flags
 from bicoder.runs import checkpoints, weights
 from bicoder.runs import folder as runs
-from bicoder.runs.config import dataset_of, placed, read_config, repeated, resumed
+from bicoder.runs.config import read_config
+from bicoder.runs.options.earlier import dataset_of, placed, places_left, repeated, resumed
 from bicoder.runs.options.table import Options, Settled
 from bicoder.waiting import told
 
@@ -31,8 +32,9 @@ def train(options: Options) -> None:
     """Data, model, training, pictures, numbers: from top to bottom."""
     started, options = time.perf_counter(), settled(options)
     goes_on = options.resume is not None
-    folder = Path(options.resume or runs.new_folder(options.dset, options.run_dir, options.overwrite))
-    loader = load_data(options, run=folder if goes_on else None)
+    if not goes_on:
+        runs.check_free(options.dset, options.run_dir, options.overwrite)
+    loader = load_data(options, run=options.resume)
     if not options.quiet:
         print(f"{options.dset}: {counts(loader)}; starting TensorFlow", flush=True)
     import_keras(options.batch_size if has_convolutions(options, loader) else None, options.device)
@@ -42,12 +44,13 @@ def train(options: Options) -> None:
     if not options.quiet and options.sigma not in (None, given):
         print(f"{options.dset}: sigma of p(x|z) is {options.sigma} by default; --sigma sets it")
     vae = build_model(options, loader)
-    if options.init is not None and not (goes_on and checkpoints.numbers(folder)):
+    if options.init is not None and not (options.resume and checkpoints.numbers(Path(options.resume))):
         start_from(vae, options.init)
-    runs.make_folder(folder)
+    folder = Path(options.resume) if options.resume else runs.make_folder(options.dset, options.run_dir)
+    runs.check_no_links(folder)
     with checkpoints.only_one(folder):
         if not goes_on:
-            runs.new_folder(options.dset, folder, options.overwrite)  # nobody else has made a run of it meanwhile
+            runs.check_free(options.dset, folder, options.overwrite)  # nobody else has made a run of it meanwhile
             runs.save_config(folder, vae, options.arguments(), describe(options, loader), loader.split_names())
         else:
             go_on(options, vae, loader, folder)
@@ -86,11 +89,8 @@ def settled(options: Options) -> Settled:
         options = resumed(options)
     elif options.config is not None:
         options = repeated(options, lambda line: print(line, file=sys.stderr))
-    epochs, validation, data_dir = options.epochs, options.validation, options.data_dir
+    epochs, validation, named = options.epochs, options.validation, named_folder(options.data_dir)
     dataset = dataset_of(options.dset, options.resume)
-    if options.resume is not None and "data_dir" not in options.given and data_dir and not Path(data_dir).is_dir():
-        data_dir = None  # of another machine
-    named = named_folder(data_dir)
     if options.resume is None and not validation and (options.weights == "best" or options.patience is not None):
         if "validation" in options.given:
             raise UsageError(
@@ -110,17 +110,21 @@ def settled(options: Options) -> Settled:
     return Settled(**vars(options) | found)
 
 
-def load_data(options: Options, only_test: Scaling | None = None, run: Path | None = None) -> "DataLoader":
+def load_data(options: Options, only_test: Scaling | None = None, run: Path | str | None = None) -> "DataLoader":
     """The `DataLoader` of the options; vectors become images again if the network is made for images.
 
     Args:
         options: of the run.
         only_test: how the pixels of test images alone are scaled; None for all images.
         run: folder of the run, if it is there: its images are for what they were for then, and treated as they were.
+            If it names a place of files that nobody asked for, nothing is fetched.
     """
     from bicoder.data.loader import DataLoader
 
-    data = read_config(run)["data"] if run else {}
+    config = read_config(run) if run else {"data": {}, "arguments": {}}
+    data, left = config["data"], places_left(config["arguments"], options.data_dir, options.mirror)
+    if left:
+        print(f"{run}: {left}; without it nothing is fetched", file=sys.stderr)
     shape = data.get("image_shape") if only_test is not None and not options.stream else None  # else that of all images
     return DataLoader(
         options.dset,
@@ -137,7 +141,7 @@ def load_data(options: Options, only_test: Scaling | None = None, run: Path | No
         scaling=data.get("scaling"),
         flatten=None if options.network["name"] in ("auto", "mlp") else False,
         binarize=options.binarize,
-        download=not options.no_download,
+        download=not options.no_download and not left,
         stream=options.stream,
         validation=options.validation or 0.0,
         split_seed=options.split_seed,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from bicoder.errors import ModelError, counted
+from bicoder.files.regular_file import NotRegularError, check_regular, open_regular
 from bicoder.files.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -156,8 +157,14 @@ def check_finite(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 def check_is_file(path: Path) -> None:
     """`ModelError` if there is no regular file."""
-    if not path.is_file():
-        raise ModelError(f"{path}: expected the file of the run's weights, received none")
+    try:
+        check_regular(path)
+    except NotRegularError as error:
+        raise ModelError(f"{path}: the run's weights: {error.strerror}") from error
+    except FileNotFoundError:
+        raise ModelError(f"{path}: expected the file of the run's weights, received none") from None
+    except OSError as error:
+        raise ModelError(f"{path}: the run's weights cannot be read: {error.strerror}") from error
 
 
 def other_file(path: Path, kind: str, error: Exception) -> ModelError:
@@ -176,7 +183,7 @@ def opened(path: Path) -> Iterator[Any]:
 
     check_is_file(path)
     try:
-        with open(path, "rb") as start:
+        with open_regular(path) as start:
             header = int.from_bytes(start.read(8), "little")
         if header > LARGEST_HEADER:
             raise ValueError(f"a header of {header:,} bytes")

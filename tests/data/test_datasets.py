@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pytest
 from PIL import Image
+from test_regular_file import OTHERS
 
 from bicoder.data.dataset import Dataset, Images
 from bicoder.data.datasets import find_dataset
@@ -157,6 +158,15 @@ def test_a_name_that_is_nearly_right(dset, meant):
 def test_a_name_that_is_far_from_right():
     with pytest.raises(UsageError, match=r"received 'zzzzzz'$"):
         find_dataset("zzzzzz")
+
+
+@pytest.mark.fault(125)
+@pytest.mark.parametrize("kind", ["a FIFO", "a socket", "a device"])
+def test_a_path_of_no_file_is_named(tmp_path, kind):
+    path = tmp_path / "images.npy"
+    OTHERS[kind](path)
+    with pytest.raises(DataError, match=rf"dset: expected a folder, .*received '{path}': {kind}$"):
+        find_dataset(path)
 
 
 @pytest.mark.fault(46)

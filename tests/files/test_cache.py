@@ -179,7 +179,7 @@ def test_a_folder_that_is_read_only(tmp_path, publisher, serve, fails):
 def test_a_folder_where_the_file_should_be(tmp_path, publisher, serve):
     (tmp_path / NAME / "mine").mkdir(parents=True)
     server = serve(publisher)
-    with pytest.raises(DownloadError, match="cannot be written: Is a directory"):
+    with pytest.raises(DownloadError, match="cannot be written: expected a file, received a folder"):
         cached_file(NAME, f"{server.url}/{NAME}", tmp_path)
     assert contents(tmp_path).keys() == {NAME, "published"}
     assert contents(tmp_path / NAME).keys() == {"mine"}

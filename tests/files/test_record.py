@@ -12,6 +12,7 @@ from conftest import contents
 from misbehaving_server import answer, cut, for_range, plays
 
 from bicoder.cli import main as cli
+from bicoder.data.formats.arrays import read_array
 from bicoder.data.loader import DataLoader
 from bicoder.errors import DataError, DownloadError
 from bicoder.files.cache import cached_file
@@ -214,6 +215,25 @@ def test_a_record_that_cannot_be_read(fetched, server, text, download):
         get(server, fetched, download=download)
     assert contents(fetched.parent).keys() == {RECORD}
     assert server.requests == []
+
+
+@pytest.mark.fault(125)
+@pytest.mark.parametrize("download", [True, False])
+def test_a_fifo_in_the_place_of_a_file_or_of_its_record(fetched, server, download):
+    """Neither is waited for."""
+    record_path(fetched).unlink()
+    os.mkfifo(record_path(fetched))
+    os.utime(fetched)
+    with pytest.raises(DataError, match="received something else; delete it to use"):
+        get(server, fetched, download=download)
+    fetched.unlink()
+    os.mkfifo(fetched)
+    record_path(fetched).unlink()
+    with pytest.raises((DownloadError, DataError), match="received a FIFO" if download else "received nothing"):
+        get(server, fetched, download=download)
+    assert server.requests == []
+    with pytest.raises(DataError, match="cannot be read: expected a file, received a FIFO"):
+        read_array(fetched)
 
 
 def test_a_record_that_cannot_be_written_is_done_without(fetched, server):

@@ -1,8 +1,13 @@
 """Checkpoints: whole or not there, whatever kills the process."""
 
+import io
 import json
+import os
+import re
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -148,15 +153,36 @@ def damage_swap(folder):
     (folder / "arrays.npz").write_bytes((other / "arrays.npz").read_bytes())
 
 
+def damage_fifo(folder):
+    (folder / "manifest.json").unlink()
+    os.mkfifo(folder / "manifest.json")
+
+
+def damage_fifos(folder):
+    for name in ("arrays.npz", "state.json"):
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+
 def damage_bomb(folder):
     with open(folder / "arrays.npz", "r+b") as file:
         file.truncate(2**30)  # sparse
 
 
-@pytest.mark.fault(62)
+@pytest.mark.fault(62, 125)
 @pytest.mark.parametrize(
     "damage",
-    [damage_nothing, damage_half, damage_byte, damage_state, damage_manifest, damage_swap, damage_bomb],
+    [
+        damage_nothing,
+        damage_half,
+        damage_byte,
+        damage_state,
+        damage_manifest,
+        damage_swap,
+        damage_bomb,
+        damage_fifo,
+        damage_fifos,
+    ],
 )
 def test_a_damaged_one_falls_back_to_the_one_before(tmp_path, damage, capsys):
     save(tmp_path, 1)
@@ -188,6 +214,61 @@ def test_compressed_arrays_are_refused(tmp_path):
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ModelError, match=r"arrays\.npz is compressed"):
         checkpoints.load(tmp_path, SHAPES)
+
+
+def remade(folder, name, data):
+    """Write a file of a checkpoint, and make its manifest fit."""
+    (folder / name).write_bytes(data)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest[name] = {"bytes": len(data), "sha256": checkpoints.sha256(data)}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def huge_header():
+    buffer = io.BytesIO()
+    header = {"descr": "<f4", "fortran_order": False, "shape": (10**12,)}
+    np.lib.format.write_array_header_1_0(buffer, header)
+    with zipfile.ZipFile(archive := io.BytesIO(), "w") as file:
+        file.writestr("model/0000.npy", buffer.getvalue())
+    return archive.getvalue()
+
+
+def overlapping():
+    """A thousand names of the same megabyte."""
+    with zipfile.ZipFile(archive := io.BytesIO(), "w") as file:
+        file.writestr("a.npy", bytes(10**6))
+        for number in range(1000):
+            copy = zipfile.ZipInfo(f"{number:04d}.npy")
+            first = file.filelist[0]
+            copy.file_size, copy.compress_size, copy.CRC = first.file_size, first.compress_size, first.CRC
+            copy.header_offset = first.header_offset
+            file.filelist.append(copy)
+    return archive.getvalue()
+
+
+def of_objects():
+    np.savez(buffer := io.BytesIO(), **{"model/0000": np.array([{}])})
+    return buffer.getvalue()
+
+
+@pytest.mark.fault(124)
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (huge_header, "is not the array that its header describes|would take over"),
+        (overlapping, "holds the same bytes"),
+        (of_objects, "is not the array"),
+    ],
+)
+def test_arrays_that_claim_more_than_they_are(tmp_path, make, words, capsys):
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    remade(tmp_path / "checkpoints" / "000002", "arrays.npz", make())
+    tracemalloc.start()
+    assert loaded(tmp_path) == 1
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+    assert re.search(words, capsys.readouterr().err)
 
 
 @pytest.mark.fault(64, 65)

@@ -1,6 +1,7 @@
 """The run folder."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -29,21 +30,27 @@ def test_config_says_what_is_needed_to_repeat(saved):
 
 def test_new_folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    first = runs.new_folder("digits")
-    first.mkdir(parents=True)
-    second = runs.new_folder("digits")
-    assert first != second
-    assert first.name.startswith("digits-")
-    assert runs.new_folder("some/folder of images").name.startswith("folder_of_images-")
-    given = runs.new_folder("digits", tmp_path / "a" / "b")
-    given.mkdir(parents=True)
+    assert runs.make_folder("some/folder of images", None).name.startswith("folder_of_images-")
+    given = runs.make_folder("digits", tmp_path / "a" / "b")
+    assert given == tmp_path / "a" / "b"
+    runs.check_free("digits", given, overwrite=False)
     (given / "config.json").write_text("{}")
     with pytest.raises(UsageError, match="holds a run already"):
-        runs.new_folder("digits", given)
-    assert runs.new_folder("digits", given, overwrite=True) == given
+        runs.check_free("digits", given, overwrite=False)
+    runs.check_free("digits", given, overwrite=True)
+
+
+@pytest.mark.fault(122)
+def test_runs_that_begin_together_have_folders_of_their_own(tmp_path, monkeypatch):
+    """All in one second, as a loop of a shell starts them: whoever makes the folder has it."""
+    monkeypatch.chdir(tmp_path)
+    with ThreadPoolExecutor(16) as threads:
+        folders = list(threads.map(lambda _: runs.make_folder("digits", None), range(64)))
+    assert len(set(folders)) == 64
+    assert all(folder.is_dir() and folder.name.startswith("digits-") for folder in folders)
 
 
 def test_a_folder_that_cannot_be_made(saved):
     folder, _ = saved
     with pytest.raises(UsageError, match="cannot be made"):
-        runs.make_folder(folder / "config.json" / "run")
+        runs.make_folder("digits", folder / "config.json" / "run")

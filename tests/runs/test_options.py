@@ -21,7 +21,8 @@ PROGRAM = """if True:
     from pathlib import Path
     from bicoder.cli.main import bicoder, main
     from bicoder.errors import ModelError
-    from bicoder.runs.config import read_config, repeated, resumed
+    from bicoder.runs.config import read_config
+    from bicoder.runs.options.earlier import repeated, resumed
     from bicoder.runs.options.table import Options
 
     def said(function, *arguments):

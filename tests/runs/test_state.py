@@ -1,8 +1,12 @@
 """The state of a training: it ends when nothing gets better, and goes on to the same result wherever it stopped."""
 
+import json
+import shutil
+
 import keras
 import numpy as np
 import pytest
+from test_checkpoints import remade
 
 from bicoder import VAE, Decoder, Encoder
 from bicoder.cli.main import main
@@ -96,3 +100,45 @@ def test_a_training_that_goes_on_leaves_no_numbers_of_its_old_weights(tmp_path):
     assert (run / "evaluation.json").exists(), "nothing was learnt"
     assert main(["--resume", str(run), "--epochs", "2"]) == 0
     assert not {"evaluation.json", "kl.png", "generated.png"} & {path.name for path in run.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def two_epochs(tmp_path_factory):
+    run = tmp_path_factory.mktemp("two")
+    train(run, 2)
+    return run
+
+
+@pytest.mark.fault(123)
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"batch": -5}, "state.batch: expected a whole number"),
+        ({"batch": 10**12}, "state.batch: expected a whole number"),
+        ({"epoch": "1"}, "state.epoch: expected a whole number"),
+        ({"epoch": 0.5}, "state.epoch: expected a whole number"),
+        ({"epoch": -1}, "state.epoch: expected a whole number"),
+        ({"epoch": 10**12}, "state.epoch: expected a whole number"),
+        ({"epoch": 1}, "state.history: expected epochs from 0 to below 1"),
+        ({"history": []}, "state.history: expected epochs from 0 to below 2"),
+        ({"history": [{"epoch": 0}, {"epoch": 1, "loss": 3.0}]}, "the same numbers of every epoch"),
+        ({"history": [{"epoch": 0}, []]}, "expected an object"),
+        ({"seconds": float("nan")}, "state.seconds: expected a number from 0"),
+        ({"best": "much"}, "state.best: expected a number"),
+        ({"more": 1}, "unknown key 'more'"),
+        (b"[" * 100_000, "is damaged"),
+        (b"[]", "it holds no state"),
+        (b"{}", "expected the key"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_state_that_somebody_has_edited(two_epochs, tmp_path, capsys, change, words):
+    """With a manifest that fits: the checkpoint before it is taken."""
+    run = tmp_path / "run"
+    shutil.copytree(two_epochs, run)
+    folder = run / "checkpoints" / "000002"
+    state = json.loads((folder / "state.json").read_text())
+    remade(folder, "state.json", change if isinstance(change, bytes) else json.dumps(state | change).encode())
+    _, _, said = train(run, 1)
+    assert said == "done, all 1 epochs; its pictures and numbers are made again"
+    assert words in capsys.readouterr().err

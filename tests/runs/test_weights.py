@@ -179,7 +179,7 @@ def keras_archive(path):
         archive.writestr("config.json", "{}")
 
 
-@pytest.mark.fault(69)
+@pytest.mark.fault(69, 125)
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -187,8 +187,8 @@ def keras_archive(path):
         (lambda path: path.write_bytes(b""), "expected HDF5 weights, received a damaged or another file"),
         (lambda path: path.write_text("<!DOCTYPE html>"), "expected HDF5 weights, received a damaged or another file"),
         (lambda path: path.unlink(), "expected the file of the run's weights, received none"),
-        (lambda path: (path.unlink(), path.mkdir()), "expected the file of the run's weights, received none"),
-        (lambda path: (path.unlink(), os.mkfifo(path)), "expected the file of the run's weights, received none"),
+        (lambda path: (path.unlink(), path.mkdir()), "the run's weights: expected a file, received a folder"),
+        (lambda path: (path.unlink(), os.mkfifo(path)), "the run's weights: expected a file, received a FIFO"),
     ],
     ids=["keras archive", "empty", "web page", "missing", "folder", "pipe"],
 )

@@ -38,7 +38,7 @@ def draw(options: DrawOptions) -> None:
 
     folder = Path(options.run)
     config = read_config(folder)
-    loader = own_data(folder, config, options.dset, options.data_dir, options.anyway)
+    loader = own_data(folder, config, **options.whereabouts())
     history = read_history(folder) if options.pictures is None else {}  # a picture that is named comes alone
     import_keras()
     from bicoder.runs.load import load

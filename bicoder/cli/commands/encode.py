@@ -47,7 +47,7 @@ def encode(options: EncodeOptions) -> None:
     check_folder_of(output)
     refuse_existing([output], options.overwrite)
     check_parquet(output)
-    others = images_for(folder, config, options.images, options.dset, options.data_dir, options.anyway)
+    others = images_for(folder, config, options.images, **options.whereabouts())
     import_keras()
     from bicoder.evaluation.codes import BATCH, encoded
     from bicoder.runs.load import load

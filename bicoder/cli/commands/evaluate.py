@@ -39,7 +39,7 @@ def evaluate(options: EvaluateOptions) -> None:
     config = read_config(folder)
     drawn = [folder / picture.file for picture in pictures() if picture.command == "evaluate"]
     refuse_existing((folder / EVALUATION, *drawn), options.overwrite)
-    loader = own_data(folder, config, options.dset, options.data_dir, options.anyway)
+    loader = own_data(folder, config, **options.whereabouts())
     import_keras()
     from bicoder.evaluation import measure
     from bicoder.runs.load import load

@@ -7,7 +7,6 @@ member's name decides nothing.
 import contextlib
 import gzip
 import io
-import os
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path, PureWindowsPath
 from typing import IO, Any, TypeAlias
 
 from bicoder.errors import BicoderError, DataError
+from bicoder.files.regular_file import NotRegularError, open_regular, read_regular, regular
 
 # No image set that fits a machine's memory is larger; a file that claims more is not read.
 LARGEST = 64 * 2**30
@@ -47,22 +47,18 @@ def kind(head: bytes) -> str:
 def kind_of_file(path: str | Path) -> str:
     """`kind` of the file at `path`; `DataError` if it cannot be read."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return kind(file.read(512))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def read_whole(path: str | Path, largest: int) -> bytes:
-    """The bytes of a regular file that has at most so many; a pipe would hold the program up."""
+    """The bytes of a regular file that has at most so many."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - of 100,000 small files, a new path each would take as long as to read it
-        if not stat.S_ISREG(found.st_mode):
-            raise DataError(f"{path}: expected a file, received a folder, a device or a pipe; remove it")
-        if found.st_size > largest:
-            raise DataError(f"{path}: expected at most {largest:,} bytes, received {found.st_size:,}")
-        with open(path, "rb", buffering=0) as file:
-            return file.read(found.st_size) or b""
+        return read_regular(path, largest)
+    except NotRegularError as error:
+        raise DataError(f"{error}; remove it") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
@@ -104,10 +100,10 @@ def open_content(path: str | Path) -> Iterator[Stream]:
             with open_zip(path) as (archive, members), open_member(archive, only(members, path), path) as stream:
                 yield stream
         elif found == "gzip":
-            with gzip.open(path, "rb") as stream:
+            with open_regular(path) as file, gzip.GzipFile(fileobj=file) as stream:
                 yield counted(stream, path)
         else:
-            with open(path, "rb") as stream:
+            with open(path, "rb", opener=regular) as stream:
                 yield stream
 
 
@@ -181,7 +177,11 @@ class ZipBytes(io.FileIO):
 @contextlib.contextmanager
 def open_zip(path: str | Path) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
     """A `zipfile.ZipFile` for reading, and its files, in which there is nothing to object to."""
-    with damage_as_data_error(path, "zip archive"), ZipBytes(path) as file, zipfile.ZipFile(file) as archive:
+    with (
+        damage_as_data_error(path, "zip archive"),
+        ZipBytes(path, opener=regular) as file,
+        zipfile.ZipFile(file) as archive,
+    ):
         check_count(archive, file, path)
         yield archive, plain_files(archive, path)
 

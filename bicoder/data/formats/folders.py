@@ -2,7 +2,7 @@
 
 import collections
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,8 @@ SPLITS = {
     "validation": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
+# What shows that a folder is that of a run, whose pictures are none to learn from.
+RUN = ("config.json", {"metrics.csv", "model.safetensors", "model.weights.h5"})
 NO_LABEL = -1  # of an image in a folder; all labels are 0 or more
 
 
@@ -50,36 +52,71 @@ class Arrangement(NamedTuple):
 def find_images(folder: Path, say: Callable[[str], Any] | None = None) -> list[Path]:
     """Paths of the images in a folder and its sub-folders, sorted; hidden files do not count.
 
-    A link to a folder is followed, but no folder is entered twice.
+    A link to a folder is followed, but no folder is entered twice. The folder of a run is left out.
 
     Args:
         folder: path.
         say: called with a line about files that are no images, if there are some.
     """
 
-    def refuse(error: OSError) -> None:
-        raise DataError(f"{error.filename}: cannot be read: {error.strerror or error}") from error
-
     found: list[Path] = []
-    entered: set[str] = set()
+    runs: list[str] = []
     others: collections.Counter[str] = collections.Counter()
-    for root, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        place = os.path.realpath(root)
-        if place in entered:
-            folders.clear()
+    for root, seen in walk(folder):
+        if is_run(seen):
+            runs.append(root)
             continue
-        entered.add(place)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        seen = sorted(name for name in names if not name.startswith("."))
         images = [name for name in seen if name.lower().endswith(SUFFIXES)]
         found += [Path(root, name) for name in images]
         others.update(Path(name).suffix.lower()[:20] or "no suffix" for name in set(seen) - set(images))
+    if runs and say:
+        say(f"{folder}: {counted(len(runs), 'folder')} of runs, left out: {', '.join(runs[:3])}.")
     if not found:
-        raise DataError(f"{folder}: expected images, {LISTED}, in the folder or its sub-folders, received none")
+        received = "a run, whose pictures are none to learn from" if runs[:1] == [str(folder)] else "none"
+        raise DataError(f"{folder}: expected images, {LISTED}, in the folder or its sub-folders, received {received}")
     if others and say:
         listed = ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(others.items())[:10])
         say(f"{folder}: {counted(others.total(), 'file')} of other kinds, left out: {listed}.")
     return found
+
+
+def is_run(names: Collection[str]) -> bool:
+    """Whether files of these names are those of a run."""
+    config, others = RUN
+    return config in names and not others.isdisjoint(names)
+
+
+def walk(folder: str | Path) -> Iterator[tuple[str, list[str]]]:
+    """Every folder from this one on, and the sorted names in it that are no folders; hidden ones do not count.
+
+    What is below the folder of a run is left out.
+
+    It is no recursion, as that of `os.walk` in older Pythons is: folders may lie in each other as deep as they like.
+    """
+    entered: set[tuple[int, int]] = set()
+    left = [os.fspath(folder)]
+    while left:
+        root = left.pop()
+        try:
+            place = os.stat(root)  # noqa: PTH116 - it is a text
+            if (place.st_dev, place.st_ino) in entered:
+                continue
+            entered.add((place.st_dev, place.st_ino))
+            with os.scandir(root) as entries:
+                visible = sorted((e.name, e.path, is_folder(e)) for e in entries if not e.name.startswith("."))
+        except OSError as error:
+            raise DataError(f"{error.filename}: cannot be read: {error.strerror or error}") from error
+        names = [name for name, _, is_one in visible if not is_one]
+        left += [path for _, path, is_one in reversed(visible) if is_one and not is_run(names)]
+        yield root, names
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder, or a link to one; a link to itself is not."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def arrange(

@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from test_regular_file import OTHERS
 
 from bicoder.data.datasets import Folder
 from bicoder.data.formats.folders import find_images
@@ -227,6 +228,56 @@ def test_the_order_is_that_of_the_names(tmp_path, rng):
     for place in ("b/2.png", "b/10.png", "a/9.png", "c.png"):
         save(tmp_path / place, grey(rng))
     assert [str(p.relative_to(tmp_path)) for p in find_images(tmp_path)] == ["c.png", "a/9.png", "b/10.png", "b/2.png"]
+
+
+@pytest.fixture
+def deep(tmp_path):
+    """A folder in a folder, 1,200 times, taken apart again one by one: removing it as one is a recursion."""
+    folders = [tmp_path / "deep"]
+    for _ in range(1200):
+        folders.append(folders[-1] / "d")
+    for folder in folders:
+        folder.mkdir()
+    yield folders[-1]
+    for folder in reversed(folders):
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+
+
+@pytest.mark.fault(125)
+def test_folders_within_folders_without_end(deep, tmp_path, rng):
+    save(deep / "1.png", grey(rng))
+    save(tmp_path / "2.png", grey(rng))
+    images, labels, _ = read_folder(tmp_path)
+    assert images.shape == (2, 8, 6, 1)
+    assert labels is None
+    assert find_images(tmp_path / "deep") == [deep / "1.png"]
+
+
+def test_links_to_folders_are_followed_once(tmp_path, rng):
+    save(tmp_path / "a" / "1.png", grey(rng))
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    (tmp_path / "b").symlink_to("a")
+    (tmp_path / "itself").symlink_to("itself")
+    (tmp_path / "nowhere").symlink_to("not there")
+    assert find_images(tmp_path) == [tmp_path / "a" / "1.png"]
+
+
+@pytest.mark.fault(125)
+@pytest.mark.parametrize("kind", OTHERS)
+def test_an_entry_that_is_no_file_among_the_images(tmp_path, rng, notes, kind):
+    """It is named like a damaged one, and can be left out like one."""
+    save(tmp_path / "1.png", grey(rng))
+    OTHERS[kind](tmp_path / "a.png")
+    if kind == "a folder":
+        assert find_images(tmp_path) == [tmp_path / "1.png"]
+        return
+    with pytest.raises(DataError, match=rf"a\.png: expected a file, received {kind}; remove it, or add --skip_damaged"):
+        read_folder(tmp_path)
+    found = Folder(tmp_path, skip_damaged=True, say=notes.append).read()
+    assert found.train.shape == (1, 8, 6, 1)
+    assert found.left_out == (1,)
 
 
 @pytest.mark.parametrize("names", [(), ("notes.txt",), (".hidden.png",)])

@@ -192,7 +192,7 @@ def test_a_pipe_does_not_hold_the_program_up(tmp_path):
     import os
 
     os.mkfifo(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"a\.png: expected a file, received a folder, a device or a pipe"):
+    with pytest.raises(DataError, match=r"a\.png: expected a file, received a FIFO; remove it"):
         read(tmp_path)
 
 
