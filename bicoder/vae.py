@@ -4,6 +4,7 @@ import math
 import random
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -282,9 +283,14 @@ class VAE(SaveableModel):
             n: number of images.
             seed: int or None.
         """
+        return joined([*self.generated(n, seed)])
+
+    def generated(self, n: int, seed: int | None = None) -> Iterator[Tensor]:
+        """What `generate` gives, a few MB at a time."""
         self.check_built("generate")
         codes, rows = self.prior.sample(check_count("n", n), check_seed(seed)), rows_at_once(self.example_shape)
-        return joined([self.decode(codes[start : start + rows]).mean for start in range(0, n, rows)])
+        for start in range(0, n, rows):
+            yield self.decode(codes[start : start + rows]).mean
 
     def log_weights(
         self, x: Tensor, num_samples: int, noise: Seed, q: Distribution | None = None

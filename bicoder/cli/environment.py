@@ -4,7 +4,9 @@ import contextlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bicoder.errors import UsageError
@@ -17,9 +19,16 @@ def prepare() -> None:
     """Choose the backends of Keras and Matplotlib, and how OpenMP waits; check the packages.
 
     Raises:
-        UsageError: a package is missing or has a version that does not work, or the backend is not TensorFlow.
+        UsageError: a package is missing or has a version that does not work, the backend is not TensorFlow, or the
+            working directory was deleted.
     """
+    try:
+        Path.cwd()
+    except OSError as error:  # packages that are imported ask for it, too
+        raise UsageError(f"the working directory is gone ({error.strerror}): cd to one that is there") from None
     check_packages()
+    # What NumPy 2 says of the variables of Keras, and `python -W error` would make an error of.
+    warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
     backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
     if backend != "tensorflow":
         raise UsageError(

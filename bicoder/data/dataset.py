@@ -31,7 +31,7 @@ class Dataset(Component):
         dset: what the user asked for: the name of a data set, or a path.
         view: for `mnist_color`, which of its five versions.
         image_size: (height, width) or None, for folders of images.
-        fetch: function (name, url) -> path of a file in the cache.
+        fetch: function (name, url, most=) -> path of a file in the cache, see `cache.cached_file`.
         say: function that is called with a line about what was decided.
         only_test: True to leave the training images out, if the test images are a file or an array of their own; a data
             set that cannot reads both.

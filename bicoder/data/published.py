@@ -19,11 +19,18 @@ from bicoder.errors import DataError, UsageError
 DROPBOX = "https://www.dropbox.com/scl/fi/{}/{}?rlkey={}&st={}&dl=1"
 
 
+def largest(shape: tuple[int, ...]) -> int:
+    """Bytes that a file of so many numbers can have: eight for each, and a tenth for what stands around them."""
+    return math.prod(shape) * 88 // 10
+
+
 class Named(Dataset):
     """A data set that is known by its name, and may have files at its publisher."""
 
     # File name -> (folder, rlkey, st): what its address is made of.
     files: dict[str, tuple[str, str, str]] = {}
+    # File name -> the shape of all its numbers, which says how large it can be; one that is not here has no limit.
+    shapes: dict[str, tuple[int, ...]] = {}
 
     @classmethod
     def accepts(cls, dset: Any) -> bool:
@@ -36,7 +43,8 @@ class Named(Dataset):
     def fetch_file(self, name: str) -> Path:
         """Path of one of the files, fetched if it is not there yet."""
         folder, *keys = self.files[name]
-        return self.fetch(name, DROPBOX.format(folder, name, *keys))
+        shape = self.shapes.get(name)
+        return self.fetch(name, DROPBOX.format(folder, name, *keys), most=None if shape is None else largest(shape))
 
 
 class Digits(Named):
@@ -73,6 +81,7 @@ class MnistBW(_OwnTest):
         "mnist_bw_te.npy": ("dj8vbkfpf5ey523z6ro43", "5msedqw3dhv0s8za976qlaoir", "nmu00cvk"),
         "mnist_bw_y_te.npy": ("8kmcsy9otcxg8dbi5cqd4", "atou1x07fnna5sgu6vrrgt9j1", "m05mfkwb"),
     }
+    shapes = {"mnist_bw.npy": (60_000, 784), "mnist_bw_te.npy": (10_000, 784), "mnist_bw_y_te.npy": (10_000,)}
 
     def read(self) -> Images:
         train, test, labels = (None if path is None else read_array(path) for path in self.fetch_wanted())
@@ -93,6 +102,11 @@ class MnistColor(_OwnTest):
         "mnist_color.pkl": ("w7hjg8ucehnjfv1re5wzm", "ya9cpgr2chxt017c4lg52yqs9", "ev984mfc"),
         "mnist_color_te.pkl": ("w08xctj7iou6lqvdkdtzh", "xntuty30shu76kazwhb440abj", "u0hd2nym"),
         "mnist_color_y_te.npy": ("fkf20sjci5ojhuftc0ro0", "fshs83hd5pvo81ag3z209tf6v", "99z1o18q"),
+    }
+    shapes = {
+        "mnist_color.pkl": (len(VIEWS), 60_000, 28, 28, 3),
+        "mnist_color_te.pkl": (len(VIEWS), 10_000, 28, 28, 3),
+        "mnist_color_y_te.npy": (10_000,),
     }
 
     def read(self) -> Images:

@@ -32,7 +32,12 @@ def named_folder(data_dir: str | Path | None = None) -> Path | None:
 
 
 def cached_file(
-    name: str, url: str, data_dir: str | Path | None = None, mirror: str | None = None, download: bool = True
+    name: str,
+    url: str,
+    data_dir: str | Path | None = None,
+    mirror: str | None = None,
+    download: bool = True,
+    most: int | None = None,
 ) -> Path:
     """Path of a data file; it is fetched if it is not there yet, or is not what was fetched any more.
 
@@ -45,6 +50,7 @@ def cached_file(
         data_dir: see `data_folder`.
         mirror: address of a folder that holds a copy, else $BICODER_MIRROR, else None.
         download: False to fail if the file would have to be fetched.
+        most: bytes that it can have; None if nobody knows.
     Raises:
         DownloadError: it could not be fetched, it has changed and fetching was not allowed, or it came from elsewhere.
         DataError: it is not there, and fetching was not allowed; or it cannot be read.
@@ -68,7 +74,7 @@ def cached_file(
         )
     if not download:
         raise DataError(f"{path}: expected the file there, since downloading is switched off; received nothing")
-    fetch(copy or url, path)
+    fetch(copy or url, path, most)
     check_origin(path, url, copy)  # another process may have been faster
     return path
 
@@ -84,7 +90,7 @@ def check_origin(path: Path, *urls: str | None) -> None:
         )
 
 
-def fetch(url: str, path: Path) -> None:
+def fetch(url: str, path: Path, most: int | None = None) -> None:
     """Fetch `url` into `path`, by way of a file beside it that is renamed when it is whole.
 
     Raises:
@@ -107,7 +113,7 @@ def fetch(url: str, path: Path) -> None:
                 if change:
                     print(f"{path}: has changed since it was fetched: {change}; fetching it again", file=sys.stderr)
                 print(f"Fetching {path.name} from {shown.split('/')[2]} into {path.parent}", file=sys.stderr)
-                received = receive_with_patience(url, new, path)
+                received = receive_with_patience(url, new, path, most)
                 check_content(new, shown)
                 check_record(received, record, shown, path)
                 put_in_place(new, path, received, shown)
@@ -118,14 +124,14 @@ def fetch(url: str, path: Path) -> None:
         raise DownloadError(f"{path}: cannot be written: {error.strerror or error}; {ELSEWHERE}") from error
 
 
-def receive_with_patience(url: str, new: Path, path: Path) -> transfer.Received:
+def receive_with_patience(url: str, new: Path, path: Path, most: int | None) -> transfer.Received:
     """`transfer.receive` with three tries, if trying again makes sense, and the waits between them."""
     shown = transfer.without_password(url)
     number = 0
     while True:
         number += 1
         try:
-            return transfer.receive(url, new)
+            return transfer.receive(url, new, most)
         except transfer.TransferError as error:
             wait = FIRST_WAIT * 2 ** (number - 1) if error.wait is None else error.wait
             late = f"; it asks to wait {wait:,.0f} s, try again then" if error.again and wait > LONGEST_WAIT else ""

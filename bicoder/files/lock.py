@@ -19,10 +19,10 @@ def one_at_a_time(path: Path, does: str = "fetches") -> Iterator[None]:
     """Hold the lock of the file that is made at `path`; `does` is what is done, for messages.
 
     Nothing but traffic depends on it: each process writes a file of its own and renames it when it is whole. So if a
-    file system has no locks, they are done without. SIGTERM meanwhile leaves nothing behind.
+    file system has no locks, they are done without. SIGTERM or a hang-up meanwhile leaves nothing behind.
     """
     lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
-    with exit_on_sigterm():
+    with exit_on_signals():
         with contextlib.suppress(OSError, NotImplementedError):  # a read-only folder shows with the first byte
             acquire(lock, path, does)
         try:
@@ -68,14 +68,18 @@ def sizes_so_far(path: Path) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def exit_on_sigterm() -> Iterator[None]:
-    """SIGTERM ends the program with 143 as it would anyway, but by an exception, so that nothing is left behind."""
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+def exit_on_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the program as they would anyway, but by an exception, so that nothing is left behind.
+
+    What somebody handles or ignores, as nohup ignores SIGHUP, stays so.
+    """
+    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]  # Windows has no SIGHUP
+    numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)

@@ -14,14 +14,16 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import urljoin
 
 TIMEOUT = 30  # seconds without a byte
 REDIRECTS = 10
+SLOWEST, WINDOW = 1000, 60  # bytes a second, over so many seconds: a body that comes more slowly is given up
 BLOCK = 2**16  # bytes; also bounds what a compressed block can grow to, to 64 MiB
 
 Headers: TypeAlias = Mapping[str, str] | email.message.Message  # whatever the case of their names
@@ -60,11 +62,15 @@ def without_password(url: str) -> str:
     return re.sub(r"(?<=//)[^/@]*@", "", url)
 
 
-def receive(url: str, path: Path) -> Received:
+def receive(url: str, path: Path, most: int | None = None) -> Received:
     """Write what is at `url` into the file at `path`, from its beginning; returns `Received`.
 
     Nothing is ever resumed: no request asks for a range, so no answer can be appended to another.
 
+    Args:
+        url: an address of http or https.
+        path: of the file.
+        most: bytes that the file can have, unpacked; None if nobody knows.
     Raises:
         TransferError: the address or the connection.
         OSError: the file.
@@ -82,7 +88,7 @@ def receive(url: str, path: Path) -> Received:
                 raise TransferError(
                     f"the server answered {answer.status} {phrase}".strip(), again, retry_after(answer.headers)
                 )
-            return write(answer, path)
+            return write(answer, path, most)
     raise TransferError(f"over {REDIRECTS} redirects, the last to {without_password(url)}")
 
 
@@ -110,39 +116,67 @@ def retry_after(headers: Headers) -> float | None:
         return None
 
 
-def write(answer: Answer, path: Path) -> Received:
+class Counted:
+    """The blocks of a body, which counts their bytes in `received`; `TransferError` if they come too slowly."""
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        self.blocks, self.received = blocks, 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        since, before = time.monotonic(), 0
+        for block in self.blocks:
+            self.received += len(block)
+            yield block
+            if (seconds := time.monotonic() - since) >= WINDOW:
+                if (speed := (self.received - before) / seconds) < SLOWEST:
+                    raise TransferError(f"only {speed:,.3g} bytes a second, expected at least {SLOWEST:,}", again=True)
+                since, before = time.monotonic(), self.received
+
+
+def limited(blocks: Iterable[bytes], most: int | None) -> Iterator[bytes]:
+    """The same blocks; `TransferError` before they are more than `most` bytes."""
+    total = 0
+    for block in blocks:
+        total += len(block)
+        check_size(total, most)
+        yield block
+
+
+def check_size(size: int, most: int | None) -> None:
+    """Refuse a file of more bytes than it can have."""
+    if most is not None and size > most:
+        raise TransferError(f"expected at most {most:,} bytes, for which the file's arrays have room, received more")
+
+
+def write(answer: Answer, path: Path, most: int | None = None) -> Received:
     """Write the body of an answer, unpacked if it came with a Content-Encoding, and flush it to the disk."""
     coding = answer.headers.get("Content-Encoding", "identity").strip().lower()
     if coding not in ("", "identity", "gzip", "x-gzip"):
         raise TransferError(f"expected the file as it is, or with Content-Encoding gzip, received {coding[:80]}")
     length, chunked = length_of(answer.headers), "chunked" in answer.headers.get("Transfer-Encoding", "").lower()
-    received, digest = 0, hashlib.sha256()
-
-    def counted() -> Iterator[bytes]:
-        nonlocal received
-        for block in answer.blocks:
-            received += len(block)
-            yield block
-
+    body, digest = Counted(answer.blocks), hashlib.sha256()
     try:
+        check_size(length or 0, most)
         if length is not None and 0 < shutil.disk_usage(path.parent).free < length:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # known before the first byte of many
         with open(path, "wb") as file:
-            for block in unzipped(counted()) if "gzip" in coding else counted():
+            for block in limited(unzipped(body) if "gzip" in coding else body, most):
                 file.write(block)
                 digest.update(block)
             file.flush()
             os.fsync(file.fileno())
     except TransferError as error:
         of = f" of {length:,}" if length is not None else ""
-        raise TransferError(f"received {received:,}{of} bytes: {error}", error.again) from error
+        raise TransferError(f"received {body.received:,}{of} bytes: {error}", error.again) from error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        needed = f"{length:,}" if length is not None else f"over {received:,}"
+        needed = f"{length:,}" if length is not None else f"over {body.received:,}"
         raise OSError(error.errno, f"{error.strerror}: {needed} bytes are needed") from error
-    if length is not None and received < length:  # neither wget nor urllib3 2 lets this happen, but urllib3 1 does
-        raise TransferError(f"received {received:,} of {length:,} bytes: the connection ended too early", again=True)
+    if length is not None and body.received < length:  # neither wget nor urllib3 2 lets this happen, but urllib3 1 does
+        raise TransferError(
+            f"received {body.received:,} of {length:,} bytes: the connection ended too early", again=True
+        )
     return Received(digest.hexdigest(), length is not None or chunked or "gzip" in coding)
 
 
@@ -233,6 +267,13 @@ def read_log(log: Path) -> tuple[int | None, Headers, str]:
     return int(status), email.parser.HeaderParser().parsestr(textwrap.dedent(headers)), ""
 
 
+def as_they_come(raw: Any) -> Iterator[bytes]:
+    """The blocks of a response of urllib3, each as soon as there is a byte, so that one that trickles is noticed."""
+    if hasattr(raw, "read1"):  # urllib3 2
+        return iter(lambda: raw.read1(BLOCK, decode_content=False), b"")
+    return raw.stream(BLOCK, decode_content=False)
+
+
 @contextlib.contextmanager
 def with_requests(url: str) -> Iterator[Answer]:
     """The `Answer` without wget, with a bar on a terminal."""
@@ -245,7 +286,7 @@ def with_requests(url: str) -> Iterator[Answer]:
             with tqdm(
                 total=length_of(answer.headers), unit="B", unit_scale=True, disable=not sys.stderr.isatty()
             ) as bar:
-                for block in answer.raw.stream(BLOCK, decode_content=False):
+                for block in as_they_come(answer.raw):
                     yield block
                     bar.update(len(block))
         except HTTPError as error:

@@ -1,7 +1,6 @@
 """Pictures from arrays; nothing here knows a model. Every function writes one PNG and returns its path."""
 
 import math
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bicoder.files.whole_file import whole_file
+from bicoder.pictures.settings import drawn
 
 # Ten colours that stay apart for colour-blind readers (Petroff 2021), each with a shape; the next ten classes have the
 # same colours with other shapes, so that a hundred classes differ.
@@ -24,6 +24,7 @@ MOST_NAMES = 60  # classes whose names are written among the points
 LEAST = 2.0  # of a code on each axis: a prior has a standard deviation of about 1, and a smaller code is a dot
 MOST_BARS = 100  # that have a number each
 GAP = 1  # pixels of background between the images of a grid
+LONGEST_NAME = 24  # characters of a class, so that its legend has room
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -79,13 +80,12 @@ def grid_width(count: int) -> int:
 
 def save(figure: Figure, path: Path) -> Path:
     """Write the figure; all pictures have the same resolution."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # a label in letters that the font lacks is drawn as boxes
-        with whole_file(path) as unfinished:
-            figure.savefig(unfinished, dpi=150)
+    with whole_file(path) as unfinished:
+        figure.savefig(unfinished, dpi=150)
     return path
 
 
+@drawn
 def image_grid(images: Any, path: Path, title: str, image_shape: Sequence[int] | None = None) -> Path:
     """A grid of images, 10x10 for 100.
 
@@ -103,6 +103,7 @@ def image_grid(images: Any, path: Path, title: str, image_shape: Sequence[int] |
     return save(figure, path)
 
 
+@drawn
 def side_by_side(
     grids: Sequence[Any], path: Path, titles: Sequence[str], image_shape: Sequence[int] | None = None
 ) -> Path:
@@ -133,6 +134,7 @@ def middle(points: np.ndarray) -> np.ndarray:
     return some[np.argmin(np.partition(distances, neighbours, axis=1)[:, neighbours])]
 
 
+@drawn
 def scatter(
     points: np.ndarray,
     path: Path,
@@ -172,7 +174,15 @@ def scatter(
 
 def names_of(labels: np.ndarray, label_names: Sequence[str] = ()) -> dict[int, str]:
     """label -> its name, of those that occur."""
-    return {label: readable(str(label_names[label] if label_names else label)) for label in np.unique(labels)}
+    return {
+        label: readable(shortened(str(label_names[label] if label_names else label))) for label in np.unique(labels)
+    }
+
+
+def shortened(name: str) -> str:
+    """A name in one line that leaves room for the points, with its beginning and its end."""
+    name, half = " ".join(name.split()), LONGEST_NAME // 2
+    return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[1 - half :]}"
 
 
 def style_of(i: int) -> dict[str, Any]:
@@ -254,6 +264,7 @@ def moved_apart(centres: np.ndarray, sizes: np.ndarray, frame: np.ndarray, round
     return centres
 
 
+@drawn
 def strips(
     values: np.ndarray,
     path: Path,
@@ -291,6 +302,7 @@ def strips(
     return save(figure, path)
 
 
+@drawn
 def curves(history: dict[str, list[float]], path: Path, title: str) -> Path:
     """The bound, distortion and rate for every epoch, training and held-out images in the same panels.
 
@@ -319,6 +331,7 @@ def curves(history: dict[str, list[float]], path: Path, title: str) -> Path:
     return save(figure, path)
 
 
+@drawn
 def bars(values: Sequence[float], path: Path, title: str) -> Path:
     """The KL of every latent dimension, the largest first, each with its number; in their own order if they are many.
 

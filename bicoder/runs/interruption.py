@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while training."""
+"""Ctrl-C, SIGTERM and SIGHUP while training."""
 
 import signal
 from types import FrameType
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Interruption(keras.callbacks.Callback):
-    """Saves a checkpoint and ends training when SIGINT or SIGTERM comes: by KeyboardInterrupt, or exit code 143.
+    """Saves a checkpoint and ends training when a signal comes: SIGINT by KeyboardInterrupt, others by their exit code.
 
     Python's own KeyboardInterrupt can be raised inside TensorFlow, where it gets lost: here the signal is noted, and
     acted on between two steps.
@@ -20,7 +20,7 @@ class Interruption(keras.callbacks.Callback):
         training: the `TrainingState`; this callback must come after it.
     """
 
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
     def __init__(self, training: "TrainingState") -> None:
         super().__init__()
@@ -29,10 +29,11 @@ class Interruption(keras.callbacks.Callback):
         self.previous: dict[signal.Signals, Any] = {}
 
     def on_train_begin(self, logs: "Logs" = None) -> None:
-        self.previous = {number: signal.signal(number, self.note) for number in self.signals}
+        heeded = [number for number in self.signals if not is_ignored_hangup(number)]
+        self.previous = {number: signal.signal(number, self.note) for number in heeded}
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """The handler of both signals."""
+        """The handler of these signals."""
         self.received = number
 
     def on_train_batch_end(self, batch: int, logs: "Logs" = None) -> None:
@@ -54,3 +55,8 @@ class Interruption(keras.callbacks.Callback):
         for number, handler in self.previous.items():
             signal.signal(number, handler)
         self.previous = {}
+
+
+def is_ignored_hangup(number: signal.Signals) -> bool:
+    """Whether it is a hang-up that does not count: that of a terminal whose program nohup has started."""
+    return number.name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN

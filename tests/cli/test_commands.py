@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bicoder import evaluate, load
+from bicoder import VAE, Decoder, Encoder, evaluate, load
 from bicoder.cli import main as cli
-from bicoder.cli.commands.generate import PORTION
+from bicoder.cli.commands.generate import PORTION, portions
 from bicoder.errors import UsageError
 
 
@@ -206,6 +206,17 @@ def test_images_are_drawn_in_portions(count, run):
     assert cli.bicoder(["generate", str(run), "--num_images", str(count)]) == 0
     with Image.open(run / "generated.png") as image:
         image.verify()
+
+
+@pytest.mark.fault(127)
+def test_large_images_are_drawn_some_mb_at_a_time():
+    """Of 4 MB each, and all the same as at once."""
+    network = "mlp:hidden=[2]"
+    vae = VAE(Encoder(network=network, latent_dim=2), Decoder(network=network), seed=0)
+    vae.build((None, 1024, 1024, 1))
+    drawn = list(portions(vae, 10, 3))
+    assert [len(portion) for portion in drawn] == [4, 4, 2]
+    np.testing.assert_array_equal(np.concatenate(drawn), vae.generate(10, 3))
 
 
 @pytest.mark.fault(85)

@@ -201,3 +201,26 @@ def test_how_openmp_waits(chosen, expected):
     environment = {name: value for name, value in os.environ.items() if name not in names} | chosen
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(expected)
+
+
+@pytest.mark.fault(172)
+def test_a_working_directory_that_is_gone(tmp_path):
+    for command in ([*TRAIN, "--dset", "digits"], [*BICODER, "generate", str(tmp_path)]):
+        gone = tmp_path / "gone"
+        gone.mkdir()
+        code = "import os, sys; os.rmdir(os.getcwd()); os.execv(sys.argv[1], sys.argv[1:])"
+        said = one_line(run([sys.executable, "-c", code], *command, cwd=gone), 2)
+        assert "the working directory is gone" in said
+        assert "cd to one that is there" in said
+
+
+@pytest.mark.fault(128, 173)
+def test_settings_of_pictures_a_home_that_cannot_be_written_and_warnings_that_are_errors(tmp_path):
+    """A matplotlibrc that asks for LaTeX, a home that not even root can write, the locale C, and python -W error."""
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nsavefig.format: pdf\nfigure.dpi: 3\n")
+    env = {"HOME": "/proc/nohome", "LC_ALL": "C", "MPLCONFIGDIR": str(tmp_path / "settings"), "PYTHONWARNINGS": "error"}
+    options = ["--epochs", "1", "--network", "mlp:hidden=[16]", "--run_dir", tmp_path / "run", "--generate_from_prior"]
+    done = run(TRAIN, *options, cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stderr.splitlines() if "so far" not in line] == []
+    assert (tmp_path / "run" / "prior.png").read_bytes().startswith(b"\x89PNG")

@@ -280,8 +280,8 @@ def test_options_reach_the_model(tmp_path):
     assert model["decoder"]["likelihood"] == {"name": "laplace", "sigma": 0.2}
 
 
-@pytest.mark.fault(86)
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.fault(86, 129)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_interrupt(number, code, tmp_path):
     command = [sys.executable, "-u", ROOT / "train_vae.py", "--epochs", "100000", "--run_dir", "never"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)

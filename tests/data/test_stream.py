@@ -386,3 +386,27 @@ def test_memory_does_not_grow_with_the_images(tmp_path, cache):
     assert many[0] < few[0] + 8e6
     assert many[0] < 60e6
     assert many[1] > few[1] + 80e6
+
+
+@pytest.mark.fault(143)
+def test_processes_that_convert_the_same_folder_make_one_copy(tmp_path):
+    """Both at once, in a cache that is empty: the same images, one copy, nothing unfinished."""
+    (tmp_path / "images").mkdir()
+    for i, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (1000, 28, 28), "uint8")):
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{i}.png")
+    code = (
+        "import hashlib, sys; from bicoder import DataLoader; import numpy as np;"
+        "x = DataLoader(sys.argv[1], stream=True).training_images;"
+        "print(hashlib.sha256(np.asarray(x[np.arange(len(x))]).tobytes()).hexdigest())"
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT), "BICODER_DATA": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", code, str(tmp_path / "images")]
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) for _ in range(2)
+    ]
+    said = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert len({out.splitlines()[-1] for out, _ in said}) == 1
+    there = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert [path.suffix for path in there if path.stat().st_size > 500 * 28 * 28] == [".npy"], there
+    assert not [path for path in there if path.name.startswith(UNFINISHED)]

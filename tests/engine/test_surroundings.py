@@ -168,3 +168,33 @@ def test_an_optimizer_for_fewer_variables_is_refused(vectors):
     vae.encoder.trainable = True
     with pytest.raises(UsageError, match="train: the optimizer was built for fewer variables"):
         vae.train(vectors, optimizer)
+
+
+SPAWNED = """
+import multiprocessing, sys
+import numpy as np
+from bicoder import VAE
+
+def predict(x):
+    vae = VAE(seed=0)
+    vae.build((None, 16))
+    return vae.predict(x, verbose=0).shape
+
+if __name__ == "__main__":
+    x = np.zeros((8, 16), "float32")
+    vae = VAE(seed=0)
+    vae.compile("adam")
+    vae.fit(x, epochs=1, verbose=0)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print(pool.apply_async(predict, (x,)).get(60))
+"""
+
+
+@pytest.mark.fault(130)
+def test_a_process_that_is_spawned_after_a_fit_predicts(tmp_path):
+    """One that is forked hangs, for TensorFlow's threads are not copied: python.md says so, and says what works."""
+    (tmp_path / "spawned.py").write_text(SPAWNED)
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, tmp_path / "spawned.py"]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=120)
+    assert done.stdout == "(8, 16)\n", done.stderr

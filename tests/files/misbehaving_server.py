@@ -149,3 +149,15 @@ def for_range(with_range, without):
         (with_range if handler.headers["Range"] else without)(handler)
 
     return act
+
+
+def endless(block, times=10_000, pause=0.0, **headers):
+    """A body whose end does not come: a block, again and again, until the client hangs up."""
+
+    def act(handler):
+        handler.start(**headers)
+        for _ in range(times):
+            handler.wfile.write(block)
+            time.sleep(pause)
+
+    return act

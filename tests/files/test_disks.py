@@ -60,6 +60,16 @@ def test_a_full_disk(tmp_path, serve, tool, act, needed):
     assert len(server.requests) == 1
 
 
+@pytest.mark.fault(146)
+def test_a_disk_without_inodes(tmp_path, serve):
+    """The root of a file system has one, `mine` the other."""
+    server = serve(tmp_path, plays(answer(body=CONTENT)))
+    found, said = on_a_disk("nr_inodes=2", server.url, tmp_path / "cache")
+    assert found == ["4", "mine"]
+    assert f"error: {tmp_path / 'cache' / NAME}: cannot be written: No space left on device; --data_dir" in said
+    assert server.requests == []
+
+
 @pytest.mark.fault(19)
 def test_a_disk_that_is_full_at_the_first_byte(serve, tmp_path, tool):
     """/dev/full needs no rights: every write of this file fails as on a full disk."""

@@ -153,7 +153,7 @@ def test_after_a_kill_the_next_run_cleans_up_and_succeeds(tmp_path, serve, tool,
     assert f"Removed {left}" in said
 
 
-@pytest.mark.fault(22)
+@pytest.mark.fault(22, 129)
 @pytest.mark.parametrize(
     ("number", "group", "at", "code"),
     [
@@ -161,8 +161,9 @@ def test_after_a_kill_the_next_run_cleans_up_and_succeeds(tmp_path, serve, tool,
         (signal.SIGINT, True, None, 130),  # before the headers
         (signal.SIGINT, False, 100_000, 130),
         (signal.SIGTERM, False, 100_000, 143),
+        (signal.SIGHUP, False, 100_000, 129),
     ],
-    ids=["Ctrl-C", "Ctrl-C at once", "SIGINT", "SIGTERM"],
+    ids=["Ctrl-C", "Ctrl-C at once", "SIGINT", "SIGTERM", "SIGHUP"],
 )
 def test_a_signal_ends_the_program_and_leaves_nothing(tmp_path, serve, tool, number, group, at, code):
     server, cache = serve(tmp_path, plays(stall(CONTENT, at))), tmp_path / "cache"
@@ -285,3 +286,37 @@ def test_only_what_nobody_is_writing_is_removed(tmp_path, capsys):
         f"Removed {tmp_path / name}, 4 bytes that an interrupted run left" for name in removed
     )
     zombie.wait()
+
+
+@pytest.mark.fault(145)
+def test_a_clock_that_went_back_changes_nothing(tmp_path, serve, capsys):
+    """What is there is of the future: what a dead process left is removed, what is fetched is not fetched again."""
+    server, path = serve(tmp_path, plays(answer(body=CONTENT))), tmp_path / "cache" / NAME
+    path.parent.mkdir()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = path.with_name(f"{UNFINISHED}{HOST}-{ended.pid}-0123abcd-1-{NAME}")
+    living = path.with_name(f"{UNFINISHED}{HOST}-{os.getppid()}-0123abcd-1-{NAME}")
+    future = time.time() + 400 * 24 * 3600
+    for unfinished in (left, living):
+        unfinished.write_bytes(b"half")
+        os.utime(unfinished, (future, future))
+    for _ in range(2):
+        cached_file(NAME, server.url, path.parent)
+        os.utime(path.with_name(RECORD), (future, future))
+    assert len(server.requests) == 1
+    assert contents(path.parent).keys() == {NAME, RECORD, living.name}
+
+
+@pytest.mark.fault(129)
+def test_a_hangup_that_nohup_ignores_stays_ignored():
+    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with lock.exit_on_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGTERM) != before[signal.SIGTERM]
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        assert signal.getsignal(signal.SIGTERM) == before[signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGHUP, before[signal.SIGHUP])

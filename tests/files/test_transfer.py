@@ -15,6 +15,7 @@ from misbehaving_server import (
     answer,
     chunks,
     cut,
+    endless,
     gzipped,
     plays,
     reset,
@@ -154,6 +155,7 @@ def test_fewer_bytes_than_announced(tmp_path, serve, tool, fails, at):
     assert len(server.requests) == 3
 
 
+@pytest.mark.fault(131)
 def test_more_bytes_than_announced_are_not_read(tmp_path, serve, tool):
     assert (
         fetched(serve(tmp_path, plays(answer(body=CONTENT, Content_Length=1000))), tmp_path / "cache") == CONTENT[:1000]
@@ -340,3 +342,50 @@ def test_a_compressed_answer_that_cannot_be_unpacked(tmp_path, serve, tool, fail
 def test_a_file_that_is_a_gzip_stays_one(tmp_path, serve, tool):
     packed = gzip.compress(CONTENT)
     assert fetched(serve(tmp_path, plays(answer(body=packed))), tmp_path / "cache") == packed
+
+
+# ---- Bodies that are too large, and too slow
+
+
+@pytest.mark.fault(131)
+@pytest.mark.parametrize(
+    "act",
+    [
+        answer(body=CONTENT),
+        answer(body=CONTENT[:1000], Content_Length=10**10),
+        endless(CONTENT),
+        chunks(CONTENT),
+        answer(body=gzip.compress(bytes(2**20)), Content_Encoding="gzip"),
+    ],
+    ids=["larger", "10 GB announced", "endless", "chunks", "gzip bomb"],
+)
+def test_a_file_that_is_larger_than_what_it_must_hold(tmp_path, serve, tool, act):
+    server = serve(tmp_path, plays(act))
+    with pytest.raises(DownloadError, match="expected at most 100,000 bytes"):
+        cached_file(NAME, server.url, tmp_path / "cache", most=100_000)
+    assert len(server.requests) == 1
+    assert contents(tmp_path / "cache") == {}
+
+
+@pytest.mark.fault(131)
+def test_a_file_that_is_as_large_as_it_can_be(tmp_path, serve, tool):
+    server = serve(tmp_path, plays(answer(body=CONTENT)))
+    assert cached_file(NAME, server.url, tmp_path / "cache", most=len(CONTENT)).read_bytes() == CONTENT
+
+
+@pytest.mark.fault(131)
+def test_a_published_file_has_a_limit(tmp_path, serve, fails):
+    """60,000 images of 784 pixels, eight bytes each, and a tenth."""
+    server = serve(tmp_path, plays(answer(body=CONTENT, Content_Length=10**10)))
+    assert "expected at most 413,952,000 bytes" in fails(server.url, tmp_path / "cache")
+    assert len(server.requests) == 1
+
+
+@pytest.mark.fault(174)
+def test_a_body_that_trickles(tmp_path, serve, tool, monkeypatch):
+    monkeypatch.setattr("bicoder.files.transfer.WINDOW", 0.3)
+    server = serve(tmp_path, plays(endless(b"x", pause=0.05, Content_Length=300_006)))
+    with pytest.raises(DownloadError, match="bytes a second, expected at least 1,000"):
+        cached_file(NAME, server.url, tmp_path / "cache")
+    assert len(server.requests) == 3
+    assert contents(tmp_path / "cache") == {}

@@ -1,5 +1,8 @@
 """Pictures: what is in them, by their pixels."""
 
+import warnings
+
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
@@ -191,3 +194,31 @@ def test_of_many_channels_the_first_are_shown(channels, shown):
     images = np.random.default_rng(0).random((2, 4, 5, channels), "float32")
     expected = images[..., 0] if shown is None else images[..., :shown]
     np.testing.assert_array_equal(plotting.as_images(images), expected)
+
+
+@pytest.mark.fault(128)
+def test_settings_of_the_user_do_not_count_and_stay(tmp_path):
+    images = np.random.default_rng(0).random((4, 8, 8, 1))
+    plain = pixels(plotting.image_grid(images, tmp_path / "plain.png", "title"))
+    theirs = {"text.usetex": True, "figure.facecolor": "red", "savefig.dpi": 7, "image.origin": "lower"}
+    with matplotlib.rc_context(theirs):
+        drawn = pixels(plotting.image_grid(images, tmp_path / "drawn.png", "title"))
+        assert {name: matplotlib.rcParams[name] for name in theirs} == theirs
+    np.testing.assert_array_equal(drawn, plain)
+
+
+@pytest.mark.fault(170)
+@pytest.mark.parametrize(
+    "name", ["W" * 200, "a\nb" * 70, "\N{CJK UNIFIED IDEOGRAPH-6F22}" * 200], ids=["W", "lines", "Han"]
+)
+def test_a_long_class_name_is_shortened(tmp_path, rng, name):
+    labels = rng.integers(0, 3, 300)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        path = plotting.scatter(rng.normal(size=(300, 2)), tmp_path / "s.png", "title", labels, (name, "b", "c"))
+        plotting.strips(rng.normal(size=300), tmp_path / "t.png", "title", labels, (name, "b", "c"))
+    dark = pixels(path).min(axis=2) < 200
+    assert not dark[:, -3:].any(), "the legend ends within the picture"
+    assert dark[:, : dark.shape[1] // 3].any(axis=0).sum() > dark.shape[1] // 4, "the points have room"
+    assert len(plotting.shortened(name)) == plotting.LONGEST_NAME
+    assert "\N{HORIZONTAL ELLIPSIS}" in plotting.shortened(name)

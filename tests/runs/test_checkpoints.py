@@ -41,6 +41,19 @@ def test_the_last_two_are_kept(tmp_path):
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["000003", "000004"]
 
 
+@pytest.mark.fault(171)
+@pytest.mark.parametrize("digits", [20, 250, 255])
+def test_a_name_of_many_digits_is_no_checkpoint(tmp_path, digits):
+    """It would be the last one, whatever is in it, and the number after it may be too long for a name."""
+    save(tmp_path, 1)
+    (tmp_path / "checkpoints" / ("9" * digits)).mkdir()
+    for number in range(2, 5):
+        save(tmp_path, number)
+    assert loaded(tmp_path) == 4
+    assert checkpoints.numbers(tmp_path) == [3, 4]
+    assert (tmp_path / "checkpoints" / ("9" * digits)).is_dir()
+
+
 @pytest.mark.parametrize("name", [".unfinished-000002", ".part-000002"])
 def test_what_a_killed_process_left_goes(tmp_path, name):
     """Under the name of today, and that of older versions."""

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from conftest import ROOT
 
 from bicoder.cli.main import main
 from bicoder.runs import checkpoints
+from bicoder.runs.interruption import Interruption
 
 KILLING = ROOT / "tests" / "runs" / "killing.py"
 SMALL = ["--network", "mlp:hidden=[16]", "--generate_from_prior", "--checkpoint_epochs", "1"]
@@ -146,3 +148,22 @@ def test_the_last_good_checkpoint_stays(run, tmp_path, capsys):
     assert "in epoch 3, step 1, from the distortion" in error
     assert f"the last good state is {copy / 'checkpoints' / f'{newest:06d}'}" in error
     assert checkpoints.numbers(copy)[-1] == newest
+
+
+@pytest.mark.fault(129)
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL], ids=["nohup", "terminal"])
+def test_a_hangup_counts_unless_it_is_ignored(handler):
+    before = signal.signal(signal.SIGHUP, handler)
+    try:
+        interruption = Interruption(None)
+        interruption.on_train_begin()
+        if handler == signal.SIG_IGN:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert interruption.received is None
+        else:
+            signal.raise_signal(signal.SIGHUP)
+            assert interruption.received == signal.SIGHUP
+        interruption.on_train_end()
+        assert signal.getsignal(signal.SIGHUP) == handler
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from bicoder import VAE
 
-PORTION = 1000  # images that are drawn at a time
+PORTION = 1000  # images whose codes are drawn at a time
 LARGEST_PICTURE = 2**29  # numbers of all its images, 2 GB
 
 
@@ -79,13 +79,13 @@ def check_room(shape: tuple[int, ...], output: Path) -> None:
 
 
 def portions(vae: "VAE", count: int, seed: int) -> "Iterator[np.ndarray]":
-    """`count` images from the prior in arrays of at most `PORTION`, so that memory does not grow with them.
+    """`count` images from the prior in arrays of a few MB, so that memory does not grow with them.
 
-    The first portion has the seed itself: so many images are those of `VAE.generate(count, seed)`.
+    The first `PORTION` have the seed itself: so many images are those of `VAE.generate(count, seed)`.
     """
     import numpy as np
 
     rng = np.random.default_rng(seed)
     for start in watched(range(0, count, PORTION), "generating", count, size=PORTION):
-        yield np.asarray(vae.generate(min(PORTION, count - start), seed))
+        yield from map(np.asarray, vae.generated(min(PORTION, count - start), seed))
         seed = int(rng.integers(2**31))
