@@ -59,6 +59,7 @@ def suggestion(received: Any, choices: Iterable[str]) -> str:
 # A number beyond these is a slip of the pen: it would fill the memory before anybody could say so.
 MOST_UNITS = 2**16  # of one layer
 MOST_DIMENSIONS = 2**14  # of z
+MOST_BLOCKS = 128  # of a residual network, each of several layers
 MOST_REPEATS = 256  # layers, blocks or steps of one kind
 MOST_SAMPLES = 100_000  # of z for every image of an evaluation
 MOST_IN_A_GRID = 10_000  # images, each nine pixels wide or more

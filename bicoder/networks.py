@@ -13,7 +13,7 @@ from keras import layers
 
 from bicoder.component import Component
 from bicoder.engine.tensor import Shape, Tensor
-from bicoder.errors import MOST_REPEATS, MOST_UNITS, UsageError, check_count
+from bicoder.errors import MOST_BLOCKS, MOST_REPEATS, MOST_UNITS, UsageError, check_count
 
 # Where the channels are, whatever ~/.keras/keras.json says.
 LAST = {"data_format": "channels_last"}
@@ -220,6 +220,11 @@ class Residual(Network):
     def __init__(self, filters: Sequence[int] = (32, 64, 128), blocks: int = 1) -> None:
         self.filters = check_widths("filters", filters)
         self.blocks = check_count("blocks", blocks, MOST_REPEATS)
+        if (total := self.blocks * len(self.filters)) > MOST_BLOCKS:
+            raise UsageError(
+                f"blocks: expected at most {MOST_BLOCKS} in all stages, received {total:,}, {self.blocks} in each of "
+                f"{len(self.filters)}"
+            )
 
     def residual(self, x: Tensor, channels: int, init: Initialisers) -> Tensor:
         """x + f(x), f two convolutions, each after a normalisation and a swish."""

@@ -38,7 +38,7 @@ def difference(model: Any, path: Any) -> str | None:
         model.save_weights(reference)
         try:
             expected, received = shapes_in(reference), shapes_in(path)
-        except OSError:  # no HDF5
+        except (ValueError, LookupError, OSError, RuntimeError):  # no HDF5, or a damaged one
             return None
     other = [name for name in expected if received.get(name) != expected[name]]
     if not other:
@@ -148,15 +148,17 @@ class SaveableModel(Model):
         """Load weights as Keras does; the model keeps its own if they are of another model.
 
         Raises:
-            ModelError: they are, with the first name and both shapes.
+            ModelError: they are, with the first name and both shapes; or the file is damaged.
         """
         self.check_built("load_weights")
         before = [np.array(variable) for variable in self.weights]
         try:
             super().load_weights(filepath, skip_mismatch=skip_mismatch, **options)
-        except ValueError as error:
+        except (ValueError, LookupError, OSError, RuntimeError) as error:  # of damaged bytes, any of them
             for variable, value in zip(self.weights, before, strict=True):
                 variable.assign(value)
+            if isinstance(error, FileNotFoundError):
+                raise
             raise ModelError(f"{filepath}: {difference(self, filepath) or str(error).splitlines()[0]}") from error
 
     def export(self, *arguments: Any, **options: Any) -> None:

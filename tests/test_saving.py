@@ -1,6 +1,7 @@
 """A model that is saved, loaded, copied or cloned is the same, and goes on as if nothing had happened."""
 
 import copy
+import resource
 import warnings
 
 import keras
@@ -161,10 +162,33 @@ def test_a_save_that_fails_leaves_what_was_there(vectors, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.fixture
+def full_disk():
+    """Function that lets no file of this process become larger than so many bytes from now on."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.fault(118)
+@pytest.mark.parametrize("size", [0, 2000, 20_000])
+def test_a_full_disk_leaves_the_model_that_was_there(size, full_disk, vectors, tmp_path):
+    vae, path = small_vae(), tmp_path / "model.keras"
+    vae(vectors)
+    vae.save(path)
+    before = path.read_bytes()
+    assert len(before) > 20_000
+    full_disk(size)
+    with pytest.raises(OSError, match="File too large"):
+        vae.save(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
 # ---- Weights and exports
 
 
-@pytest.mark.fault(105)
+@pytest.mark.fault(105, 119)
 @pytest.mark.parametrize(
     ("other", "message"),
     [
@@ -186,6 +210,23 @@ def test_weights_of_another_model_are_refused_and_change_nothing(other, message,
     assert all(np.array_equal(one, two) for one, two in zip(before, vae.get_weights(), strict=True))
     with pytest.raises(UsageError, match="load_weights: the model has not seen data yet"):
         VAE().load_weights(tmp_path / "other.weights.h5")
+
+
+@pytest.mark.fault(119)
+@pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.999])
+def test_damaged_weights_are_refused_and_change_nothing(kept, vectors, tmp_path):
+    vae, other, path = small_vae(), small_vae(seed=1), tmp_path / "other.weights.h5"
+    vae(vectors)
+    other(vectors)
+    other.save_weights(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    before = vae.get_weights()
+    with pytest.raises(ModelError, match=r"other\.weights\.h5: "):
+        vae.load_weights(path)
+    assert all(np.array_equal(one, two) for one, two in zip(before, vae.get_weights(), strict=True))
+    with pytest.raises(FileNotFoundError):
+        vae.load_weights(tmp_path / "none.weights.h5")
 
 
 @pytest.mark.fault(114)

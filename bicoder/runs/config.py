@@ -265,3 +265,6 @@ def check_shapes(config: dict[str, Any]) -> None:
     image_shape = config["data"].get("image_shape")
     if image_shape is not None and math.prod(image_shape) != pixels:
         refuse("data.image_shape", f"{pixels} pixels, as input_shape has", image_shape)
+    output_shape = config["model"]["decoder"].get("output_shape")
+    if output_shape not in (None, config["input_shape"]):
+        refuse("model.decoder.output_shape", f"{config['input_shape']}, as input_shape has", output_shape)

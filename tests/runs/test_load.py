@@ -3,6 +3,7 @@
 import json
 import resource
 import shutil
+import time
 
 import keras
 import numpy as np
@@ -143,6 +144,25 @@ def test_parts_that_do_not_exist_are_refused(part, arguments, words, saved):
     message = refusal(folder)
     assert message.startswith(f"{folder / 'config.json'}: ")
     assert words in message
+
+
+@pytest.mark.fault(126)
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_a_model_that_takes_minutes_to_build_is_refused_at_once(part, saved):
+    """Each number is allowed, all together are not."""
+    folder, _ = saved
+    network = {"name": "residual", "filters": [8] * 256, "blocks": 256}
+    edit(folder, lambda config: config["model"][part].update(network=network))
+    started = time.process_time()
+    assert "blocks: expected at most 128 in all stages, received 65,536, 256 in each of 256" in refusal(folder)
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.fault(126)
+def test_examples_that_come_out_in_another_shape_are_refused(saved):
+    folder, _ = saved
+    edit(folder, lambda config: config["model"]["decoder"].update(output_shape=[3, 4]))
+    assert "model.decoder.output_shape: expected [12], as input_shape has, received [3, 4]" in refusal(folder)
 
 
 @pytest.mark.fault(67, 69)

@@ -79,7 +79,7 @@ weights.save(Path(sys.argv[1]), vae)
 """
 
 
-@pytest.mark.fault(63)
+@pytest.mark.fault(63, 121)
 def test_a_disk_that_takes_no_more(saved):
     """A limit on the size of files: what was there is there, and nothing beside it."""
     path, _ = saved

@@ -141,7 +141,7 @@ TRICKS = {
 }
 
 
-@pytest.mark.fault(69)
+@pytest.mark.fault(69, 140)
 @pytest.mark.parametrize("trick", TRICKS, ids=lambda trick: trick.__name__)
 def test_only_plain_datasets_are_read(trick, weights):
     trick(weights)
