@@ -25,6 +25,9 @@ os.environ.setdefault("BICODER_XLA", "0")
 # A shell starts what runs in its background with Ctrl-C ignored; the programs under test would inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# Under nohup, a hang-up is ignored, and processes inherit that; what is caught they do not, and this one lives on.
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 
 # On a busy machine anything may take seconds; what is said then is for the tests that are about it.
