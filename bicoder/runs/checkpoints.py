@@ -108,10 +108,10 @@ def clear(folder: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a checkpoint: its files, and the folder if it held no others, which are not the program's."""
-    if folder.is_symlink():
-        return
+    """Remove a checkpoint; what is a link, or holds anything else, is none of the program's, and stays."""
     with contextlib.suppress(OSError):
+        if folder.is_symlink() or {path.name for path in folder.iterdir()} - {ARRAYS, STATE, MANIFEST}:
+            return
         for name in (ARRAYS, STATE, MANIFEST):
             (folder / name).unlink(missing_ok=True)
         folder.rmdir()

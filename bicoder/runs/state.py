@@ -118,7 +118,7 @@ class TrainingState(keras.callbacks.Callback):
         """`ValueError` unless this is the state of such a training; it may come from anyone."""
         STATE("state", state)
         history, columns = state["history"], set(state["history"][0]) if state["history"] else set()
-        if [row["epoch"] for row in history] != list(range(state["epoch"])):
+        if len(history) != state["epoch"] or any(row["epoch"] != number for number, row in enumerate(history)):
             refuse("state.history", f"epochs from 0 to below {state['epoch']}", [row["epoch"] for row in history])
         if any(set(row) != columns for row in history):
             refuse("state.history", "the same numbers of every epoch", history)

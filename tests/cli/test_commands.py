@@ -99,7 +99,7 @@ def test_no_run_is_exit_code_5(command, tmp_path, refusal):
         ({"arguments": {"sedd": 3}}, "arguments: unknown key 'sedd'; did you mean 'seed'?"),
         (
             {"input_shape": [32], "data": {"image_shape": None}},
-            "expected float32 (32, 400), received float32 (64, 400)",
+            "model.decoder.output_shape: expected [32], as input_shape has, received [64]",
         ),
     ],
     ids=["format", "key", "shape"],
@@ -184,7 +184,9 @@ def test_too_many_samples_from_python(run):
 @pytest.mark.fault(85)
 def test_an_array_that_does_not_fit_on_the_disk(run, refusal):
     """The largest images, 2^31 of them: 4e17 bytes."""
-    edit(run, input_shape=[2**26], data={"image_shape": None})
+    model = json.loads((run / "config.json").read_text())["model"]
+    model["decoder"]["output_shape"] = [2**26]
+    edit(run, input_shape=[2**26], data={"image_shape": None}, model=model)
     said = refusal(2, "generate", run, "--num_images", 2**31 - 1, "--output", run / "x.npy")
     assert "num_images: 2,147,483,647 images are 576,460,752,034,988,032 bytes, and" in said
     assert "expected at most 8 images of shape (67108864,) in a picture" in refusal(2, "generate", run)

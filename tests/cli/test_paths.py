@@ -162,7 +162,7 @@ def test_a_folder_in_place_of_a_file(tmp_path, name):
 @pytest.mark.fault(46)
 @pytest.mark.parametrize("path", ["/dev/null", "/dev/zero"])
 def test_a_device_in_place_of_a_file(path):
-    with pytest.raises(DataError, match=f"expected a folder, .* received the path '{path}'"):
+    with pytest.raises(DataError, match=f"expected a folder, .* received '{path}': a device"):
         DataLoader(path)
 
 

@@ -277,7 +277,9 @@ def test_flags_win_and_places_are_not_taken(run, train, tmp_path, capsys):
     capsys.readouterr()
     folder = train("--config", tmp_path / "config.json", "--epochs", 1, "--likelihood", "optimal_gaussian")
     [line] = capsys.readouterr().err.splitlines()
-    assert "data_dir and mirror are not taken from a config; give them on the command line" in line
+    assert (
+        "--data_dir /somebody's and --mirror http://somebody: not taken from a config; give it on the command" in line
+    )
     found = read_config(folder)["arguments"]
     assert [found[name] for name in places] == [None, None, False, False]
     assert (found["epochs"], found["likelihood"], found["sigma"]) == (1, {"name": "optimal_gaussian"}, None)

@@ -312,11 +312,13 @@ def test_a_clock_that_went_back_changes_nothing(tmp_path, serve, capsys):
 def test_a_hangup_that_nohup_ignores_stays_ignored():
     before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         with lock.exit_on_signals():
             os.kill(os.getpid(), signal.SIGHUP)
-            assert signal.getsignal(signal.SIGTERM) != before[signal.SIGTERM]
+            assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-        assert signal.getsignal(signal.SIGTERM) == before[signal.SIGTERM]
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     finally:
-        signal.signal(signal.SIGHUP, before[signal.SIGHUP])
+        for number, handler in before.items():
+            signal.signal(number, handler)
