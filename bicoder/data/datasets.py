@@ -213,7 +213,7 @@ def find_dataset(dset: Any) -> type[Dataset]:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError, ValueError):  # the last for a zero byte
             there = kind_of_entry(Path(dset).stat().st_mode)
     except OSError as error:
-        raise DataError(f"dset: the path {str(dset)[:300]!r} cannot be read: {error.strerror}") from error
+        raise DataError(f"dset: the path {str(dset)[:200]!r} cannot be read: {error.strerror}") from error
     if there is not None:
         raise DataError(f"dset: expected a folder, a .npy, .npz or IDX file, received {str(dset)!r}: {there}")
     names = [name for name, member in members.items() if issubclass(member, Named)]

@@ -175,6 +175,7 @@ def someone():
     def without_rights(function):
         if os.geteuid():
             return function()
+        "".encode("cp437")  # of names in zip archives; whoever is not root may not be able to import it then
         os.seteuid(65534)
         try:
             return function()
