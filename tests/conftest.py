@@ -1,5 +1,6 @@
 """What several test modules share: how tests run, the real images, a web server on loopback, small data."""
 
+import contextlib
 import functools
 import gc
 import http.server
@@ -159,6 +160,18 @@ def fails(tmp_path, capsys):
         return said
 
     return run
+
+
+@contextlib.contextmanager
+def largest_file(size):
+    """A full disk, so to say: meanwhile no file becomes larger than so many bytes, not even one of root's."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def contents(folder):

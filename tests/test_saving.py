@@ -1,12 +1,12 @@
 """A model that is saved, loaded, copied or cloned is the same, and goes on as if nothing had happened."""
 
 import copy
-import resource
 import warnings
 
 import keras
 import numpy as np
 import pytest
+from conftest import largest_file
 
 from bicoder import VAE, Decoder, Encoder, load
 from bicoder.errors import ModelError, UsageError
@@ -162,24 +162,15 @@ def test_a_save_that_fails_leaves_what_was_there(vectors, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.fixture
-def full_disk():
-    """Function that lets no file of this process become larger than so many bytes from now on."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
 @pytest.mark.fault(118)
 @pytest.mark.parametrize("size", [0, 2000, 20_000])
-def test_a_full_disk_leaves_the_model_that_was_there(size, full_disk, vectors, tmp_path):
+def test_a_full_disk_leaves_the_model_that_was_there(size, vectors, tmp_path):
     vae, path = small_vae(), tmp_path / "model.keras"
     vae(vectors)
     vae.save(path)
     before = path.read_bytes()
     assert len(before) > 20_000
-    full_disk(size)
-    with pytest.raises(OSError, match="File too large"):
+    with largest_file(size), pytest.raises(OSError, match="File too large"):
         vae.save(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bicoder.files.whole_file import whole_file
-from bicoder.pictures.settings import drawn
+from bicoder.pictures.settings import with_own_settings
 
 # Ten colours that stay apart for colour-blind readers (Petroff 2021), each with a shape; the next ten classes have the
 # same colours with other shapes, so that a hundred classes differ.
@@ -85,7 +85,7 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
-@drawn
+@with_own_settings
 def image_grid(images: Any, path: Path, title: str, image_shape: Sequence[int] | None = None) -> Path:
     """A grid of images, 10x10 for 100.
 
@@ -103,7 +103,7 @@ def image_grid(images: Any, path: Path, title: str, image_shape: Sequence[int] |
     return save(figure, path)
 
 
-@drawn
+@with_own_settings
 def side_by_side(
     grids: Sequence[Any], path: Path, titles: Sequence[str], image_shape: Sequence[int] | None = None
 ) -> Path:
@@ -134,7 +134,7 @@ def middle(points: np.ndarray) -> np.ndarray:
     return some[np.argmin(np.partition(distances, neighbours, axis=1)[:, neighbours])]
 
 
-@drawn
+@with_own_settings
 def scatter(
     points: np.ndarray,
     path: Path,
@@ -264,7 +264,7 @@ def moved_apart(centres: np.ndarray, sizes: np.ndarray, frame: np.ndarray, round
     return centres
 
 
-@drawn
+@with_own_settings
 def strips(
     values: np.ndarray,
     path: Path,
@@ -302,7 +302,7 @@ def strips(
     return save(figure, path)
 
 
-@drawn
+@with_own_settings
 def curves(history: dict[str, list[float]], path: Path, title: str) -> Path:
     """The bound, distortion and rate for every epoch, training and held-out images in the same panels.
 
@@ -331,7 +331,7 @@ def curves(history: dict[str, list[float]], path: Path, title: str) -> Path:
     return save(figure, path)
 
 
-@drawn
+@with_own_settings
 def bars(values: Sequence[float], path: Path, title: str) -> Path:
     """The KL of every latent dimension, the largest first, each with its number; in their own order if they are many.
 

@@ -11,7 +11,7 @@ import matplotlib
 P = ParamSpec("P")
 
 
-def drawn(function: Callable[P, Path]) -> Callable[P, Path]:
+def with_own_settings(function: Callable[P, Path]) -> Callable[P, Path]:
     """A function that draws with Matplotlib's own settings, whatever a matplotlibrc or the user's program has set.
 
     Theirs are back afterwards. The backend is theirs too: nothing here depends on it.

@@ -127,10 +127,13 @@ def remove_all(run: Path) -> None:
         folder.rmdir()
 
 
-def files(run: Path) -> list[Path]:
-    """What there is of checkpoints in a run: their folders, and the files of the program in them."""
-    folders = [run / FOLDER / f"{number:06d}" for number in numbers(run)]
-    return [*folders, *(folder / name for folder in folders for name in (ARRAYS, STATE, MANIFEST))]
+def places(run: Path) -> Iterator[Path]:
+    """Where checkpoints are in a run, from the outside in, so that no folder is looked into before it was given."""
+    yield from (run / LOCK, run / FOLDER)
+    for number in numbers(run):
+        folder = run / FOLDER / f"{number:06d}"
+        yield folder
+        yield from (folder / name for name in (ARRAYS, STATE, MANIFEST))
 
 
 def write(path: Path, data: bytes | memoryview) -> None:

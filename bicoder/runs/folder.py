@@ -2,6 +2,7 @@
 
 import csv
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -64,11 +65,10 @@ def make_folder(dset: str, run_dir: Path | str | None) -> Path:
             raise UsageError(f"run_dir: {folder} cannot be made: {error.strerror or error}") from error
 
 
-def own_names() -> tuple[str, ...]:
-    """Names of all that the program writes into a run folder."""
-    pictured = (picture.file for picture in pictures())
-    written = (CONFIG, METRICS, EVALUATION, SPLIT, CODES, RECONSTRUCTIONS)
-    return (*written, weights.NAME, weights.OLD_NAME, *pictured, checkpoints.FOLDER, checkpoints.LOCK)
+def own_files(folder: Path) -> list[Path]:
+    """All files that a run may have, beside its checkpoints; first the one that makes the folder that of a run."""
+    written = (CONFIG, METRICS, EVALUATION, SPLIT, CODES, RECONSTRUCTIONS, weights.NAME, weights.OLD_NAME)
+    return [folder / name for name in (*written, *(picture.file for picture in pictures()))]
 
 
 def check_no_links(folder: Path) -> None:
@@ -76,7 +76,7 @@ def check_no_links(folder: Path) -> None:
 
     A run may come from a stranger, and what a link names is not the run's.
     """
-    for path in (*(folder / name for name in own_names()), *checkpoints.files(folder)):
+    for path in itertools.chain(own_files(folder), checkpoints.places(folder)):
         if path.is_symlink():
             raise ModelError(
                 f"{path}: expected a file or a folder of the run itself, received a link to {path.readlink()}, which "
@@ -100,10 +100,9 @@ def save_config(
     split: "Mapping[str, np.ndarray] | None" = None,
 ) -> None:
     """`write_config` and `write_split` for a new run: what another one left in the folder is removed."""
+    for path in own_files(folder):
+        path.unlink(missing_ok=True)
     checkpoints.remove_all(folder)
-    for name in own_names():
-        if name not in (checkpoints.FOLDER, checkpoints.LOCK):
-            (folder / name).unlink(missing_ok=True)
     write_split(folder, split)  # before what makes the folder that of a run
     write_config(folder, vae, arguments, data)
 

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import contents
+from conftest import contents, largest_file
 from misbehaving_server import answer, cut, for_range, plays
 
 from bicoder.cli import main as cli
@@ -238,15 +238,10 @@ def test_a_fifo_in_the_place_of_a_file_or_of_its_record(fetched, server, downloa
 
 def test_a_record_that_cannot_be_written_is_done_without(fetched, server):
     """As in a cache that is read-only for this user: the file is hashed at each start."""
-    resource = pytest.importorskip("resource")
     os.utime(fetched)
     before = contents(fetched.parent)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # no process, not even root's, writes a byte
+    with largest_file(0):
         path = get(server, fetched, download=False)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == CONTENT
     assert contents(fetched.parent) == before
 

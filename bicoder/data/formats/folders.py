@@ -58,7 +58,6 @@ def find_images(folder: Path, say: Callable[[str], Any] | None = None) -> list[P
         folder: path.
         say: called with a line about files that are no images, if there are some.
     """
-
     found: list[Path] = []
     runs: list[str] = []
     others: collections.Counter[str] = collections.Counter()
@@ -89,9 +88,8 @@ def is_run(names: Collection[str]) -> bool:
 def walk(folder: str | Path) -> Iterator[tuple[str, list[str]]]:
     """Every folder from this one on, and the sorted names in it that are no folders; hidden ones do not count.
 
-    What is below the folder of a run is left out.
-
-    It is no recursion, as that of `os.walk` in older Pythons is: folders may lie in each other as deep as they like.
+    What is below the folder of a run is left out. It is no recursion, as that of `os.walk` in older Pythons is: folders
+    may lie in each other as deep as they like.
     """
     entered: set[tuple[int, int]] = set()
     left = [os.fspath(folder)]
@@ -107,7 +105,8 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str]]]:
         except OSError as error:
             raise DataError(f"{error.filename}: cannot be read: {error.strerror or error}") from error
         names = [name for name, _, is_one in visible if not is_one]
-        left += [path for _, path, is_one in reversed(visible) if is_one and not is_run(names)]
+        if not is_run(names):
+            left += [path for _, path, is_one in reversed(visible) if is_one]
         yield root, names
 
 
