@@ -64,19 +64,40 @@ def shapes_in(path: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def whole(filepath: Any, overwrite: bool, zipped: bool | None) -> Iterator[Any]:
-    """A path to write a `.keras` file to, which takes the place of `filepath` once it is whole.
+def whole(filepath: Any, overwrite: bool, ending: str, needed: int = 0) -> Iterator[Any]:
+    """A path to write a file of this ending to, which takes the place of `filepath` once it is whole.
 
     What is no local file, or needs a question first, is left to Keras.
+
+    Args:
+        filepath: as Keras takes it.
+        overwrite: whether a file that is there may be replaced.
+        ending: of the name.
+        needed: bytes to find free on the disk before anything is written.
     """
     path = Path(os.path.realpath(filepath)) if isinstance(filepath, (str, os.PathLike)) else None
-    local = path is not None and path.suffix == ".keras" and zipped is not False and path.parent.is_dir()
+    local = path is not None and path.name.endswith(ending) and path.parent.is_dir()
     if path is None or not local or (path.exists() and not overwrite):
         yield filepath
         return
     with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
-        yield Path(folder) / path.name
-        (Path(folder) / path.name).replace(path)
+        unfinished = Path(folder) / path.name
+        find_room(unfinished, needed)
+        yield unfinished
+        unfinished.replace(path)
+
+
+def find_room(path: Path, needed: int) -> None:
+    """`OSError` if a file cannot become so large; HDF5 would end the process when the disk is full."""
+    with path.open("wb") as file:
+        for start in range(0, needed, 2**20):  # zeros that are written, since a file can have holes
+            file.write(bytes(min(2**20, needed - start)))
+    path.unlink()
+
+
+def largest_hdf5(variables: list[Any]) -> int:
+    """Bytes that are enough for these variables in HDF5: their numbers, 4 KB of names for each, and 64 KB."""
+    return 2**16 + sum(int(np.array(variable).nbytes) + 2**12 for variable in variables)
 
 
 class SaveableModel(Model):
@@ -141,8 +162,22 @@ class SaveableModel(Model):
 
     def save(self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **options: Any) -> None:
         """Save the model as a `.keras` file, as Keras does; a file that was there stays if that fails."""
-        with whole(filepath, overwrite, zipped) as unfinished:
+        ending = "/" if zipped is False else ".keras"  # a folder, which no name ends like
+        with whole(filepath, overwrite, ending) as unfinished:
             super().save(unfinished, overwrite, zipped, **options)
+
+    def save_weights(self, filepath: Any, overwrite: bool = True, max_shard_size: Any = None) -> None:
+        """Save the weights as a `.weights.h5` file, as Keras does; a file that was there stays if that fails.
+
+        With `max_shard_size`, which gives many files, they are Keras' own and written in place.
+        """
+        self.check_built("save_weights")
+        if max_shard_size is not None:
+            super().save_weights(filepath, overwrite, max_shard_size)
+            return
+        known = self.variables + (self.optimizer.variables if self.compiled else [])
+        with whole(filepath, overwrite, ".weights.h5", largest_hdf5(known)) as unfinished:
+            super().save_weights(unfinished, overwrite)
 
     def load_weights(self, filepath: Any, skip_mismatch: bool = False, **options: Any) -> None:
         """Load weights as Keras does; the model keeps its own if they are of another model.
@@ -159,7 +194,9 @@ class SaveableModel(Model):
                 variable.assign(value)
             if isinstance(error, FileNotFoundError):
                 raise
-            raise ModelError(f"{filepath}: {difference(self, filepath) or str(error).splitlines()[0]}") from error
+            said = [line for line in str(error).splitlines() if line]
+            reason = said[1] if said[0].endswith(":") and len(said) > 1 else said[0]  # "Example error message:" first
+            raise ModelError(f"{filepath}: {difference(self, filepath) or reason}") from error
 
     def export(self, *arguments: Any, **options: Any) -> None:
         """Refused: see `no_export`."""

@@ -3,6 +3,7 @@
 import copy
 import warnings
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from bicoder.errors import ModelError, UsageError
 from bicoder.networks import MLP, networks_in
 from bicoder.runs import folder as runs
 from bicoder.runs import weights
+from bicoder.saving import largest_hdf5, shapes_in
 
 
 @pytest.fixture
@@ -177,6 +179,89 @@ def test_a_full_disk_leaves_the_model_that_was_there(size, vectors, tmp_path):
 
 
 # ---- Weights and exports
+
+
+@pytest.mark.fault(118)
+@pytest.mark.parametrize("size", [0, 3_000, 20_000, 48_000])
+def test_a_full_disk_leaves_the_weights_that_were_there(size, vectors, tmp_path):
+    vae, path = compiled(small_vae()), tmp_path / "model.weights.h5"
+    vae.fit(vectors, verbose=0)
+    vae.save_weights(path)
+    before = path.read_bytes()
+    assert len(before) > 48_000
+    with largest_file(size), pytest.raises(OSError, match="File too large"):
+        vae.save_weights(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+    vae.load_weights(path)
+
+
+@pytest.mark.parametrize(("hidden", "optimizer"), [((1,), "adam"), ((8,) * 12, "adam"), ((700, 700), "sgd")])
+def test_the_room_that_weights_need_is_no_less_than_they_take(hidden, optimizer, vectors, tmp_path):
+    vae = VAE(Encoder(MLP(hidden), 3), Decoder(MLP(hidden)))
+    vae.compile(optimizer)
+    vae.fit(vectors, verbose=0)
+    vae.save_weights(tmp_path / "model.weights.h5")
+    size = (tmp_path / "model.weights.h5").stat().st_size
+    room = largest_hdf5(vae.variables + vae.optimizer.variables)
+    assert size < room < 8 * size
+
+
+def test_weights_in_many_files_and_under_other_names_are_keras_own(vectors, tmp_path):
+    vae, other = small_vae(), small_vae(seed=1)
+    vae(vectors)
+    other(vectors)
+    vae.save_weights(tmp_path / "model.weights.json", max_shard_size=1)
+    other.load_weights(tmp_path / "model.weights.json")
+    assert all(np.array_equal(one, two) for one, two in zip(vae.get_weights(), other.get_weights(), strict=True))
+    with pytest.raises(ValueError, match=r"must end in `\.weights\.h5`"):
+        vae.save_weights(tmp_path / "model.h5")
+
+
+def in_another_file(file, name, array):
+    file.create_dataset(name, array.shape, array.dtype, external=[("secret", 0, array.nbytes)])
+
+
+def virtual(file, name, array):
+    layout = h5py.VirtualLayout(array.shape, array.dtype)
+    layout[:] = h5py.VirtualSource("other.h5", "x", shape=array.shape)
+    file.create_virtual_dataset(name, layout)
+
+
+def linked(file, name, _):
+    file[name] = h5py.SoftLink("/decoder/body/layers/dense/vars/1")
+
+
+def linked_to_another_file(file, name, _):
+    file[name] = h5py.ExternalLink("other.h5", "x")
+
+
+@pytest.mark.fault(140)
+@pytest.mark.parametrize(
+    ("trick", "message"),
+    [
+        (in_another_file, "expected 2 variables, but received 0"),
+        (virtual, "expected 2 variables, but received 0"),
+        (linked, r"expected shape \(12, 16\), received none"),
+        (linked_to_another_file, r"expected shape \(12, 16\), received none"),
+    ],
+)
+def test_weights_that_lead_elsewhere_are_refused_and_change_nothing(trick, message, vectors, tmp_path):
+    vae, path = small_vae(), tmp_path / "model.weights.h5"
+    vae(vectors)
+    vae.save_weights(path)
+    with h5py.File(path, "a") as file:
+        name = next(name for name in shapes_in(path) if name.startswith("encoder/"))
+        array = file[name][()]
+        del file[name]
+        trick(file, name, array)
+    (tmp_path / "secret").write_bytes(np.full(array.shape, 7, array.dtype).tobytes())
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = np.full(array.shape, 7, array.dtype)
+    before = vae.get_weights()
+    with pytest.raises(ModelError, match=rf"model\.weights\.h5: .*{message}"):
+        vae.load_weights(path)
+    assert all(np.array_equal(one, two) for one, two in zip(before, vae.get_weights(), strict=True))
 
 
 @pytest.mark.fault(105, 119)
