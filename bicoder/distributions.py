@@ -7,6 +7,7 @@ from keras import ops
 
 from bicoder.engine.random_numbers import normal, uniform
 from bicoder.engine.tensor import Seed, Shape, Tensor
+from bicoder.errors import UsageError
 
 LOG_2PI = math.log(2.0 * math.pi)
 MEAN_SAMPLES = 64  # whose average stands for a mean that has no closed form; their seed never changes
@@ -51,6 +52,14 @@ class Distribution(abc.ABC):
         Of `value` and `mean`, the one with fewer axes has exactly one batch axis, its first; what the other has in
         front of it are sample axes. value (batch, d) under parameters (samples, batch, d) gives (samples, batch).
         """
+
+    def elementwise(self, value: Tensor) -> Tensor:
+        """The log density of every element, not summed, if the elements are independent.
+
+        Raises:
+            UsageError: they are not.
+        """
+        raise UsageError(f"{type(self).__name__}: expected independent elements, some of which may be missing")
 
 
 def sum_event(elementwise: Tensor, value: Tensor, mean: Tensor) -> Tensor:
@@ -100,7 +109,6 @@ class Gaussian(_LocationScale):
         return sum_event(self.elementwise(value), value, self.mean)
 
     def elementwise(self, value: Tensor) -> Tensor:
-        """The log density of every element, not summed."""
         standardised = (value - self.mean) * ops.exp(-self.log_scale)
         return -0.5 * (LOG_2PI + ops.square(standardised)) - self.log_scale
 
@@ -127,8 +135,10 @@ class Laplace(_LocationScale):
         return self.mean - self.scale * ops.sign(u) * ops.log(tail)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        elementwise = -math.log(2.0) - self.log_scale - ops.abs(value - self.mean) * ops.exp(-self.log_scale)
-        return sum_event(elementwise, value, self.mean)
+        return sum_event(self.elementwise(value), value, self.mean)
+
+    def elementwise(self, value: Tensor) -> Tensor:
+        return -math.log(2.0) - self.log_scale - ops.abs(value - self.mean) * ops.exp(-self.log_scale)
 
 
 class Bernoulli(Distribution):
@@ -153,10 +163,13 @@ class Bernoulli(Distribution):
         return ops.cast(u < self.mean, self.logits.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
+        return sum_event(self.elementwise(value), value, self.logits)
+
+    def elementwise(self, value: Tensor) -> Tensor:
         # softplus(l) = max(l, 0) + log(1 + e^-|l|), written so that XLA makes it with its fast exp and log.
         size = ops.abs(self.logits)
         softplus = 0.5 * (self.logits + size) + ops.log(1.0 + ops.exp(-size))
-        return sum_event(value * self.logits - softplus, value, self.logits)
+        return value * self.logits - softplus
 
 
 class FullGaussian(Distribution):
@@ -165,8 +178,8 @@ class FullGaussian(Distribution):
     log p(x) = -d/2 log(2 pi) - sum(log diag(L)) - 1/2 |L^-1 (x - mean)|^2.
 
     Args:
-        mean: tensor (batch, d).
-        scale_tril: L, lower triangular with a positive diagonal, tensor (batch, d, d).
+        mean: tensor (..., d).
+        scale_tril: L, lower triangular with a positive diagonal, tensor (..., d, d).
     """
 
     def __init__(self, mean: Tensor, scale_tril: Tensor) -> None:
@@ -193,9 +206,9 @@ class FullGaussian(Distribution):
         # The samples become columns, so that every triangle is solved once for all of them.
         d = self.mean.shape[-1]
         leading = ops.shape(value)[:-1]
-        columns = ops.transpose(ops.reshape(value - self.mean, (-1, *ops.shape(self.mean))), (1, 2, 0))
-        standardised = ops.solve_triangular(self.scale_tril, columns, lower=True)  # (batch, d, samples)
-        squares = ops.reshape(ops.transpose(ops.sum(ops.square(standardised), axis=1)), leading)
+        columns = ops.moveaxis(ops.reshape(value - self.mean, (-1, *ops.shape(self.mean))), 0, -1)
+        standardised = ops.solve_triangular(self.scale_tril, columns, lower=True)  # (..., d, samples)
+        squares = ops.reshape(ops.moveaxis(ops.sum(ops.square(standardised), axis=-2), -1, 0), leading)
         return -0.5 * (d * LOG_2PI + squares) - ops.sum(self.log_diagonal(), axis=-1)
 
 
@@ -245,7 +258,10 @@ class ContinuousBernoulli(Distribution):
         return ops.where(self.logits > 0, 1.0 - drawn, drawn)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return sum_event(value * self.logits - self.log_normaliser(), value, self.logits)
+        return sum_event(self.elementwise(value), value, self.logits)
+
+    def elementwise(self, value: Tensor) -> Tensor:
+        return value * self.logits - self.log_normaliser()
 
 
 class DiscretizedLogistic(Distribution):
@@ -279,6 +295,9 @@ class DiscretizedLogistic(Distribution):
         return ops.round(ops.clip(logistic, 0.0, 1.0) * (self.levels - 1)) / (self.levels - 1)
 
     def log_prob(self, value: Tensor) -> Tensor:
+        return sum_event(self.elementwise(value), value, self.location)
+
+    def elementwise(self, value: Tensor) -> Tensor:
         rate = ops.exp(-self.log_scale)
         half = 0.5 / (self.levels - 1)
         upper = (value - self.location + half) * rate
@@ -289,4 +308,4 @@ class DiscretizedLogistic(Distribution):
         inside = ops.logical_and(value >= half, value <= 1.0 - half)
         width = ops.where(inside, 2.0 * half * rate, 1.0)
         log_width = ops.where(inside, ops.log(-ops.expm1(-width)), 0.0)
-        return sum_event(log_upper + log_lower + log_width, value, self.location)
+        return log_upper + log_lower + log_width

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from bicoder.engine.arrays.aligned import aligned, is_aligned
-from bicoder.engine.arrays.trees import leaves, mapped
-from bicoder.engine.tensor import Shape, Tensor
+from bicoder.engine.arrays.trees import leaves, mapped, shape_of_example
+from bicoder.engine.tensor import Tensor
 
 COPIED = 2**28  # bytes of arrays that may be in memory twice, so that programs have them where they want them
 
@@ -115,10 +115,10 @@ class Batches:
     # What the training loop asks for
 
     @property
-    def example_shape(self) -> Shape:
-        """Shape of one x."""
+    def example_shape(self) -> Any:
+        """Shape of one x, or of each of its views."""
         x, _, _ = keras.utils.unpack_x_y_sample_weight(self.images)
-        return tuple(x.shape[1:])
+        return shape_of_example(x)
 
     @property
     def done(self) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from bicoder.engine import loop
-from bicoder.engine.arrays.trees import is_arrays, split
+from bicoder.engine.arrays.trees import batched, is_arrays, split
 from bicoder.engine.batches import Batches, source_of
 from bicoder.engine.programs.optimizers import build_optimizer
 from bicoder.engine.streams import Stream
@@ -59,7 +59,7 @@ def check_shapes(model: Any, *found: Batches | Stream | None) -> None:
         if one is not None and not shape:
             raise UsageError("x: expected examples (N, ...) of one axis or more, received numbers (N,)")
         if not model.built:
-            model.build((None, *shape))
+            model.build(batched(shape))
         if one is not None and shape != model.example_shape:
             raise UsageError(f"x: expected examples of shape {model.example_shape}, received {shape}")
 

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from bicoder.engine.arrays.inputs import whole
+from bicoder.engine.arrays.inputs import examples_of, whole
 from bicoder.engine.arrays.numbers import check_numbers, check_target
-from bicoder.engine.arrays.trees import arrays_of, is_arrays, leaves
+from bicoder.engine.arrays.trees import arrays_of, batched, check_there, is_arrays, leaves, mapped, shape_of_example
 from bicoder.engine.programs.optimizers import check_optimizer
 from bicoder.engine.programs.tracing import TARGET, WEIGHTS, during
 from bicoder.engine.streams import Stream, in_order
@@ -30,6 +30,7 @@ class Model(keras.Model):
         self.jit: bool | str = "auto"
         self.steps: int | str = "auto"
         self._programs: Any = None
+        self._example_shape: Any = None
 
     def compile(
         self,
@@ -139,13 +140,16 @@ class Model(keras.Model):
         if y is not None:
             check_target(x, y)
         for name, tree in (("x", x), ("y", y)):
-            for array in leaves(tree):
-                check_numbers(array, name)
+            views = {f"{name}[{view!r}]": one for view, one in tree.items()} if isinstance(tree, dict) else {name: tree}
+            for name_of_view, one in views.items():
+                for array in leaves(one):
+                    check_numbers(array, name_of_view)
 
     def check_batch(self, batch: Any) -> Any:
         """`check` a batch (x, y, sample weights), or x alone; the batch."""
         x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
         self.check(x, y)
+        check_there(x)
         return batch
 
     def examples(self, x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
@@ -155,6 +159,8 @@ class Model(keras.Model):
             UsageError, DataError: they are none to learn from.
         """
         x, y = whole(x), None if y is x else whole(y)  # the same twice would take twice the memory
+        if isinstance(x, dict):
+            x = examples_of(x, self.example_shape)
         self.check(x, y)
         return arrays_of(x, y, sample_weight)
 
@@ -228,14 +234,18 @@ class Model(keras.Model):
 
     @property
     def example_shape(self) -> Any:
-        """Shape of one x, a tuple; None if the model has not seen any."""
-        return tuple(self.input_spec.shape[1:]) if self.built else None
+        """Shape of one x, a tuple, or a dict view -> tuple; None if the model has not seen any."""
+        return self._example_shape if self.built else None
 
-    def prepare(self, x: Any) -> Tensor:
-        """`x` as a tensor; a model that is not built yet takes its shape."""
-        x = ops.convert_to_tensor(x, dtype="float32")
+    def prepare(self, x: Any) -> Any:
+        """`x` as a tensor, or as those of its views; a model that is not built yet takes its shape."""
+        x = examples_of(x) if isinstance(x, (dict, np.ma.MaskedArray)) else x
+        x = mapped(lambda one: ops.convert_to_tensor(one, dtype="float32"), x)
         if not self.built:
-            self.build(tuple(x.shape))
-        if tuple(x.shape[1:]) != self.example_shape:
-            raise UsageError(f"x: expected examples of shape {self.example_shape}, received {tuple(x.shape[1:])}")
+            self.build(batched(shape_of_example(x)))
+        received, expected = shape_of_example(x), self.example_shape
+        if isinstance(x, dict) and isinstance(expected, dict):  # the others are missing
+            expected = {view: expected.get(view) for view in received}
+        if received != expected:
+            raise UsageError(f"x: expected examples of shape {self.example_shape}, received {received}")
         return x

@@ -11,8 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from bicoder.engine.arrays.trees import mapped, shapes_of, split
-from bicoder.engine.tensor import Shape
+from bicoder.engine.arrays.masked import Masked
+from bicoder.engine.arrays.trees import mapped, shape_of_example, shapes_of, split
 from bicoder.errors import UsageError
 
 
@@ -48,10 +48,10 @@ class Stream:
         return (standard(batch) for batch in batches_of(self.data, self.shuffle))
 
     @property
-    def example_shape(self) -> Shape:
-        """Shape of one x."""
+    def example_shape(self) -> Any:
+        """Shape of one x, or of each of its views."""
         x, _, _ = keras.utils.unpack_x_y_sample_weight(self.first)
-        return shapes_of(x)[0][1:]
+        return shape_of_example(x)
 
     def numbers_in_a_batch(self) -> int:
         """How many numbers one batch has."""
@@ -178,7 +178,7 @@ def numbered(data: Any, shuffle: bool) -> Iterator[Any]:
 
 def standard(batch: Any) -> Any:
     """A batch whose arrays are tensors, or NumPy arrays of a type that a model takes."""
-    batch = tuple(batch) if isinstance(batch, list) else batch
+    batch = (batch,) if isinstance(batch, Masked) else tuple(batch) if isinstance(batch, list) else batch
 
     def convert(array: Any) -> Any:
         if keras.ops.is_tensor(array):

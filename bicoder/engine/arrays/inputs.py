@@ -1,12 +1,14 @@
 """Examples as people hand them to a model, looked at before Keras does, and some of them at a time."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
-from bicoder.engine.arrays.trees import is_arrays
+from bicoder.engine.arrays.masked import Masked, from_numpy
+from bicoder.engine.arrays.trees import is_arrays, leaves, mapped
 from bicoder.engine.streams import batches_of, is_endless, standard
 from bicoder.engine.tensor import Shape, Tensor
 from bicoder.errors import UsageError
@@ -15,17 +17,22 @@ NUMBERS = 2**22  # of the examples that a network gets at once: 16 MB
 WIDTH = 1024  # numbers that a network makes of an example, however few the example has
 
 
-def rows_at_once(shape: Shape) -> int:
+def numbers_of(shape: Any) -> int:
+    """How many numbers an example of a shape has, all its views together."""
+    return sum(map(numbers_of, shape.values())) if isinstance(shape, dict) else int(np.prod(shape))
+
+
+def rows_at_once(shape: Any) -> int:
     """How many examples of a shape a network gets at once."""
-    return max(1, NUMBERS // max(WIDTH, int(np.prod(shape))))
+    return max(1, NUMBERS // max(WIDTH, numbers_of(shape)))
 
 
-def portions_of(x: Any, shape: Shape | None) -> Iterator[Any]:
+def portions_of(x: Any, shape: Any) -> Iterator[Any]:
     """x in the portions that a network gets: rows of an array (N, ...), or the batches of a data set.
 
     Args:
         x: see `examples_of`, or a `tf.data.Dataset`, a `PyDataset`, or another iterable of batches.
-        shape: of one example, if it is known.
+        shape: of one example, or of each of its views; None if it is not known.
     """
     if gives_batches(x):
         if is_endless(x):
@@ -43,17 +50,19 @@ def portions_of(x: Any, shape: Shape | None) -> Iterator[Any]:
 
 
 def rows_of(x: Any) -> Iterator[Any]:
-    """The rows of an array (N, ...), as many at a time as a network gets; all of them if nobody knows their number."""
-    rows = rows_at_once(tuple(size or 1 for size in x.shape[1:]))
-    if x.shape[0] is None or x.shape[0] <= rows:
+    """The rows of arrays (N, ...), as many at a time as a network gets; all of them if nobody knows their number."""
+    arrays = leaves(x)
+    rows = max(1, NUMBERS // max(WIDTH, sum(math.prod(size or 1 for size in array.shape[1:]) for array in arrays)))
+    length = arrays[0].shape[0]
+    if length is None or length <= rows:
         yield x
     else:
-        yield from (x[start : start + rows] for start in range(0, x.shape[0], rows))
+        yield from (mapped(lambda one: one[start : start + rows], x) for start in range(0, length, rows))  # noqa: B023
 
 
-def joined(portions: list[Tensor]) -> Tensor:
-    """Tensors one after the other."""
-    return portions[0] if len(portions) == 1 else keras.ops.concatenate(portions)
+def joined(portions: list[Any]) -> Any:
+    """Tensors one after the other, or those of each view."""
+    return portions[0] if len(portions) == 1 else mapped(lambda *tensors: keras.ops.concatenate(tensors), *portions)
 
 
 def gives_batches(x: Any) -> bool:
@@ -65,25 +74,53 @@ def gives_batches(x: Any) -> bool:
     )
 
 
-def examples_of(x: Any, shape: Shape | None = None) -> Any:
-    """x as what has a shape (N, ...): an array or a tensor as it is, lists as an array.
+def examples_of(x: Any, shape: Any = None, name: str = "x") -> Any:
+    """x as what has a shape (N, ...): an array or a tensor as it is, lists as an array, of a dict each view.
 
     Args:
         x: of anybody.
-        shape: of one example, if it is known.
+        shape: of one example, or of each of its views; None if it is not known.
+        name: what an error calls it.
     Raises:
         UsageError: it is something else, or examples of another shape.
     """
+    if isinstance(x, dict):
+        check_views(x, shape)
+        found = {view: examples_of(x[view], shape and shape[view], f"x[{view!r}]") for view in sorted(x)}
+        check_lengths(found)
+        return found
+    if isinstance(shape, dict):
+        raise UsageError(f"x: expected a dict of the views {', '.join(shape)}, received {type(x).__name__}")
+    if isinstance(x, Masked):
+        return Masked(examples_of(x.values, shape, name), x.there)
     if isinstance(x, keras.KerasTensor):
         raise UsageError("x: expected numbers, received a keras.Input; use encoder.mean_model() in its place")
     refuse_sparse(x)
     x = stacked(x) if isinstance(x, (list, tuple)) else x
     if not hasattr(x, "shape"):
-        raise UsageError(f"x: expected an array (N, ...), received {type(x).__name__}")
+        raise UsageError(f"{name}: expected an array (N, ...), received {type(x).__name__}")
     received = tuple(x.shape)
     if len(received) < 2 or (shape is not None and received[1:] != shape):
-        raise UsageError(f"x: {other_shape(received, shape)}")
-    return x
+        raise UsageError(f"{name}: {other_shape(received, shape)}")
+    return from_numpy(x) if isinstance(x, np.ma.MaskedArray) else x
+
+
+def check_views(x: dict[str, Any], shape: Any) -> None:
+    """`UsageError` if the views of a dict are none, or some that a model does not have."""
+    if shape is not None and not isinstance(shape, dict):
+        raise UsageError(f"x: expected examples of shape {shape}, received a dict of {', '.join(map(str, x))}")
+    unknown = [view for view in x if not isinstance(view, str) or (shape is not None and view not in shape)]
+    if unknown or not x:
+        known = "views by their names" if shape is None else f"some of the views {', '.join(shape)}"
+        raise UsageError(f"x: expected {known}, received {unknown[0]!r}" if x else f"x: expected {known}, received none")
+
+
+def check_lengths(views: dict[str, Any]) -> None:
+    """`UsageError` if views have different numbers of examples."""
+    lengths = {view: leaves(one)[0].shape[0] for view, one in views.items()}
+    if len(set(lengths.values())) > 1:
+        said = ", ".join(f"{length} of {view}" for view, length in lengths.items())
+        raise UsageError(f"x: expected as many examples of each view, received {said}; a missing one is masked")
 
 
 def refuse_sparse(x: Any) -> None:
@@ -96,7 +133,9 @@ def refuse_sparse(x: Any) -> None:
 
 
 def whole(x: Any) -> Any:
-    """All examples at once: a list of them as an array, all else as it is."""
+    """All examples at once: a list of them as an array, all else as it is; of a dict each view."""
+    if isinstance(x, dict):
+        return {view: whole(one) for view, one in x.items()}
     refuse_sparse(x)
     return stacked(x) if isinstance(x, list) and is_arrays(x) else x
 

@@ -1,4 +1,4 @@
-"""Trees of arrays: one, a dict of several, or (x, y, sample weights), with None for what is not there."""
+"""Trees of arrays: one, a dict of views, or (x, y, sample weights), with None for what is not there."""
 
 import math
 from typing import Any
@@ -6,8 +6,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from bicoder.engine.arrays.masked import Masked, examples_there, from_numpy
 from bicoder.engine.tensor import Shape
-from bicoder.errors import UsageError
+from bicoder.errors import DataError, UsageError, counted
 
 
 def leaves(tree: Any) -> list[Any]:
@@ -25,6 +26,19 @@ def shapes_of(tree: Any) -> list[Shape]:
     return [tuple(array.shape) for array in leaves(tree)]
 
 
+def shape_of_example(x: Any) -> Any:
+    """Shape of one example of x (batch, ...), or of each view of a dict; x may be shapes, as Keras gives them."""
+    if isinstance(x, dict):
+        return {name: shape_of_example(x[name]) for name in sorted(x)}
+    values = x.values if isinstance(x, Masked) else x
+    return tuple(values if isinstance(values, (tuple, list)) else values.shape)[1:]
+
+
+def batched(shape: Any) -> Any:
+    """The shape of a batch of examples, as Keras has it, or of each view of a dict."""
+    return {name: batched(one) for name, one in shape.items()} if isinstance(shape, dict) else (None, *shape)
+
+
 def is_arrays(x: Any) -> bool:
     """Whether `x` holds all examples, an array or a tree of them, rather than giving batches of them."""
     found = keras.tree.flatten(x)
@@ -33,8 +47,23 @@ def is_arrays(x: Any) -> bool:
 
 
 def as_array(array: Any) -> Any:
-    """A leaf as a NumPy array of float32; images that stay in a file are left there."""
+    """A leaf as a NumPy array of float32, masked if some is hidden; images that stay in a file are left there."""
+    if isinstance(array, np.ma.MaskedArray):
+        return mapped(as_array, from_numpy(array))
     return array if getattr(array, "in_file", False) else np.asarray(array, "float32")
+
+
+def check_there(x: Any) -> None:
+    """`DataError` if an example has nothing at all: no view of it is there, or no pixel."""
+    views = [examples_there(one) for one in (x.values() if isinstance(x, dict) else [x])]
+    if not views or any(there is None for there in views):
+        return
+    nothing = np.max([np.asarray(there) for there in views], axis=0) == 0
+    if nothing.any():
+        raise DataError(
+            f"x: expected something of every example, received {counted(int(nothing.sum()), 'example')} of which "
+            f"nothing is there, the first at index {int(nothing.argmax())}; leave them out"
+        )
 
 
 def arrays_of(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
@@ -44,6 +73,7 @@ def arrays_of(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
         UsageError: they differ in length, there are none, or a weight is negative or no number.
     """
     x, y = mapped(as_array, x), mapped(as_array, y)
+    check_there(x)
     weights = None if sample_weight is None else np.asarray(sample_weight, "float32").reshape(-1)
     lengths = {len(leaf) for leaf in leaves((x, y, weights))}
     if len(lengths) > 1:
