@@ -138,6 +138,8 @@ def plain(value: Any) -> Any:
         import keras
 
         return keras.saving.serialize_keras_object(value)
+    if isinstance(value, dict):
+        return {name: plain(one) for name, one in value.items()}
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -19,7 +19,7 @@ from bicoder.priors import draw_codes
 class Terms(NamedTuple):
     """What an objective is made of: K samples z of q(z|x) for every example, and log densities in nats."""
 
-    log_px: Tensor  # log p(x|z), (K, batch)
+    log_px: Tensor  # log p(x|z), (K, batch); of several views the sum, in which each has its weight
     log_pz: Tensor  # log p(z), (K, batch)
     log_qz: Tensor  # log q(z|x), (K, batch)
     kl: Tensor  # KL[q(z|x) || p(z)], (batch, latent) or (batch, 1): exact if known, else the mean of log_qz - log_pz
@@ -29,7 +29,9 @@ class Terms(NamedTuple):
     noise: Seed  # the model's seed generator
     training: bool
     weights: Tensor | None  # of the examples, (batch,); None if all count the same
+    distortion: Tensor  # minus the mean of log p(x|z), (batch,), in which all views weigh the same
     at: "Callable[[Tensor, Distribution], Terms]"  # function (z, q) -> the terms at other samples
+    given: "Callable[..., Terms]"  # function (views, chosen) -> the terms of some of the views, see `Fused.given`
 
     def batch_mean(self, values: Tensor) -> Tensor:
         """The mean of values (batch, ...) over the batch, in which each example has its weight: (...)."""
@@ -72,6 +74,10 @@ class Objective(Component, keras.layers.Layer):
 
     def __init__(self) -> None:
         super().__init__(dtype="float32")
+
+    def draw(self, q: Distribution, noise: Seed) -> tuple[Tensor, Tensor]:
+        """Samples z of q(z|x), (K, batch, latent), and log q(z|x) of them, (K, batch)."""
+        return q.sample_and_log_prob(noise, self.num_samples)
 
     @abc.abstractmethod
     def bound(self, terms: Terms) -> Tensor:

@@ -10,7 +10,9 @@ import numpy as np
 from keras import ops
 
 from bicoder.component import Component
-from bicoder.distributions import LOG_2PI, MEAN_SAMPLES, Distribution, Gaussian
+from bicoder.distributions import MEAN_SAMPLES, Distribution, Gaussian
+from bicoder.mixtures import Mixture
+from bicoder.engine.arrays.trees import mapped
 from bicoder.engine.tensor import Seed, Shape, Tensor
 from bicoder.errors import MOST_REPEATS, MOST_UNITS, check_count
 from bicoder.networks import Initialisers, glorot
@@ -29,7 +31,7 @@ class Prior(Component, keras.layers.Layer):
     def __init__(self) -> None:
         super().__init__(dtype="float32")
 
-    def attach(self, encoder: Callable[[Tensor], Any], example_shape: Shape) -> None:
+    def attach(self, encoder: Callable[[Tensor], Any], example_shape: Any) -> None:
         """Called before `build`, for priors that are made of posteriors: the encoder, and the shape of one x."""
 
     def build(self, input_shape: Shape) -> None:
@@ -65,39 +67,6 @@ def draw_codes(p: Distribution, num_samples: int, seed: Seed) -> Tensor:
 def standard_normal(latent_dim: int) -> Gaussian:
     """N(0, I) of one code."""
     return Gaussian(ops.zeros((1, latent_dim)), 0.0)
-
-
-def two_seeds(seed: Seed) -> tuple[Seed, Seed]:
-    """Seeds for two draws that must not follow from each other."""
-    return (seed, (seed + 0x9E3779B9) % 2**31) if isinstance(seed, int) else (seed, seed)
-
-
-class Mixture(Distribution):
-    """sum_k w_k N(z; mean_k, diag(sigma_k^2)).
-
-    Args:
-        means, log_scales: of the K components, tensors (K, d).
-        log_weights: log w, tensor (K,).
-    """
-
-    def __init__(self, means: Tensor, log_scales: Tensor, log_weights: Tensor) -> None:
-        self.means, self.log_scales, self.log_weights = means, log_scales, log_weights
-
-    @property
-    def mean(self) -> Tensor:
-        return ops.matmul(ops.exp(self.log_weights)[None], self.means)
-
-    def sample(self, seed: Seed = None, num_samples: int | None = None) -> Tensor:
-        which_seed, noise_seed = two_seeds(seed)
-        which = keras.random.categorical(self.log_weights[None], num_samples or 1, seed=which_seed)[0]
-        chosen = Gaussian(ops.take(self.means, which, axis=0), ops.take(self.log_scales, which, axis=0))
-        drawn = chosen.sample(noise_seed)  # (num_samples, d)
-        return drawn if num_samples is None else drawn[:, None]
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        standardised = (value[..., None, :] - self.means) * ops.exp(-self.log_scales)
-        squares = ops.sum(LOG_2PI + ops.square(standardised), axis=-1)
-        return ops.logsumexp(-0.5 * squares - ops.sum(self.log_scales, axis=-1) + self.log_weights, axis=-1)
 
 
 class Transformed(Distribution):
@@ -156,7 +125,7 @@ class MixtureOfGaussians(Prior):
 
     def distribution(self) -> Distribution:
         means, log_scales, logits = (ops.convert_to_tensor(v) for v in (self.means, self.log_scales, self.logits))
-        return Mixture(means, log_scales, ops.log_softmax(logits))
+        return Mixture(Gaussian(means[None], log_scales[None]), ops.log_softmax(logits)[None])
 
 
 class VampPrior(Prior):
@@ -174,22 +143,29 @@ class VampPrior(Prior):
         super().__init__()
         self.pseudo_inputs = self.components = check_count("pseudo_inputs", pseudo_inputs, MOST_UNITS)
 
-    def attach(self, encoder: Callable[[Tensor], Any], example_shape: Shape) -> None:
+    def attach(self, encoder: Callable[[Tensor], Any], example_shape: Any) -> None:
         # A function, for Keras would take an encoder for a part of the prior, and freeze it with the prior.
-        self.encode, self.example_shape = lambda x: encoder(x), tuple(example_shape)
+        self.encode, self.example_shape = lambda x: encoder(x), example_shape
 
     def make_weights(self, initialisers: Initialisers) -> None:
-        around_half = keras.initializers.RandomUniform(0.2, 0.8, seed=next(initialisers).seed)
-        shape = (self.pseudo_inputs, *self.example_shape)
-        self.inputs = self.add_weight(shape=shape, initializer=around_half, name="pseudo_inputs")
+        if isinstance(self.example_shape, dict):
+            self.inputs: Any = {view: self.make_inputs(s, initialisers) for view, s in self.example_shape.items()}
+        else:
+            self.inputs = self.make_inputs(self.example_shape, initialisers)
 
-    def start_from(self, images: np.ndarray) -> None:
-        """Take the first K of `images` (N, ...) as pseudo-inputs, which trains faster than noise."""
-        self.inputs.assign(images[: self.pseudo_inputs])
+    def make_inputs(self, shape: Shape, initialisers: Initialisers) -> keras.Variable:
+        """Pseudo-inputs of examples, or of a view, of this shape."""
+        around_half = keras.initializers.RandomUniform(0.2, 0.8, seed=next(initialisers).seed)
+        return self.add_weight(shape=(self.pseudo_inputs, *shape), initializer=around_half, name="pseudo_inputs")
+
+    def start_from(self, images: Any) -> None:
+        """Take the first K of `images` (N, ...), or of those of each view, as pseudo-inputs: faster than noise."""
+        mapped(lambda inputs, one: inputs.assign(one[: self.pseudo_inputs]), self.inputs, images)
 
     def distribution(self) -> Distribution:
-        q = self.encode(ops.clip(ops.convert_to_tensor(self.inputs), 0.0, 1.0))
-        return Mixture(q.mean, q.log_scale, ops.full((self.pseudo_inputs,), -math.log(self.pseudo_inputs)))
+        q = self.encode(mapped(lambda one: ops.clip(ops.convert_to_tensor(one), 0.0, 1.0), self.inputs))
+        components = Gaussian(q.mean[None], q.log_scale[None])
+        return Mixture(components, ops.full((1, self.pseudo_inputs), -math.log(self.pseudo_inputs)))
 
 
 class RealNVP(Prior):

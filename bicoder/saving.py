@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import keras
 import numpy as np
 
+from bicoder.engine.arrays.trees import batched
 from bicoder.engine.model import Model
 from bicoder.engine.programs.fixed import layers_of
 from bicoder.engine.programs.optimizers import build, built_for
@@ -135,8 +136,8 @@ class SaveableModel(Model):
             return None
         layers = list(layers_of(self))
         return {
-            "input_shape": list(self.input_spec.shape),
-            "networks": self.encoder.body.dtype_policy.name,
+            "input_shape": batched(self.example_shape),
+            "networks": next(iter(self.encoder.views.values()), self.encoder).body.dtype_policy.name,
             "dtypes": [layer.dtype_policy.name for layer in layers],
             "trainable": [layer.trainable for layer in layers],
             "trainable_weights": [variable.trainable for variable in self.weights],
@@ -146,7 +147,7 @@ class SaveableModel(Model):
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Build a new model as `get_build_config` says; a file of an older version has the shape alone."""
         with networks_in(config.get("networks", keras.config.dtype_policy().name)):
-            self.build(tuple(config["input_shape"]))
+            self.build(config["input_shape"])
         if "trainable" not in config:
             return
         layers = list(layers_of(self))

@@ -4,23 +4,24 @@ import math
 import random
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
-from bicoder.coders import Decoder, Encoder
+from bicoder.coders import Decoder, Encoder, check_names, of_view
 from bicoder.component import plain
 from bicoder.distributions import Distribution
-from bicoder.engine.arrays.inputs import joined, portions_of, rows_at_once
+from bicoder.engine.arrays.inputs import joined, numbers_of, portions_of, rows_at_once
+from bicoder.engine.arrays.masked import kept, on_values, values_of
 from bicoder.engine.arrays.numbers import check_numbers, is_known
+from bicoder.engine.arrays.trees import batched, leaves, shape_of_example
 from bicoder.engine.programs.fixed import still_frozen
-from bicoder.engine.programs.slices import by_slices, one_by_one
 from bicoder.engine.programs.tracing import TARGET, WEIGHTS
 from bicoder.engine.random_numbers import normal
-from bicoder.engine.tensor import Seed, Shape, Tensor
+from bicoder.engine.tensor import Seed, Tensor
 from bicoder.errors import UsageError, check_count, check_seed
 from bicoder.kl import kl_divergence
 from bicoder.networks import check_precision
@@ -43,10 +44,18 @@ class Bound(NamedTuple):
     rate: Tensor  # KL[q(z|x) || p(z)]
 
 
-def samples_at_once(shape: Shape, prior: Prior, numbers: int = 2**24) -> int:
-    """How many samples of z for every x, (batch, ...) of this shape, keep each tensor below `numbers` (64 MB)."""
-    batch, *example = shape
-    return max(1, numbers // (batch * max(math.prod(example), prior.numbers_per_code)))
+def samples_at_once(batch: int, example: Any, prior: Prior, numbers: int = 2**24) -> int:
+    """How many samples of z for so many examples of this shape keep each tensor below `numbers` (64 MB)."""
+    return max(1, numbers // (batch * max(numbers_of(example), prior.numbers_per_code)))
+
+
+def check_view_weights(weights: dict[str, float] | str | None) -> dict[str, float] | str | None:
+    """`weights` as `VAE` takes them."""
+    if isinstance(weights, dict):
+        return {view: check_number(f"view_weights[{view!r}]", weight) for view, weight in weights.items()}
+    if weights not in (None, "size"):
+        raise UsageError(f"view_weights: expected a dict view -> weight, 'size' or None, received {weights!r}")
+    return weights
 
 
 @keras.saving.register_keras_serializable("bicoder")
@@ -55,7 +64,8 @@ class VAE(SaveableModel):
 
     It maximises L = E_q(z|x)[log p(x|z)] - KL[q(z|x) || p(z)]; -L = distortion + rate. All values are in nats of a
     normalised density, for one example. `VAE()` fits itself to the shape of its first batch: the MLP for vectors,
-    convolutions for images.
+    convolutions for images. x may be several views of each example, a dict view -> tensor, which are independent given
+    z: log p(x|z) = sum_v log p(x_v|z). What is missing, of a `Masked` view or of NumPy's masked array, leaves the sum.
 
     Args:
         encoder: an `Encoder`, or None for the default one.
@@ -65,6 +75,9 @@ class VAE(SaveableModel):
         latent_dim: dimensions of z for the default encoder; None for the network's own.
         input_noise: standard deviation of Gaussian noise that is added to the encoder's input in training, anew in each
             step; p(x|z) has to explain x without it (Im et al. 2017).
+        view_weights: how much log p(x_v|z) of each view counts in the objective, a dict view -> weight, or "size" for
+            one divided by the numbers that the view has; None for 1, which makes the objective a bound. Likelihoods
+            and metrics never have them.
         seed: int; the same seed gives the same initial weights and the same noise. None for one that is drawn, which
             `keras.utils.set_random_seed` decides.
         name: of the Keras model.
@@ -79,6 +92,7 @@ class VAE(SaveableModel):
         objective: str | dict[str, Any] | Objective = "elbo",
         latent_dim: int | None = None,
         input_noise: float = 0.0,
+        view_weights: dict[str, float] | str | None = None,
         seed: int | None = None,
         name: str | None = None,
     ) -> None:
@@ -94,6 +108,7 @@ class VAE(SaveableModel):
             raise UsageError(f"latent_dim: the encoder has {self.encoder.latent_dim}, received {latent_dim} too")
         self.latent_dim: Any = latent_dim  # a number, once the model is built
         self.input_noise = check_number("input_noise", input_noise)
+        self.view_weights = check_view_weights(view_weights)
         self.seed = check_seed(seed)
         self.noise = keras.random.SeedGenerator(self.seed)
         self._says_sigma = decoder is None
@@ -107,14 +122,15 @@ class VAE(SaveableModel):
         before = encoder.network, encoder.latent_dim, decoder.network, decoder.output_shape
         with BUILDING:
             try:
-                self._build(tuple(input_shape[1:]))
+                self._build(shape_of_example(input_shape))
             except UsageError:  # of a shape that it cannot take: the next one is the first again
                 encoder.network, encoder.latent_dim, decoder.network, decoder.output_shape = before
                 raise
 
-    def _build(self, example: Shape) -> None:
-        """Make what is not there yet, for examples of this shape."""
-        self._check_posterior()
+    def _build(self, example: Any) -> None:
+        """Make what is not there yet, for examples of this shape, or with views of these shapes."""
+        if isinstance(self.view_weights, dict):
+            check_names({"view_weights": self.view_weights}, example if isinstance(example, dict) else {"x": example})
         if self.decoder.output_shape is None:
             self.decoder.output_shape = example
         seed = random.randrange(2**31) if self.seed is None else self.seed
@@ -123,46 +139,49 @@ class VAE(SaveableModel):
             part.seed = int(seed) if part.seed is None else part.seed
         with still_frozen(self):
             if not self.encoder.built:
-                self.encoder.build((None, *example))
+                self.encoder.build(batched(example))
+            self._check_posterior()
             self.latent_dim = self.encoder.latent_dim
             self.prior.attach(self.encoder, example)
             for part in (self.decoder, self.prior, self.objective):
                 if not part.built:
                     part.build((None, self.latent_dim))
-        self.input_spec = keras.layers.InputSpec(shape=(None, *example))
+        self._example_shape = example
+        if not isinstance(example, dict):  # of views, some may be missing
+            self.input_spec = keras.layers.InputSpec(shape=(None, *example))
 
     def _check_posterior(self) -> None:
         """Some priors and objectives need the parameters of a posterior that they know."""
-        posterior = self.encoder.posterior
+        found, views = self.encoder.distribution, self.encoder.views
+        received = name_of(self.encoder.fusion) if views else self.encoder.posterior.part_name()
         for part in (self.prior, self.objective):
-            if part.needs and not issubclass(posterior.distribution, part.needs):
+            if part.needs and not issubclass(found, part.needs):
                 known = " or ".join(need.__name__ for need in part.needs)
                 raise UsageError(
-                    f"{name_of(part)}: expected a {known} posterior, received {posterior.part_name()}; choose another "
-                    "of the two"
+                    f"{name_of(part)}: expected a {known} posterior, received {received}; choose another of the two"
                 )
 
-    def call(self, x: Tensor, training: bool | None = None) -> Bound:
-        """Every step from the data to the objective: x (batch, ...) -> `Bound`."""
+    def call(self, x: Any, training: bool | None = None) -> Bound:
+        """Every step from the data to the objective: x (batch, ...), or a dict view -> x_v, -> `Bound`."""
         q = self.encoder(self.noisy(x) if training else x, training=training)
-        z, log_qz = q.sample_and_log_prob(self.noise, self.objective.num_samples)  # (K, batch, latent), (K, batch)
+        z, log_qz = self.objective.draw(q, self.noise)  # (K, batch, latent), (K, batch)
         target = x if TARGET.get() is None else TARGET.get()
         terms = self.terms(target, z, q, log_qz, training, keep=bool(training), weights=WEIGHTS.get())
         bound, rate = self.objective.bound(terms), ops.sum(terms.kl, axis=-1)
-        check_tensor(self.objective, "bound", bound, (x.shape[0],), "(batch,)")
-        return Bound(-bound, -ops.mean(terms.log_px, axis=0), rate)
+        check_tensor(self.objective, "bound", bound, (leaves(x)[0].shape[0],), "(batch,)")
+        return Bound(-bound, terms.distortion, rate)
 
-    def noisy(self, x: Tensor) -> Tensor:
+    def noisy(self, x: Any) -> Any:
         """x with the noise of a training step, if the model was told to add some."""
         if not self.input_noise:
             return x
-        return x + self.input_noise * ops.cast(normal(ops.shape(x), self.noise), x.dtype)
+        return on_values(lambda v: v + self.input_noise * ops.cast(normal(ops.shape(v), self.noise), v.dtype), x)
 
     def terms(
         self,
-        x: Tensor,
+        x: Any,
         z: Tensor,
-        q: Distribution,
+        q: Any,
         log_qz: Tensor,
         training: bool | None = None,
         keep: bool = False,
@@ -176,10 +195,13 @@ class VAE(SaveableModel):
             keep: whether the likelihood keeps what it learns from the batch: once a step, however often it is asked.
             weights: of the examples, (batch,); None if all count the same.
         """
-        samples = (z.shape[0], x.shape[0])
+        samples = (z.shape[0], leaves(x)[0].shape[0])
         check_tensor(self.encoder.posterior, "log_prob", log_qz, samples, "(samples, batch)")
-        log_px = self.log_px(x, z, training, keep, weights)
-        check_tensor(self.decoder.likelihood, "log_prob", log_px, samples, "(samples, batch)")
+        views = self.decoder.log_px(x, z, training, keep, weights)
+        for view, one in views.items():
+            check_tensor(self.decoder.likelihoods[view], "log_prob", one, samples, "(samples, batch)")
+        log_px = sum(self.view_weight(view) * one for view, one in views.items())
+        distortion = -ops.mean(sum(views.values()), axis=0)
         prior = self.prior.distribution()
         check_distribution(self.prior, "distribution", prior)
         log_pz = prior.log_prob(z)
@@ -191,39 +213,40 @@ class VAE(SaveableModel):
         def at(z: Tensor, q: Distribution) -> Terms:
             return self.terms(x, z, q, q.log_prob(z), training, weights=weights)
 
-        return Terms(log_px, log_pz, log_qz, kl, z, q, prior, self.noise, bool(training), weights, at)
+        def given(names: Iterable[str], chosen: dict[str, Tensor] | None = None) -> Terms:
+            some = {name: x[name] if chosen is None else kept(x[name], chosen[name]) for name in names}
+            q_given = q.given(names, chosen)
+            z_given, log_q = q_given.sample_and_log_prob(self.noise, z.shape[0])
+            return self.terms(some, z_given, q_given, log_q, training, weights=weights)
 
-    def log_px(
-        self,
-        x: Tensor,
-        z: Tensor,
-        training: bool | None = None,
-        keep: bool = False,
-        weights: Tensor | None = None,
-    ) -> Tensor:
-        """log p(x|z) of x (batch, ...) for z (K, batch, latent): (K, batch); see `terms`."""
-        likelihood = self.decoder.likelihood
+        noise = self.noise
+        return Terms(log_px, log_pz, log_qz, kl, z, q, prior, noise, bool(training), weights, distortion, at, given)
 
-        def log_prob(x: Tensor, z: Tensor) -> Tensor:
-            p = self.decoder(z, training=training)
-            if training:
-                p = likelihood.for_batch(p, x, weights)
-            if keep:
-                likelihood.keep(p)
-            return p.log_prob(x)
+    def view_weight(self, view: str) -> float:
+        """How much log p(x_v|z) of a view counts in the objective."""
+        if self.view_weights == "size":
+            return 1.0 / numbers_of(self.example_shape[view] if self.decoder.views else self.example_shape)
+        return 1.0 if self.view_weights is None else self.view_weights.get(view, 1.0)
 
-        alone = self.decoder.one_by_one and one_by_one(likelihood)
-        return by_slices(log_prob, (ops.cast(x, "float32"), 0), (z, -2), axis=-1, allowed=alone)
+    def log_px(self, x: Any, z: Tensor) -> Tensor:
+        """log p(x|z) of x (batch, ...), the sum over its views, for z (K, batch, latent): (K, batch)."""
+        return sum(self.decoder.log_px(x, z).values())
 
     def check(self, x: Any, y: Any = None) -> None:
         """See that arrays are something to learn from, and have a density: that of y, if it is there."""
         super().check(x, y)
         name, target = ("x", x) if y is None else ("y", y)
-        self.decoder.likelihood.check(target if getattr(target, "in_file", False) else np.asarray(target), name)
+        for view, one in (target if isinstance(target, dict) else {"": target}).items():
+            likelihood = of_view("likelihood", self.decoder.likelihood, view) if view else self.decoder.likelihood
+            values = values_of(one)
+            called = f"{name}[{view!r}]" if view else name
+            likelihood.check(values if getattr(values, "in_file", False) else np.asarray(values), called)
 
     def say_before_training(self) -> None:
         """Say that nobody chose sigma, if the data are not those that its default is made for."""
-        if self._says_sigma and tuple(self.decoder.output_shape) not in MADE_FOR:
+        shapes = self.decoder.output_shape
+        shapes = shapes.values() if isinstance(shapes, dict) else [shapes]
+        if self._says_sigma and not all(tuple(shape) in MADE_FOR for shape in shapes):
             print(
                 "VAE: sigma of p(x|z) is 0.75, which suits MNIST; to learn it: "
                 'VAE(decoder=Decoder(likelihood={"name": "gaussian", "sigma": "learned"}))',
@@ -255,10 +278,11 @@ class VAE(SaveableModel):
         """
         raw = []
         for portion in portions_of(x, self.example_shape):
-            if is_known(portion):
-                check_numbers(portion)
+            for array in leaves(portion):
+                if is_known(array):
+                    check_numbers(array)
             raw.append(self.encoder.raw(self.prepare(portion)))
-        return self.encoder.posterior(joined(raw))
+        return self.encoder.from_raw(joined(raw))
 
     def decode(self, z: Tensor) -> Any:
         """p(x|z), a `Distribution` over data, for codes z (batch, latent_dim) or (samples, batch, latent_dim)."""
@@ -321,7 +345,8 @@ class VAE(SaveableModel):
         """
         noise = keras.random.SeedGenerator(check_seed(seed))
         x, sums = self.prepare(x), []
-        q, portion = self.encoder(x), samples_at_once(x.shape, self.prior)
+        batch = leaves(x)[0].shape[0]
+        q, portion = self.encoder(x), samples_at_once(batch, self.example_shape, self.prior)
         for start in range(0, check_count("num_samples", num_samples), portion):
             log_weights, _, _ = self.log_weights(x, min(portion, num_samples - start), noise, q)
             sums.append(ops.logsumexp(log_weights, axis=0))
@@ -346,5 +371,5 @@ class VAE(SaveableModel):
         return f"VAE({shapes}, {', '.join(map(repr, parts))})"
 
     def get_config(self) -> dict[str, Any]:
-        names = ("encoder", "decoder", "prior", "objective", "latent_dim", "input_noise", "seed")
+        names = ("encoder", "decoder", "prior", "objective", "latent_dim", "input_noise", "view_weights", "seed")
         return {name: plain(getattr(self, name)) for name in names} | self._named

@@ -100,7 +100,7 @@ def look(
     """
     sums, raws, means = Sums(num_samples, vae.latent_dim), [], []
     without_samples = compiled(lambda x: exact_quantities(vae, x))
-    weigh = compiled(lambda x, raw, count: vae.log_weights(x, count, noise, vae.encoder.posterior(raw)))
+    weigh = compiled(lambda x, raw, count: vae.log_weights(x, count, noise, vae.encoder.from_raw(raw)))
     starts = range(0, len(images), BLOCK)
     for start in watched(starts, "importance sampling", len(images), progress, BLOCK):
         x = vae.prepare(images[start : start + BLOCK])
@@ -120,7 +120,7 @@ def exact_quantities(vae: VAE, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None
         sum of the squared errors of the reconstructions.
     """
     raw = vae.encoder.raw(x)
-    q = vae.encoder.posterior(raw)
+    q = vae.encoder.from_raw(raw)
     error = ops.sum(ops.square(vae.decoder(q.mean).mean - x))
     return raw, q.mean, kl_divergence(q, vae.prior.distribution()), error
 
@@ -129,7 +129,7 @@ def block_weights(
     weigh: Callable[[int], tuple[Tensor, Tensor, Tensor]], shape: Shape, num_samples: int, prior: Prior
 ) -> list[np.ndarray]:
     """log w, log p(x|z), log q(z|x) - log p(z), (K, block) each, for a block of this shape, in portions of samples."""
-    portion = min(num_samples, samples_at_once(shape, prior))
+    portion = min(num_samples, samples_at_once(shape[0], shape[1:], prior))
     counts = [portion] * (num_samples // portion) + ([num_samples % portion] if num_samples % portion else [])
     portions = [weigh(count) for count in counts]
     return [np.concatenate([to_numpy(tensors[i]) for tensors in portions]) for i in range(3)]
