@@ -7,7 +7,7 @@ __version__ = "0.2.0"
 
 # Where the public names live; each is imported on first use, so that `import bicoder` does not wait for TensorFlow.
 _HOME = {
-    "BiCoder": "coders",
+    "BiCoder": "bicoder",
     "Encoder": "coders",
     "Decoder": "coders",
     "VAE": "vae",
@@ -18,7 +18,7 @@ _HOME = {
 __all__ = [*_HOME, "__version__"]
 
 if TYPE_CHECKING:  # the same names once more, for programs that read types
-    from bicoder.coders import BiCoder as BiCoder
+    from bicoder.bicoder import BiCoder as BiCoder
     from bicoder.coders import Decoder as Decoder
     from bicoder.coders import Encoder as Encoder
     from bicoder.data.loader import DataLoader as DataLoader

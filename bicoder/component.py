@@ -9,6 +9,7 @@ import ast
 import inspect
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,18 +144,18 @@ def plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def names_in_source(module: str, family: str) -> dict[str, str]:
+def names_in_source(modules: str | Sequence[str], family: str) -> dict[str, str]:
     """name -> first line of the docstring, for the members of a family, read from the source and not imported.
 
     `--help` lists every part, and importing Keras takes five seconds; the text of the module is there at once.
 
     Args:
-        module: file name of the family's module, such as "likelihoods.py".
+        modules: file name of the family's module, such as "likelihoods.py", or of several.
         family: name of its root class, such as "Likelihood".
     """
-    tree = ast.parse((Path(__file__).parent / module).read_text(encoding="utf-8"))
+    sources = [Path(__file__).parent / name for name in ([modules] if isinstance(modules, str) else modules)]
     found, roots = {}, {family}
-    for node in tree.body:
+    for node in [node for path in sources for node in ast.parse(path.read_text(encoding="utf-8")).body]:
         if isinstance(node, ast.ClassDef) and roots & {ast.unparse(base) for base in node.bases}:
             roots.add(node.name)
             if not node.name.startswith("_"):  # what two members share, and no member itself

@@ -1,6 +1,7 @@
 """Every error the package raises on purpose: one line for people, one exit code for programs."""
 
 import difflib
+import math
 import numbers
 import re
 from collections.abc import Iterable
@@ -65,10 +66,11 @@ MOST_SAMPLES = 100_000  # of z for every image of an evaluation
 MOST_IN_A_GRID = 10_000  # images, each nine pixels wide or more
 
 
-def check_count(name: str, value: Any, most: int = 2**31 - 1) -> int:
-    """`value` if it is a positive whole number and at most `most`, else `UsageError`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < 1:
-        raise UsageError(f"{name}: expected a positive whole number, received {value!r}")
+def check_count(name: str, value: Any, most: int = 2**31 - 1, least: int = 1) -> int:
+    """`value` if it is a whole number from `least` to `most`, else `UsageError`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < least:
+        expected = "a positive whole number" if least == 1 else f"a whole number from {least}"
+        raise UsageError(f"{name}: expected {expected}, received {value!r}")
     if int(value) > most:
         raise UsageError(f"{name}: expected at most {most:,}, received {value:,}")
     return int(value)
@@ -86,3 +88,10 @@ def check_seed(seed: Any, name: str = "seed") -> int | None:
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or not 0 <= int(seed) < 2**31:
         raise UsageError(f"{name}: expected a whole number from 0 to 2147483647, received {seed!r}")
     return int(seed)
+
+
+def check_number(name: str, value: float, least: float = 0.0) -> float:
+    """`value` as a float, if it is a finite number from `least`."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < math.inf:
+        raise UsageError(f"{name}: expected a number from {least:g}, received {value!r}")
+    return float(value)

@@ -104,7 +104,9 @@ class Fusion(Component):
         """`Experts` -> q(z|x), `Fused`; of an example that has no view, N(0, I)."""
         sets = self.sets(len(experts.of)).astype("float32")
         batch = ops.shape(next(iter(experts.of.values())).mean)[0]
-        present = ops.stack([ops.ones((batch,)) if t is None else ops.cast(t, "float32") for t in experts.there.values()], 1)
+        present = ops.stack(
+            [ops.ones((batch,)) if t is None else ops.cast(t, "float32") for t in experts.there.values()], 1
+        )
         kept = ops.convert_to_tensor(sets)[None] * present[:, None, :]  # (batch, C, views)
         empty = ops.cast(ops.sum(kept, axis=-1) == 0.0, "float32")  # (batch, C)
         first = next(iter(experts.of.values()))
@@ -138,7 +140,10 @@ def full_product(experts: list[FullGaussian], kept: Tensor, prior: Tensor) -> tu
     eye = ops.eye(experts[0].mean.shape[-1])
     inverses = [ops.solve_triangular(q.scale_tril, ops.zeros_like(q.scale_tril) + eye, lower=True) for q in experts]
     precisions = ops.stack([ops.matmul(ops.swapaxes(i, -1, -2), i) for i in inverses], axis=1)  # (batch, V, d, d)
-    moments = ops.stack([ops.einsum("bij,bj->bi", p, q.mean) for p, q in zip(ops.unstack(precisions, axis=1), experts, strict=True)], axis=1)
+    moments = ops.stack(
+        [ops.einsum("bij,bj->bi", p, q.mean) for p, q in zip(ops.unstack(precisions, axis=1), experts, strict=True)],
+        axis=1,
+    )
     precision = ops.einsum("bcv,bvij->bcij", kept, precisions) + prior[..., None, None] * eye
     inverse = ops.solve_triangular(ops.cholesky(precision), ops.zeros_like(precision) + eye, lower=True)
     covariance = ops.matmul(ops.swapaxes(inverse, -1, -2), inverse)

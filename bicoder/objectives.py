@@ -11,7 +11,7 @@ from keras import ops
 from bicoder.component import Component
 from bicoder.distributions import Distribution, FullGaussian, Gaussian
 from bicoder.engine.tensor import Seed, Tensor
-from bicoder.errors import UsageError, check_count
+from bicoder.errors import UsageError, check_count, check_number
 from bicoder.estimates import mmd, total_correlation_terms, weighted_mean
 from bicoder.priors import draw_codes
 
@@ -55,13 +55,6 @@ class Terms(NamedTuple):
 def log_mean_exp(x: Tensor, axis: int) -> Tensor:
     """log of the mean of exp(x) along an axis, without overflow."""
     return ops.logsumexp(x, axis=axis) - math.log(x.shape[axis])
-
-
-def check_number(name: str, value: float, least: float = 0.0) -> float:
-    """`value` as a float, if it is a finite number from `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < math.inf:
-        raise UsageError(f"{name}: expected a number from {least:g}, received {value!r}")
-    return float(value)
 
 
 class Objective(Component, keras.layers.Layer):

@@ -6,15 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from bicoder.component import Component
 from bicoder.distributions import MEAN_SAMPLES, Distribution, Gaussian
-from bicoder.mixtures import Mixture
 from bicoder.engine.arrays.trees import mapped
 from bicoder.engine.tensor import Seed, Shape, Tensor
 from bicoder.errors import MOST_REPEATS, MOST_UNITS, check_count
+from bicoder.mixtures import Mixture
 from bicoder.networks import Initialisers, glorot
 
 

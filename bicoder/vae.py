@@ -11,7 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from bicoder.coders import Decoder, Encoder, check_names, of_view
+from bicoder import view_objectives  # noqa: F401 - whose members can be chosen by their names
+from bicoder.coders import Decoder, Encoder
 from bicoder.component import plain
 from bicoder.distributions import Distribution
 from bicoder.engine.arrays.inputs import joined, numbers_of, portions_of, rows_at_once
@@ -22,10 +23,11 @@ from bicoder.engine.programs.fixed import still_frozen
 from bicoder.engine.programs.tracing import TARGET, WEIGHTS
 from bicoder.engine.random_numbers import normal
 from bicoder.engine.tensor import Seed, Tensor
-from bicoder.errors import UsageError, check_count, check_seed
+from bicoder.errors import UsageError, check_count, check_number, check_seed
 from bicoder.kl import kl_divergence
 from bicoder.networks import check_precision
-from bicoder.objectives import Objective, Terms, check_number
+from bicoder.objectives import Objective, Terms
+from bicoder.per_view import check_names, check_view_weights, of_view, weight_of
 from bicoder.priors import Prior
 from bicoder.returned import check_distribution, check_tensor, name_of
 from bicoder.saving import SaveableModel
@@ -47,15 +49,6 @@ class Bound(NamedTuple):
 def samples_at_once(batch: int, example: Any, prior: Prior, numbers: int = 2**24) -> int:
     """How many samples of z for so many examples of this shape keep each tensor below `numbers` (64 MB)."""
     return max(1, numbers // (batch * max(numbers_of(example), prior.numbers_per_code)))
-
-
-def check_view_weights(weights: dict[str, float] | str | None) -> dict[str, float] | str | None:
-    """`weights` as `VAE` takes them."""
-    if isinstance(weights, dict):
-        return {view: check_number(f"view_weights[{view!r}]", weight) for view, weight in weights.items()}
-    if weights not in (None, "size"):
-        raise UsageError(f"view_weights: expected a dict view -> weight, 'size' or None, received {weights!r}")
-    return weights
 
 
 @keras.saving.register_keras_serializable("bicoder")
@@ -200,7 +193,7 @@ class VAE(SaveableModel):
         views = self.decoder.log_px(x, z, training, keep, weights)
         for view, one in views.items():
             check_tensor(self.decoder.likelihoods[view], "log_prob", one, samples, "(samples, batch)")
-        log_px = sum(self.view_weight(view) * one for view, one in views.items())
+        log_px = sum(weight_of(self.view_weights, view, self.example_shape) * one for view, one in views.items())
         distortion = -ops.mean(sum(views.values()), axis=0)
         prior = self.prior.distribution()
         check_distribution(self.prior, "distribution", prior)
@@ -221,12 +214,6 @@ class VAE(SaveableModel):
 
         noise = self.noise
         return Terms(log_px, log_pz, log_qz, kl, z, q, prior, noise, bool(training), weights, distortion, at, given)
-
-    def view_weight(self, view: str) -> float:
-        """How much log p(x_v|z) of a view counts in the objective."""
-        if self.view_weights == "size":
-            return 1.0 / numbers_of(self.example_shape[view] if self.decoder.views else self.example_shape)
-        return 1.0 if self.view_weights is None else self.view_weights.get(view, 1.0)
 
     def log_px(self, x: Any, z: Tensor) -> Tensor:
         """log p(x|z) of x (batch, ...), the sum over its views, for z (K, batch, latent): (K, batch)."""

@@ -10,6 +10,7 @@ from bicoder.coders import BiCoder
 from bicoder.component import names_in_source, part_name, snake_case
 from bicoder.data.datasets import Dataset
 from bicoder.errors import UsageError
+from bicoder.fusions import Fusion
 from bicoder.likelihoods import GaussianLikelihood, Likelihood
 from bicoder.networks import MLP, Network
 from bicoder.objectives import Objective
@@ -20,7 +21,8 @@ FAMILIES = {
     Likelihood: "likelihoods.py",
     Posterior: "posteriors.py",
     Prior: "priors.py",
-    Objective: "objectives.py",
+    Objective: ("objectives.py", "view_objectives.py"),
+    Fusion: "fusions.py",
     Network: "networks.py",
 }
 

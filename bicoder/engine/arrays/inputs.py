@@ -10,7 +10,7 @@ import numpy as np
 from bicoder.engine.arrays.masked import Masked, from_numpy
 from bicoder.engine.arrays.trees import is_arrays, leaves, mapped
 from bicoder.engine.streams import batches_of, is_endless, standard
-from bicoder.engine.tensor import Shape, Tensor
+from bicoder.engine.tensor import Shape
 from bicoder.errors import UsageError
 
 NUMBERS = 2**22  # of the examples that a network gets at once: 16 MB
@@ -112,7 +112,9 @@ def check_views(x: dict[str, Any], shape: Any) -> None:
     unknown = [view for view in x if not isinstance(view, str) or (shape is not None and view not in shape)]
     if unknown or not x:
         known = "views by their names" if shape is None else f"some of the views {', '.join(shape)}"
-        raise UsageError(f"x: expected {known}, received {unknown[0]!r}" if x else f"x: expected {known}, received none")
+        raise UsageError(
+            f"x: expected {known}, received {unknown[0]!r}" if x else f"x: expected {known}, received none"
+        )
 
 
 def check_lengths(views: dict[str, Any]) -> None:
