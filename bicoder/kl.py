@@ -62,3 +62,13 @@ def full_gaussian_gaussian(q: FullGaussian, p: Gaussian) -> Tensor:
     squares = squares + ops.sum(ops.square(q.mean - p.mean) * precision, axis=-1)
     kl = 0.5 * (squares - q.mean.shape[-1]) - ops.sum(q.log_diagonal() - log_scale, axis=-1)
     return kl[:, None]
+
+
+@exact(FullGaussian, FullGaussian)
+def full_gaussians(q: FullGaussian, p: FullGaussian) -> Tensor:
+    """1/2 (|L_p^-1 L_q|^2 + |L_p^-1 (mu_q - mu_p)|^2 - d) - sum(log diag L_q) + sum(log diag L_p)."""
+    both = ops.concatenate([q.scale_tril, (q.mean - p.mean)[..., None]], axis=-1)
+    triangle = p.scale_tril + ops.zeros_like(q.scale_tril)  # one for every q
+    squares = ops.sum(ops.square(ops.solve_triangular(triangle, both, lower=True)), axis=(-2, -1))
+    kl = 0.5 * (squares - q.mean.shape[-1]) - ops.sum(q.log_diagonal() - p.log_diagonal(), axis=-1)
+    return kl[:, None]

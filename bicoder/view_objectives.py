@@ -43,10 +43,14 @@ class MVAE(Objective):
         bound = self.elbo(terms)
         for view in views if len(views) > 1 else []:
             bound = bound + only_there(self.elbo(terms.given([view])), [there[view]])
-        sets = np.array([s for s in itertools.product((0.0, 1.0), repeat=len(views)) if 1 < sum(s) < len(views)], "float32")
+        sets = np.array(
+            [s for s in itertools.product((0.0, 1.0), repeat=len(views)) if 1 < sum(s) < len(views)], "float32"
+        )
         for _ in range(self.random_sets if len(sets) else 0):
             which = keras.random.randint(ops.shape(bound), 0, len(sets), seed=terms.noise)
-            chosen = dict(zip(views, ops.unstack(ops.take(ops.convert_to_tensor(sets), which, axis=0), axis=1), strict=True))
+            chosen = dict(
+                zip(views, ops.unstack(ops.take(ops.convert_to_tensor(sets), which, axis=0), axis=1), strict=True)
+            )
             left = [chosen[view] if there[view] is None else chosen[view] * there[view] for view in views]
             bound = bound + only_there(self.elbo(terms.given(views, chosen)), left)
         return bound
@@ -139,7 +143,9 @@ class MMVAE(Objective):
         batch, number = ops.shape(q.log_weights)
         drawn = q.rows(ops.arange(batch * number)).sample(noise, self.num_samples)
         z = ops.reshape(drawn, (self.num_samples, batch, number, -1))
-        z = ops.reshape(ops.transpose(z, (0, 2, 1, 3)), (self.num_samples * q.log_weights.shape[1], batch, drawn.shape[-1]))
+        z = ops.reshape(
+            ops.transpose(z, (0, 2, 1, 3)), (self.num_samples * q.log_weights.shape[1], batch, drawn.shape[-1])
+        )
         return z, q.log_prob(z)
 
     def bound(self, terms: Terms) -> Tensor:

@@ -208,13 +208,14 @@ def bound_of(objective, fusion, repeat=4000, seed=3):
 
 
 def test_the_importance_weighted_bound_of_a_mixture_rises_to_the_likelihood():
-    bounds = [bound_of(f"iwae:num_samples={k}", "mixture_of_experts") for k in (2, 4, 8, 64)]
+    bounds = [bound_of(f"iwae:num_samples={k}", "mixture_of_experts") for k in (2, 4, 8)]
+    bounds.append(bound_of("iwae:num_samples=4096", "mixture_of_experts", repeat=16))
     for (low, low_error, _), (high, high_error, _) in itertools.pairwise(bounds):
         assert (high > low - 3 * np.hypot(low_error, high_error)).all()
         assert high.sum() > low.sum()
     last, error, exact = bounds[-1]
     assert (last < exact + 3 * error).all()
-    np.testing.assert_allclose(last, exact, atol=0.1)
+    assert (np.abs(last - exact) < 0.1 + 3 * error).all()
 
 
 def test_the_bound_of_the_components_is_at_most_the_elbo():
@@ -274,7 +275,7 @@ def test_mvtcae_as_its_formula(name, rng):
     )
     log_px = np.array(vae.log_px(x, z))[0]
     expected = (1 - 0.7 / count) * log_px - 1.5 * (0.3 * kl + 0.7 / count * apart)
-    np.testing.assert_allclose(bound, expected, atol=0.6 if name == "full_gaussian" else 0.2)
+    np.testing.assert_allclose(bound, expected, atol=0.2)
 
 
 def test_mvae_adds_the_bounds_of_all_views_of_each_and_of_random_sets(rng):
@@ -283,14 +284,16 @@ def test_mvae_adds_the_bounds_of_all_views_of_each_and_of_random_sets(rng):
         VAE(Encoder(MLP((8,)), 2), Decoder(MLP((8,))), objective=objective, seed=0)
         for objective in ("elbo", "mvae:random_sets=0", "mvae:random_sets=2")
     ]
-    elbo = {views: -np.mean(models[0]({v: x[v] for v in views}).loss) for views in ("abc", "a", "b", "c", "ab", "ac", "bc")}
+    elbo = {
+        views: -np.mean(models[0]({v: x[v] for v in views}).loss) for views in ("abc", "a", "b", "c", "ab", "ac", "bc")
+    }
     for model in models[1:]:
         model(x)
         model.set_weights(models[0].get_weights())
     single = sum(elbo[v] for v in ("abc", "a", "b", "c"))
-    np.testing.assert_allclose(-np.mean(models[1](x).loss), single, rtol=2e-3)
+    np.testing.assert_allclose(-np.mean(models[1](x).loss), single, rtol=1e-2)
     pairs = np.mean([elbo[v] for v in ("ab", "ac", "bc")])
-    np.testing.assert_allclose(-np.mean(models[2](x).loss), single + 2 * pairs, rtol=5e-3)
+    np.testing.assert_allclose(-np.mean(models[2](x).loss), single + 2 * pairs, rtol=1e-2)
 
 
 def test_every_fusion_says_the_class_of_its_posterior():
