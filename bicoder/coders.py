@@ -54,8 +54,8 @@ class Encoder(BiCoder):
     @property
     def distribution(self) -> type[Distribution]:
         """The class of q(z|x), once the encoder is built."""
-        expert = self.posterior.distribution
-        return self.fusion.distribution(expert, len(self.views)) if self.views else expert
+        views = len(self.views)
+        return self.fusion.distribution(self.posterior, views) if views else self.posterior.distribution
 
     def image_shape(self, input_shape: Any) -> Any:
         return shape_of_example(input_shape)
@@ -103,7 +103,10 @@ class Encoder(BiCoder):
         """
         if not self.built:
             raise UsageError("mean_model: the encoder has not seen data yet; fit its VAE first, or build it")
-        inputs = keras.tree.map_shape_structure(keras.Input, self.example_shape)
+        if self.views:
+            views = ", ".join(self.views)
+            raise UsageError(f"mean_model: expected an encoder of one tensor, received one of the views {views}")
+        inputs = keras.Input(self.example_shape)
         return keras.Model(inputs, PosteriorMean(self)(inputs))
 
 

@@ -19,6 +19,7 @@ from bicoder.engine.random_numbers import uniform
 from bicoder.engine.tensor import Seed, Tensor
 from bicoder.errors import UsageError
 from bicoder.mixtures import Mixture
+from bicoder.posteriors import Posterior
 
 MOST_VIEWS = 10  # of which all sets are taken: 1,023
 
@@ -86,18 +87,18 @@ class Fusion(Component):
     def sets(self, views: int) -> np.ndarray:
         """Of so many views, the sets whose products are mixed: rows of 0 and 1, (C, views)."""
 
-    def distribution(self, expert: type[Distribution], views: int) -> type[Distribution]:
-        """The class of q(z|x).
+    def distribution(self, posterior: Posterior, views: int) -> type[Distribution]:
+        """The class of q(z|x), of so many views that have this posterior.
 
         Raises:
             UsageError: there is no product of such experts.
         """
         for known, (product, _) in PRODUCTS.items():
-            if issubclass(expert, known):
+            if issubclass(posterior.distribution, known):
                 return product if len(self.sets(views)) == 1 else ProductMixture
         raise UsageError(
             f"fusion {self.part_name()}: expected diagonal_gaussian or full_gaussian as the posterior of every view, "
-            f"received one that gives a {expert.__name__}"
+            f"received {posterior.part_name()}"
         )
 
     def __call__(self, experts: Experts) -> Any:

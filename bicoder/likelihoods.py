@@ -17,6 +17,7 @@ from bicoder.distributions import (
     Gaussian,
     Laplace,
 )
+from bicoder.engine.arrays.masked import Masked, spread, values_of
 from bicoder.engine.arrays.portions import portions
 from bicoder.engine.tensor import Shape, Tensor
 from bicoder.errors import DataError, UsageError, check_count, counted
@@ -55,15 +56,15 @@ class Likelihood(Component, keras.layers.Layer):
     def call(self, raw: Tensor) -> Distribution:
         """Raw output (..., num_outputs) -> `Distribution` over x (..., channels)."""
 
-    def for_batch(self, p: Distribution, x: Tensor, weights: Tensor | None = None) -> Distribution:
+    def for_batch(self, p: Distribution, x: Any, weights: Tensor | None = None) -> Distribution:
         """p(x|z) of a training batch, which may depend on the batch as a whole; without side effects.
 
         A class that overrides this or `keep` leaves `one_by_one` False, and so gets batches whole.
 
         Args:
             p: what `call` returned, with parameters (samples, batch, ...).
-            x: (batch, ...).
-            weights: of the examples, (batch,); None if all count the same.
+            x: (batch, ...), or `Masked`.
+            weights: of the examples, (batch,), 0 for those that are missing as a whole; None if all count the same.
         """
         return p
 
@@ -212,8 +213,12 @@ class OptimalGaussianLikelihood(Likelihood):
     def call(self, raw: Tensor) -> Distribution:
         return Gaussian(raw, self.log_sigma())
 
-    def for_batch(self, p: Distribution, x: Tensor, weights: Tensor | None = None) -> Gaussian:
-        mean_square = ops.mean(weighted_mean(ops.moveaxis(ops.square(x - p.mean), 1, 0), weights))
+    def for_batch(self, p: Distribution, x: Any, weights: Tensor | None = None) -> Gaussian:
+        squares = ops.square(values_of(x) - p.mean)
+        if isinstance(x, Masked):  # the mean is over what is there
+            there = spread(ops.cast(x.there, "float32"), x.values) + ops.zeros_like(x.values)
+            squares = squares * there / ops.maximum(ops.mean(weighted_mean(there, weights)), 1e-30)
+        mean_square = ops.mean(weighted_mean(ops.moveaxis(squares, 1, 0), weights))
         if weights is not None:  # a batch without any weight says nothing
             mean_square = ops.where(ops.sum(weights) > 0.0, mean_square, self.variance)
         return Gaussian(p.mean, 0.5 * ops.log(ops.maximum(mean_square, 1e-6)))

@@ -140,8 +140,6 @@ class VAE(SaveableModel):
                 if not part.built:
                     part.build((None, self.latent_dim))
         self._example_shape = example
-        if not isinstance(example, dict):  # of views, some may be missing
-            self.input_spec = keras.layers.InputSpec(shape=(None, *example))
 
     def _check_posterior(self) -> None:
         """Some priors and objectives need the parameters of a posterior that they know."""
@@ -156,6 +154,7 @@ class VAE(SaveableModel):
 
     def call(self, x: Any, training: bool | None = None) -> Bound:
         """Every step from the data to the objective: x (batch, ...), or a dict view -> x_v, -> `Bound`."""
+        self.check_shape(x)
         q = self.encoder(self.noisy(x) if training else x, training=training)
         z, log_qz = self.objective.draw(q, self.noise)  # (K, batch, latent), (K, batch)
         target = x if TARGET.get() is None else TARGET.get()

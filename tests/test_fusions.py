@@ -12,6 +12,7 @@ from bicoder.distributions import FullGaussian, Gaussian
 from bicoder.engine.arrays.masked import Masked
 from bicoder.fusions import Experts, Fusion, MixtureOfExperts, MixtureOfProducts, ProductMixture, ProductOfExperts
 from bicoder.networks import MLP
+from bicoder.posteriors import Posterior
 from bicoder.view_objectives import MMVAE
 
 FUSIONS = {"product": ProductOfExperts(), "prior": ProductOfExperts(True), "experts": MixtureOfExperts()}
@@ -264,7 +265,7 @@ def test_mvtcae_as_its_formula(name, rng):
     bound = -np.array(vae(x).loss)
     vae.noise.state.assign(state)
     q = vae.encoder(x)
-    z, log_qz = q.sample_and_log_prob(vae.noise, 1)
+    z, _ = q.sample_and_log_prob(vae.noise, 1)
     samples = np.array(q.sample(0, 4000))
     count = np.array([3, 3, 3, 2, 2, 2])
     there = {"a": 1.0, "b": np.array(x["b"].there), "c": 1.0}
@@ -301,5 +302,5 @@ def test_every_fusion_says_the_class_of_its_posterior():
     for name, fusion in FUSIONS.items():
         for make in (diagonal, full):
             q = experts_of(fusion, np.random.default_rng(0), make).fused()
-            expert = Gaussian if make is diagonal else FullGaussian
-            assert type(q) is fusion.distribution(expert, 3), name
+            posterior = Posterior.get("diagonal_gaussian" if make is diagonal else "full_gaussian")
+            assert type(q) is fusion.distribution(posterior, 3), name

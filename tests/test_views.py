@@ -155,7 +155,7 @@ def state(model):
 def test_each_view_has_its_own_network_and_likelihood(rng):
     x = {"image": rng.random((40, 8, 8, 1), "float32"), "bits": (rng.random((40, 5)) < 0.5).astype("float32")}
     vae = VAE(
-        Encoder({"image": "conv:filters=[4,8],hidden=8", "bits": MLP((8,))}, 3),
+        Encoder({"image": "conv:filters=[4,8]", "bits": MLP((8,))}, 3),
         Decoder(likelihood={"image": "laplace", "bits": "bernoulli"}),
         seed=0,
     )
@@ -185,19 +185,21 @@ PARTS = [
 ]
 
 
+MIXTURES_LACK = ("beta_tc", "dipvae", "dreg", "mvtcae", "vamp:pseudo_inputs=4")
+PRODUCTS_LACK = ("component_elbo", "mmvae")
+
+
 @pytest.mark.parametrize(("fusion", "parts"), itertools.product(FUSIONS, PARTS), ids=str)
 def test_every_fusion_learns_with_every_part_or_says_why_not(fusion, parts, views):
-    vae = compiled(small(fusion, **parts))
-    try:
-        vae(views)
-    except UsageError as error:
-        assert str(error).startswith((next(iter(parts)), "objective", "prior")), error
-        assert "choose another of the two" in str(error)
-        mixture_needs = ("beta_tc", "dipvae", "dreg", "mvtcae", "vamp:pseudo_inputs=4")
-        product_needs = ("component_elbo", "mmvae")
-        assert next(iter(parts.values())) in (product_needs if fusion == "product_of_experts" else mixture_needs)
+    vae = compiled(small(fusion, **parts), run_eagerly=True)
+    kind, name = next(iter(parts.items()))
+    if name in (PRODUCTS_LACK if fusion == "product_of_experts" else MIXTURES_LACK):
+        with pytest.raises(
+            UsageError, match=f"{kind} {name.split(':')[0]}: .*received fusion .*choose another of the two"
+        ):
+            vae(views)
         return
-    history = vae.fit(views, epochs=2, batch_size=25, verbose=0).history
+    history = vae.fit(views, epochs=1, batch_size=25, verbose=0).history
     assert np.isfinite(history["loss"]).all()
     assert all(np.isfinite(np.array(weight)).all() for weight in vae.weights)
     assert np.isfinite(vae.log_likelihood({"a": views["a"]}, 5)).all()
@@ -211,7 +213,7 @@ def test_the_lists_above_have_all_parts():
 
 def test_a_flow_is_no_expert(views):
     with pytest.raises(
-        UsageError, match=r"fusion product_of_experts: expected diagonal_gaussian or full_gaussian .* Inv"
+        UsageError, match=r"fusion product_of_experts: expected diagonal_gaussian or full_gaussian .* received iaf"
     ):
         small(posterior="iaf:steps=1,hidden=4,context=2")(views)
 
@@ -220,9 +222,9 @@ def test_a_flow_is_no_expert(views):
 def test_the_programs_compute_what_a_step_by_step_training_does(jit, views):
     masked = views | {"b": np.ma.masked_array(views["b"], (np.arange(50) % 2 == 0)[:, None].repeat(8, axis=1))}
     many = compiled(small("mixture_of_products"), jit_compile=jit, steps_per_execution=3)
-    one = compiled(small("mixture_of_products"), run_eagerly=True)
+    one = compiled(small("mixture_of_products"), jit_compile=jit, steps_per_execution=1)
     found = many.fit(masked, epochs=2, batch_size=20, verbose=0).history["loss"]
-    np.testing.assert_allclose(found, one.fit(masked, epochs=2, batch_size=20, verbose=0).history["loss"], rtol=2e-2)
+    np.testing.assert_allclose(found, one.fit(masked, epochs=2, batch_size=20, verbose=0).history["loss"], rtol=1e-5)
 
 
 def test_weights_of_examples_and_validation(views):
@@ -261,7 +263,7 @@ def test_batches_of_views(kind, views):
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_saved_and_loaded_it_goes_on_as_if_it_never_had_been(fusion, views, tmp_path):
     vae = compiled(
-        small(fusion, "full_gaussian", prior="vamp:pseudo_inputs=3" if "product_of" in fusion else "real_nvp")
+        small(fusion, "full_gaussian", prior="mixture_of_gaussians" if "product_of" in fusion else "real_nvp")
     )
     vae.fit(views, epochs=1, batch_size=25, verbose=0)
     vae.save(tmp_path / "views.keras")

@@ -101,6 +101,8 @@ class Model(keras.Model):
                 check_count(name, options[name])
         if isinstance(validation_split, bool) or not 0 <= validation_split < 1:
             raise UsageError(f"validation_split: expected a number from 0 and below 1, received {validation_split!r}")
+        if isinstance(x, dict):
+            examples_of(x, self.example_shape)
         if keras.backend.backend() != "tensorflow":
             options |= self._for_keras(x, y, sample_weight) if is_arrays(x) else {}
             return super().fit(**in_order(options, [int(number) for number in np.array(self.noise.state)]))
@@ -159,7 +161,7 @@ class Model(keras.Model):
             UsageError, DataError: they are none to learn from.
         """
         x, y = whole(x), None if y is x else whole(y)  # the same twice would take twice the memory
-        if isinstance(x, dict):
+        if isinstance(x, dict) or isinstance(self.example_shape, dict):
             x = examples_of(x, self.example_shape)
         self.check(x, y)
         return arrays_of(x, y, sample_weight)
@@ -239,13 +241,18 @@ class Model(keras.Model):
 
     def prepare(self, x: Any) -> Any:
         """`x` as a tensor, or as those of its views; a model that is not built yet takes its shape."""
-        x = examples_of(x) if isinstance(x, (dict, np.ma.MaskedArray)) else x
+        if isinstance(self.example_shape, dict) or isinstance(x, (dict, np.ma.MaskedArray)):
+            x = examples_of(x, self.example_shape)
         x = mapped(lambda one: ops.convert_to_tensor(one, dtype="float32"), x)
         if not self.built:
             self.build(batched(shape_of_example(x)))
+        self.check_shape(x)
+        return x
+
+    def check_shape(self, x: Any) -> None:
+        """`UsageError` if examples are of another shape than the model's; of its views, some may be missing."""
         received, expected = shape_of_example(x), self.example_shape
-        if isinstance(x, dict) and isinstance(expected, dict):  # the others are missing
+        if isinstance(received, dict) and isinstance(expected, dict):
             expected = {view: expected.get(view) for view in received}
         if received != expected:
             raise UsageError(f"x: expected examples of shape {self.example_shape}, received {received}")
-        return x

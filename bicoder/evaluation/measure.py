@@ -16,7 +16,7 @@ from keras import ops
 from bicoder.data.stored_images import StoredImages
 from bicoder.distributions import Distribution
 from bicoder.engine.tensor import Seed, Shape, Tensor
-from bicoder.errors import MOST_SAMPLES, NumericError, check_count, check_seed, counted
+from bicoder.errors import MOST_SAMPLES, NumericError, UsageError, check_count, check_seed, counted
 from bicoder.evaluation.codes import compiled
 from bicoder.evaluation.doctor import diagnose
 from bicoder.evaluation.examples import take
@@ -56,6 +56,9 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
     """
     check_count("num_samples", num_samples, MOST_SAMPLES)
     vae.check_built("evaluate")
+    if isinstance(vae.example_shape, dict):
+        views = ", ".join(vae.example_shape)
+        raise UsageError(f"evaluate: expected a model of one tensor, received one of the views {views}")
     images, labels = take(data, vae.example_shape)
     noise = keras.random.SeedGenerator(check_seed(seed))
     raw, means, numbers = look(vae, images, num_samples, noise, progress)
