@@ -61,11 +61,11 @@ def measure(args, dset, name, seed):
     pictures = ["--generate_from_prior"]
     if (dset, name, seed) == SHOWN:
         pictures += ["--generate_from_posterior", "--visualize_latent"]
-    places = ["--run_dir", folder, "--overwrite", "--quiet"] + (["--data_dir", args.data_dir] if args.data_dir else [])
+    data = ["--data_dir", args.data_dir] if args.data_dir else []
     settings = settings_of(args, dset, name, seed)
-    said = command([ROOT / "train_vae.py"], *settings["train"], *pictures, *places)
+    said = command([ROOT / "train_vae.py"], *settings["train"], *pictures, "--run_dir", folder, *data, "--overwrite", "--quiet")
     evaluate = ["-c", "from bicoder.cli.main import bicoder; raise SystemExit(bicoder())", "evaluate"]
-    found = json.loads(command(evaluate, folder, *settings["evaluate"], "--json", "--overwrite"))
+    found = json.loads(command(evaluate, folder, *settings["evaluate"], *data, "--json", "--overwrite"))
     sigma = re.search(r"learned sigma ([\d.]+)", said)
     numbers = {key: found[key] for key in KEPT} | ({"sigma": float(sigma[1])} if sigma else {})
     seconds = round(time.perf_counter() - started, 1)

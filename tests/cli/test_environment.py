@@ -203,7 +203,7 @@ def test_how_openmp_waits(chosen, expected):
     assert done.stdout.strip() == str(expected)
 
 
-@pytest.mark.fault(172)
+@pytest.mark.fault(146)
 def test_a_working_directory_that_is_gone(tmp_path):
     for command in ([*TRAIN, "--dset", "digits"], [*BICODER, "generate", str(tmp_path)]):
         gone = tmp_path / "gone"
@@ -214,7 +214,7 @@ def test_a_working_directory_that_is_gone(tmp_path):
         assert "cd to one that is there" in said
 
 
-@pytest.mark.fault(128, 173)
+@pytest.mark.fault(128, 147)
 def test_settings_of_pictures_a_home_that_cannot_be_written_and_warnings_that_are_errors(tmp_path):
     """A matplotlibrc that asks for LaTeX, a home that not even root can write, the locale C, and python -W error."""
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nsavefig.format: pdf\nfigure.dpi: 3\n")

@@ -388,7 +388,7 @@ def test_memory_does_not_grow_with_the_images(tmp_path, cache):
     assert many[1] > few[1] + 80e6
 
 
-@pytest.mark.fault(143)
+@pytest.mark.fault(141)
 def test_processes_that_convert_the_same_folder_make_one_copy(tmp_path):
     """Both at once, in a cache that is empty: the same images, one copy, nothing unfinished."""
     (tmp_path / "images").mkdir()

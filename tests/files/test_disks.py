@@ -60,7 +60,7 @@ def test_a_full_disk(tmp_path, serve, tool, act, needed):
     assert len(server.requests) == 1
 
 
-@pytest.mark.fault(146)
+@pytest.mark.fault(143)
 def test_a_disk_without_inodes(tmp_path, serve):
     """The root of a file system has one, `mine` the other."""
     server = serve(tmp_path, plays(answer(body=CONTENT)))

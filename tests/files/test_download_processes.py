@@ -288,7 +288,7 @@ def test_only_what_nobody_is_writing_is_removed(tmp_path, capsys):
     zombie.wait()
 
 
-@pytest.mark.fault(145)
+@pytest.mark.fault(142)
 def test_a_clock_that_went_back_changes_nothing(tmp_path, serve, capsys):
     """What is there is of the future: what a dead process left is removed, what is fetched is not fetched again."""
     server, path = serve(tmp_path, plays(answer(body=CONTENT))), tmp_path / "cache" / NAME

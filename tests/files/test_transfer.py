@@ -381,7 +381,7 @@ def test_a_published_file_has_a_limit(tmp_path, serve, fails):
     assert len(server.requests) == 1
 
 
-@pytest.mark.fault(174)
+@pytest.mark.fault(148)
 def test_a_body_that_trickles(tmp_path, serve, tool, monkeypatch):
     monkeypatch.setattr("bicoder.files.transfer.WINDOW", 0.3)
     server = serve(tmp_path, plays(endless(b"x", pause=0.05, Content_Length=300_006)))

@@ -207,7 +207,7 @@ def test_settings_of_the_user_do_not_count_and_stay(tmp_path):
     np.testing.assert_array_equal(drawn, plain)
 
 
-@pytest.mark.fault(170)
+@pytest.mark.fault(144)
 @pytest.mark.parametrize(
     "name", ["W" * 200, "a\nb" * 70, "\N{CJK UNIFIED IDEOGRAPH-6F22}" * 200], ids=["W", "lines", "Han"]
 )
