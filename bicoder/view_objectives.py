@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -56,7 +57,7 @@ class MVAE(Objective):
         return bound
 
 
-def only_there(values: Tensor, there: Sequence[Tensor | None]) -> Tensor:
+def only_there(values: Tensor, there: Sequence[Any]) -> Tensor:
     """Values (batch,), 0 of those examples that have none of some views; None is a view that all have."""
     if any(one is None for one in there):
         return values
@@ -139,7 +140,7 @@ class MMVAE(Objective):
         super().__init__()
         self.num_samples = check_count("num_samples", num_samples)
 
-    def draw(self, q: ProductMixture, noise: Seed) -> tuple[Tensor, Tensor]:
+    def draw(self, q: Any, noise: Seed) -> tuple[Tensor, Tensor]:
         batch, number = ops.shape(q.log_weights)
         drawn = q.rows(ops.arange(batch * number)).sample(noise, self.num_samples)
         z = ops.reshape(drawn, (self.num_samples, batch, number, -1))
