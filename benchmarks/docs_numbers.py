@@ -63,7 +63,9 @@ def measure(args, dset, name, seed):
         pictures += ["--generate_from_posterior", "--visualize_latent"]
     data = ["--data_dir", args.data_dir] if args.data_dir else []
     settings = settings_of(args, dset, name, seed)
-    said = command([ROOT / "train_vae.py"], *settings["train"], *pictures, "--run_dir", folder, *data, "--overwrite", "--quiet")
+    said = command(
+        [ROOT / "train_vae.py"], *settings["train"], *pictures, "--run_dir", folder, *data, "--overwrite", "--quiet"
+    )
     evaluate = ["-c", "from bicoder.cli.main import bicoder; raise SystemExit(bicoder())", "evaluate"]
     found = json.loads(command(evaluate, folder, *settings["evaluate"], *data, "--json", "--overwrite"))
     sigma = re.search(r"learned sigma ([\d.]+)", said)
