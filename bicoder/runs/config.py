@@ -72,6 +72,23 @@ def part(**checks: Check) -> Check:
     return lambda where, value: check_part(where, value, checks)
 
 
+def of_views(check: Check) -> Check:
+    """What `check` takes, or an object of one for each view."""
+    views = mapping(check)
+
+    def check_all(where: str, value: Any) -> None:
+        several = type(value) is dict and not {"name", "class_name"} & set(value)
+        (views if several else check)(where, value)
+
+    return check_all
+
+
+def view_weights(where: str, value: Any) -> None:
+    """How much each view counts."""
+    if value not in (None, "size"):
+        mapping(Number().check)(where, value)
+
+
 def scaling(where: str, value: Any) -> None:
     """By what the pixels of the file were divided, and whether they were clipped to [0, 1] before."""
     if type(value) is not list or len(value) != 2:
@@ -107,12 +124,20 @@ DATA = {
     "views": or_null(mapping(SHAPE)),  # name -> shape, of data of several views
 }
 MODEL = {
-    "encoder": part(network=check_part, latent_dim=LATENT_DIM, posterior=check_part, seed=SEED),
-    "decoder": part(network=check_part, output_shape=or_null(SHAPE), likelihood=check_part, seed=SEED),
+    "encoder": part(
+        network=of_views(check_part), latent_dim=LATENT_DIM, posterior=check_part, fusion=check_part, seed=SEED
+    ),
+    "decoder": part(
+        network=of_views(check_part),
+        output_shape=or_null(of_views(SHAPE)),
+        likelihood=of_views(check_part),
+        seed=SEED,
+    ),
     "prior": check_part,
     "objective": check_part,
     "latent_dim": LATENT_DIM,
     "input_noise": Number("a number from 0", 0.0).check,
+    "view_weights": view_weights,
     "seed": SEED,
     "condition": or_null(TEXT),  # what of the data the model is told beside x
 }
@@ -122,7 +147,7 @@ SCHEMA = {
     "backend": Choice(*BACKENDS).check,
     "arguments": record(ARGUMENTS),
     "data": record(DATA),
-    "input_shape": SHAPE,
+    "input_shape": of_views(SHAPE),
     "model": record(MODEL, required=("encoder", "decoder", "prior", "objective")),
 }
 
