@@ -42,7 +42,7 @@ def test_a_density_changes_nothing(rng):
     p = likelihood.for_batch(vae.decoder(z, training=True), x)
     np.testing.assert_allclose(p.scale, np.sqrt(np.mean((np.asarray(p.mean) - x) ** 2)), rtol=1e-5)
     p.log_prob(x)
-    vae.log_px(x, z, training=True)
+    vae.decoder.log_px(x, z, training=True)
     assert float(likelihood.variance) == 5.0
     likelihood.keep(p)
     assert float(likelihood.variance) == pytest.approx(2.5 + 0.5 * float(p.scale) ** 2, rel=1e-5)

@@ -83,7 +83,7 @@ def test_portions_of_samples_give_the_same_estimate(vae, rng, monkeypatch):
 
     x = rng.random((2, 12), "float32")
     whole = np.array(vae.log_likelihood(x, 5000))
-    monkeypatch.setattr(bicoder.vae, "samples_at_once", lambda shape, prior: 211)
+    monkeypatch.setattr(bicoder.vae, "samples_at_once", lambda batch, example, prior: 211)
     np.testing.assert_allclose(vae.log_likelihood(x, 5000), whole, atol=0.3)
     np.testing.assert_allclose(vae.log_likelihood(x[:1], 5000)[0], whole[0], atol=0.3)
 

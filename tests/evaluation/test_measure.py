@@ -97,7 +97,11 @@ def test_no_number_depends_on_the_batches(inexact):
 @pytest.mark.parametrize("numbers_at_once", [1, 100 * PIXELS * 7, 2**30])
 def test_nll_does_not_depend_on_the_portions(numbers_at_once, inexact, monkeypatch):
     vae, x, exact = inexact
-    monkeypatch.setattr(evaluation, "samples_at_once", lambda shape, prior: max(1, numbers_at_once // np.prod(shape)))
+    monkeypatch.setattr(
+        evaluation,
+        "samples_at_once",
+        lambda batch, example, prior: max(1, numbers_at_once // (batch * np.prod(example))),
+    )
     numbers = evaluate(vae, x, num_samples=101)
     assert numbers["num_samples"] == 101
     assert abs(numbers["nll"] + exact.mean()) < 4 * numbers["nll_monte_carlo_error"] + 0.01
@@ -107,7 +111,7 @@ def test_memory_does_not_grow_with_the_samples_or_the_components():
     for prior, width in (("standard_normal", 784), ({"name": "vamp", "pseudo_inputs": 500}, 500 * 20)):
         vae = VAE(seed=0, prior=prior)
         vae.build((None, 784))
-        portion = samples_at_once((100, 784), vae.prior)
+        portion = samples_at_once(100, (784,), vae.prior)
         assert portion == 2**24 // (100 * width)
 
 
