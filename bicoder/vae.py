@@ -24,6 +24,7 @@ from bicoder.engine.programs.tracing import TARGET, WEIGHTS
 from bicoder.engine.random_numbers import normal
 from bicoder.engine.tensor import Seed, Tensor
 from bicoder.errors import UsageError, check_count, check_number, check_seed
+from bicoder.fusions import Fused
 from bicoder.kl import kl_divergence
 from bicoder.networks import check_precision
 from bicoder.objectives import Objective, Terms
@@ -146,6 +147,10 @@ class VAE(SaveableModel):
         found, views = self.encoder.distribution, self.encoder.views
         received = name_of(self.encoder.fusion) if views else self.encoder.posterior.part_name()
         for part in (self.prior, self.objective):
+            if part.needs and not views and all(issubclass(need, Fused) for need in part.needs):
+                raise UsageError(
+                    f"{name_of(part)}: expected data of several views, a dict view -> x, received one tensor"
+                )
             if part.needs and not issubclass(found, part.needs):
                 known = " or ".join(need.__name__ for need in part.needs)
                 raise UsageError(

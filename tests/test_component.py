@@ -10,7 +10,7 @@ from bicoder.coders import BiCoder
 from bicoder.component import names_in_source, part_name, snake_case
 from bicoder.data.datasets import Dataset
 from bicoder.errors import UsageError
-from bicoder.fusions import Fusion
+from bicoder.fusions import Fused, Fusion
 from bicoder.likelihoods import GaussianLikelihood, Likelihood
 from bicoder.networks import MLP, Network
 from bicoder.objectives import Objective
@@ -30,6 +30,15 @@ FAMILIES = {
 def own_members(family):
     """The members that the package itself defines: tests may have added some."""
     return {name: cls for name, cls in family.members().items() if cls.__module__.startswith("bicoder.")}
+
+
+def of_one_tensor(family):
+    """The names of the members that data of one tensor have a use for; those of several views are in test_views.py."""
+    return [name for name, cls in own_members(family).items() if not needs_views(cls)]
+
+
+def needs_views(cls):
+    return issubclass(cls, Fusion) or any(issubclass(posterior, Fused) for posterior in getattr(cls, "needs", ()))
 
 
 @pytest.mark.parametrize(
@@ -113,4 +122,6 @@ def test_what_is_shown_of_an_object_tells_its_parts_and_shapes():
         assert part in shown
     q = vae.encode(data.test_images[:5])
     assert repr(q) == "Gaussian(mean (5, 3), log_scale (5, 3))"
-    assert repr(vae.prior.distribution()) == "Mixture(means (10, 3), log_scales (10, 3), log_weights (10,))"
+    assert repr(vae.prior.distribution()) == (
+        "Mixture(log_weights (1, 10), components Gaussian(mean (1, 10, 3), log_scale (1, 10, 3)))"
+    )

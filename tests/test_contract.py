@@ -9,13 +9,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_component import FAMILIES, own_members
+from test_component import FAMILIES, of_one_tensor, own_members
 
 from bicoder import VAE, Decoder, Encoder
 from bicoder.component import Component
 from bicoder.distributions import Distribution
 from bicoder.errors import DataError, UsageError
-from bicoder.fusions import Fused, Fusion
 from bicoder.likelihoods import Likelihood
 from bicoder.networks import Network
 from bicoder.objectives import Objective
@@ -25,13 +24,7 @@ from bicoder.runs import folder as runs
 from bicoder.runs import weights
 
 EVERY = [(family, name) for family in FAMILIES for name in own_members(family)]
-# Parts of data that are one tensor; those of several views are in test_views.py.
-FOR_VIEWS = {(family, name) for family, name in EVERY if issubclass(family.members()[name], Fusion)}
-FOR_VIEWS |= {
-    (Objective, name) for name, one in own_members(Objective).items() if any(issubclass(n, Fused) for n in one.needs)
-}
-PLAIN = [member for member in EVERY if member not in FOR_VIEWS]
-PLAIN_OBJECTIVES = [name for family, name in PLAIN if family is Objective]
+PLAIN = [(family, name) for family in FAMILIES for name in of_one_tensor(family)]
 SHAPE = (8, 6, 1)
 
 
@@ -95,8 +88,7 @@ def fits(posterior, prior, objective):
 def few_models():
     """Names of parts, as few models as have every member between them."""
     families = (Likelihood, Posterior, Prior, Objective)
-    members = [[name for of, name in PLAIN if of is family] for family in families]
-    models = [names for names in itertools.product(*members) if fits(*names[1:])]
+    models = [names for names in itertools.product(*map(of_one_tensor, families)) if fits(*names[1:])]
     missing = {pair for pair in PLAIN if pair[0] in families}
     while missing:
         chosen = max(models, key=lambda names: len(missing.intersection(zip(families, names, strict=True))))
@@ -117,7 +109,7 @@ def test_every_member_trains_with_xla(names):
 GRID = [
     (likelihood, posterior, prior, objective)
     for i, (posterior, prior, objective) in enumerate(
-        itertools.product(own_members(Posterior), own_members(Prior), PLAIN_OBJECTIVES)
+        itertools.product(own_members(Posterior), own_members(Prior), of_one_tensor(Objective))
     )
     for likelihood in [list(own_members(Likelihood))[i % len(own_members(Likelihood))]]
 ]

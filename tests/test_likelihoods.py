@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from test_component import own_members
+from test_component import of_one_tensor
 
 from bicoder import VAE, Decoder, Encoder
 from bicoder.likelihoods import OptimalGaussianLikelihood
@@ -22,7 +22,7 @@ def vae_of_running_average(objective):
     return vae
 
 
-@pytest.mark.parametrize("objective", own_members(Objective))
+@pytest.mark.parametrize("objective", of_one_tensor(Objective))
 def test_the_running_average_moves_once_in_a_step(objective, rng):
     """Also if the objective asks for the density twice, as `dreg` does."""
     vae, x = vae_of_running_average(objective), rng.random((6, 10), "float32")
