@@ -18,7 +18,7 @@ _HOME = {
 __all__ = [*_HOME, "__version__"]
 
 if TYPE_CHECKING:  # the same names once more, for programs that read types
-    from bicoder.bicoder import BiCoder as BiCoder
+    from bicoder.bi_coder import BiCoder as BiCoder
     from bicoder.coders import Decoder as Decoder
     from bicoder.coders import Encoder as Encoder
     from bicoder.data.loader import DataLoader as DataLoader

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from bicoder.bicoder import BiCoder
+from bicoder.bi_coder import BiCoder
 from bicoder.distributions import Distribution
 from bicoder.engine.arrays.masked import Masked, both, examples_there, values_of
 from bicoder.engine.arrays.trees import shape_of_example
