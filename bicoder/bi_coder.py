@@ -10,7 +10,8 @@ from keras import ops
 
 from bicoder.component import Component
 from bicoder.distributions import Distribution
-from bicoder.engine.arrays.masked import Masked, values_of
+from bicoder.engine.arrays.masked import Masked
+from bicoder.engine.arrays.there import values_of
 from bicoder.engine.arrays.trees import batched
 from bicoder.engine.programs.fixed import still_frozen
 from bicoder.engine.programs.slices import by_slices, one_by_one

@@ -7,8 +7,8 @@ from keras import ops
 
 from bicoder.bi_coder import BiCoder
 from bicoder.distributions import Distribution
-from bicoder.engine.arrays.masked import Masked, both, examples_there, values_of
-from bicoder.engine.arrays.trees import shape_of_example
+from bicoder.engine.arrays.masked import Masked, shape_of_example
+from bicoder.engine.arrays.there import both, examples_there, values_of
 from bicoder.engine.programs.slices import by_slices, one_by_one
 from bicoder.engine.tensor import Shape, Tensor
 from bicoder.errors import MOST_DIMENSIONS, UsageError, check_count

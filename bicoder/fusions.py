@@ -14,7 +14,7 @@ from keras import ops
 
 from bicoder.component import Component
 from bicoder.distributions import Distribution, FullGaussian, Gaussian
-from bicoder.engine.arrays.masked import both
+from bicoder.engine.arrays.there import both
 from bicoder.engine.random_numbers import uniform
 from bicoder.engine.tensor import Seed, Tensor
 from bicoder.errors import UsageError

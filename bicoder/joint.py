@@ -3,7 +3,8 @@
 from keras import ops
 
 from bicoder.distributions import Distribution, sum_event
-from bicoder.engine.arrays.masked import Masked, values_of
+from bicoder.engine.arrays.masked import Masked
+from bicoder.engine.arrays.there import values_of
 from bicoder.engine.tensor import Seed, Tensor
 
 

@@ -17,8 +17,9 @@ from bicoder.distributions import (
     Gaussian,
     Laplace,
 )
-from bicoder.engine.arrays.masked import Masked, spread, values_of
+from bicoder.engine.arrays.masked import Masked
 from bicoder.engine.arrays.portions import portions
+from bicoder.engine.arrays.there import spread, values_of
 from bicoder.engine.tensor import Shape, Tensor
 from bicoder.errors import DataError, UsageError, check_count, counted
 from bicoder.estimates import weighted_mean

@@ -16,9 +16,10 @@ from bicoder.coders import Decoder, Encoder
 from bicoder.component import plain
 from bicoder.distributions import Distribution
 from bicoder.engine.arrays.inputs import joined, numbers_of, portions_of, rows_at_once
-from bicoder.engine.arrays.masked import kept, on_values, values_of
+from bicoder.engine.arrays.masked import on_values, shape_of_example
 from bicoder.engine.arrays.numbers import check_numbers, is_known
-from bicoder.engine.arrays.trees import batched, leaves, shape_of_example
+from bicoder.engine.arrays.there import kept, values_of
+from bicoder.engine.arrays.trees import batched, leaves
 from bicoder.engine.programs.fixed import still_frozen
 from bicoder.engine.programs.tracing import TARGET, WEIGHTS
 from bicoder.engine.random_numbers import normal

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bicoder.component import Component
+from bicoder.errors import UsageError
 
 
 class Images(NamedTuple):
@@ -69,6 +70,17 @@ class Dataset(Component):
         self.dset, self.view, self.image_size, self.fetch, self.say = dset, view, image_size, fetch, say
         self.only_test, self.data_dir, self.channels, self.labels = only_test, data_dir, channels, labels
         self.skip_damaged, self.validation, self.split = skip_damaged, validation, split
+
+    def of_view(self, view: str) -> "Dataset":
+        """The data set of one view alone, whose images are in the order of those of all views, or have their names.
+
+        Raises:
+            UsageError: it has no such view.
+        """
+        raise UsageError(
+            "views: expected mnist_color, a folder with a sub-folder for each view, or an .npz file with an array for "
+            f"each, received {self.name}; leave them out"
+        )
 
     @property
     def name(self) -> str:

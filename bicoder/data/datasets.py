@@ -4,6 +4,7 @@ A new data set is one class: `read` returns `Images`, and the loader does the re
 """
 
 import contextlib
+import copy
 import hashlib
 import os
 from pathlib import Path
@@ -32,6 +33,13 @@ class Folder(Dataset):
     @classmethod
     def accepts(cls, dset: Any) -> bool:
         return Path(dset).is_dir() and not Idx.accepts(dset)
+
+    def of_view(self, view: str) -> "Folder":
+        folder, found = Path(self.dset), copy.copy(self)
+        found.dset = folder / view
+        if not is_below(view) or not found.dset.is_dir():
+            raise DataError(f"views: expected a sub-folder for each view, received {view!r}: not there in {folder}")
+        return found
 
     def read(self) -> Images:
         found, alone = self.arranged(), False
@@ -136,6 +144,17 @@ class Npz(Dataset):
         "test_labels": ("y_test", "test_labels"),
     }
 
+    array: str | None = None  # the only one that is wanted, of one view
+
+    def of_view(self, view: str) -> "Npz":
+        names = npz_names(self.dset)
+        if view not in names:
+            received = f"{view!r}, and the file has {', '.join(names[:20]) or 'none'}"
+            raise DataError(f"{self.dset}: views: expected an array for each view, received {received}")
+        found = copy.copy(self)
+        found.array = view
+        return found
+
     @classmethod
     def accepts(cls, dset: Any) -> bool:
         path = Path(dset)
@@ -144,12 +163,14 @@ class Npz(Dataset):
     def read(self) -> Images:
         names = npz_names(self.dset)
         chosen = {field: next((n for n in known if n in names), None) for field, known in self.known.items()}
+        if self.array is not None:
+            chosen = {"train": self.array, "train_labels": chosen["train_labels"]}
         if chosen["train"] is None and len(names) == 1:
             chosen["train"] = names[0]
         if chosen["train"] is None:
             listed = ", ".join(names[:20]) or "nothing"
             raise DataError(f"{self.dset}: expected an array called images, received {listed}")
-        if self.only_test and chosen["test"]:
+        if self.only_test and chosen.get("test"):
             chosen["train"] = chosen["train_labels"] = None
         arrays = read_npz(self.dset, chosen.values())
         found: dict[str, Any] = {field: arrays[name] for field, name in chosen.items() if name in arrays}
@@ -225,3 +246,8 @@ def find_dataset(dset: Any) -> type[Dataset]:
         f"dset: expected {', '.join(names)}, or the path of a folder or an array file, received {str(dset)!r}"
         f"{suggestion(dset, names)}"
     )
+
+
+def is_below(name: str) -> bool:
+    """Whether a name is that of something in a folder, and leads out of it in no way."""
+    return Path(name).name == name and name not in ("", ".", "..")

@@ -1,7 +1,6 @@
 """DataLoader: download, unzip, transform, batch."""
 
 import functools
-import numbers
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bicoder.data.conversion import StoreError, converted
-from bicoder.data.dataset import Images
+from bicoder.data.dataset import Dataset, Images
 from bicoder.data.datasets import Folder, find_dataset
 from bicoder.data.formats.folders import NO_LABEL
-from bicoder.data.pixels import draw_binary, drawn, say_channels, scaling, to_scaling, warn_of_overlap
-from bicoder.data.preparation import scaled_splits, without_damaged
+from bicoder.data.pixels import draw_binary, drawn, say_channels, scaling, warn_of_overlap
+from bicoder.data.preparation import Read, known_scalings, prepared
+from bicoder.data.several_views import check_views, together
 from bicoder.data.sources import Source
-from bicoder.data.splits import DAMAGED, PURPOSES, Split, as_recorded, by_purpose, read_split
+from bicoder.data.splits import DAMAGED, PURPOSES, Split, as_recorded, by_purpose, check_share, read_split
 from bicoder.data.stored_images import ImageArray, StoredImages
+from bicoder.engine.arrays.masked import arrays_in, on_arrays, on_values, shape_of_example
 from bicoder.engine.arrays.portions import Portions, portions
 from bicoder.errors import DataError, UsageError, check_count, check_seed, counted
 from bicoder.files.cache import cached_file
@@ -62,17 +63,21 @@ class DataLoader:
         channels: 1 or 3, to read a folder of images as grey or in colour; by default in colour unless all are grey.
         split: path of the split.csv of a run, whose split is taken by the names of the files, or by their rows.
         scaling: the `scaling` of an earlier loader, if 16-bit pixels are to be divided by what they were then.
+        views: names of views that are read together, so that an example is one image of each: "m0" to "m4" of
+            `mnist_color`; sub-folders of a folder, in which files of equal names belong together; arrays of a .npz
+            file.
     Attributes:
         training_images, test_images: arrays (N, ...); with `stream`, `StoredImages`, which read what they are asked
-            for.
+            for; of several views, a dict view -> array, `Masked` where examples lack the view.
         training_labels, test_labels: whole numbers (N,), or None.
         training_files, test_files: names of their files below the folder, text (N,); of arrays, their rows, whole
             numbers (N,).
         validation_images, validation_labels, validation_files: the same of the validation images; None if `validation`
             is 0.
         label_names: tuple of text, may be empty.
-        image_shape: (height, width, channels), for pictures; None if the examples are vectors of no known shape.
-        scaling: (divisor, clip), how the pixels of the test images became what they are.
+        image_shape: (height, width, channels), for pictures; None if the examples are vectors of no known shape; of
+            several views, view -> its shape or None.
+        scaling: (divisor, clip), how the pixels of the test images became what they are; or view -> (divisor, clip).
     Raises:
         UsageError, DataError, DownloadError.
     """
@@ -92,12 +97,13 @@ class DataLoader:
         stream: bool = False,
         validation: float = 0.0,
         split_seed: int | None = None,
-        only_test: Sequence | None = None,
+        only_test: Sequence | dict[str, Sequence] | None = None,
         labels: str | Path | None = None,
         skip_damaged: bool = False,
         channels: int | None = None,
         split: str | Path | None = None,
-        scaling: Sequence | None = None,
+        scaling: Sequence | dict[str, Sequence] | None = None,
+        views: Sequence[str] | None = None,
     ) -> None:
         size: Any = image_size if image_size is None or np.ndim(image_size) else (image_size, image_size)
         if binarize not in (None, "static", "dynamic"):
@@ -106,8 +112,7 @@ class DataLoader:
             raise UsageError(f"channels: expected 1 or 3, received {channels!r}")
         self.batch_size, self.seed, self.binarize = check_count("batch_size", batch_size), check_seed(seed), binarize
         self.split_seed = self.seed if split_seed is None else check_seed(split_seed, "split_seed")
-        self.validation, self.only_test = check_share(validation), None if only_test is None else to_scaling(only_test)
-        self.divisor = 0 if scaling is None else to_scaling(scaling, "scaling").divisor
+        self.validation = check_share(validation)
         self.split, self.recorded = split, None if split is None else read_split(split)
         fetch = functools.partial(cached_file, data_dir=data_dir, mirror=mirror, download=download)
         self.dataset = find_dataset(dset)(
@@ -126,10 +131,16 @@ class DataLoader:
         )
         if labels is not None and not isinstance(self.dataset, Folder):
             raise UsageError(f"labels: expected a folder of images with it, received {self.dataset.name}; leave it out")
+        self.views = None if views is None else check_views(views)
+        if self.views and binarize:
+            raise UsageError("binarize: expected one tensor, received several views; leave one of the two out")
+        # view -> its data set; "" of data that are one tensor
+        self.parts = {view: self.dataset.of_view(view) for view in self.views} if self.views else {"": self.dataset}
+        self.known = known_scalings(self.parts, only_test, scaling)
         self.stream, self.data_dir = bool(stream), data_dir
         self.flatten = self.dataset.flatten if flatten is None else bool(flatten)
         try:
-            self._take(self._read())
+            self._take({view: self._read(part) for view, part in self.parts.items()})
         except MemoryError as error:
             raise DataError(
                 f"{self.dataset.name}: takes more memory than there is; use --stream, fewer or smaller images"
@@ -138,22 +149,22 @@ class DataLoader:
     def __repr__(self) -> str:
         """How many images of each kind there are, of which shape, and how large a batch is."""
         splits = {"training": self._training, "validation": self._validation, "test": self._test}
-        counts = ", ".join(f"{len(split.images):,} {name}" for name, split in splits.items() if split)
-        shape = tuple(self._test.images.shape[1:])
+        counts = ", ".join(f"{len(split.names):,} {name}" for name, split in splits.items() if split)
+        shape = shape_of_example(self._test.images)
         return f"DataLoader({str(self.dataset.dset)!r}, {counts} images of shape {shape}, batches of {self.batch_size})"
 
-    def _read(self) -> Images:
-        """The data set's `Images`: arrays, or `PixelFile`s that are sooner read, or shall stay in files."""
-        if not self.stream and not self.dataset.is_slow():
-            return self.dataset.read()
-        images = self.dataset.sources()
+    def _read(self, dataset: Dataset) -> Images:
+        """The `Images` of a data set: arrays, or `PixelFile`s that are sooner read, or shall stay in files."""
+        if not self.stream and not dataset.is_slow():
+            return dataset.read()
+        images = dataset.sources()
         if self.stream and not any(isinstance(array, Source) for array in (images.train, images.test)):
-            say(f"{self.dataset.name}: is kept in memory; --stream is for folders, .npy files and mnist_color")
+            say(f"{dataset.name}: is kept in memory; --stream is for folders, .npy files and mnist_color")
         try:
             found = {name: self._converted(array) for name, array in images._asdict().items()}
         except StoreError as error:
             say(f"Going on without a converted copy: {error}")
-            return self.dataset.read()
+            return dataset.read()
         return Images(**found)
 
     def _converted(self, array: Any) -> Any:
@@ -167,46 +178,51 @@ class DataLoader:
                 raise DataError(str(error)) from error
             raise
 
-    def _take(self, images: Images) -> None:
-        """Make of what the data set gave what is for training, validation and testing."""
-        name = self.dataset.name
-        images, self._damaged = without_damaged(images, name, say)
-        alone = self.only_test if images.train is None else None
-        train, test, self.scaling = scaled_splits(images, name, self.dataset.classes, alone, self.divisor, say)
-        if train and not self.stream:
-            train = train._replace(images=np.asarray(train.images))
+    def _take(self, images: dict[str, Images]) -> None:
+        """Make of what was read of each view what is for training, validation and testing."""
+        views = {view: prepared(found, self.parts[view], *self.known[view], say=say) for view, found in images.items()}
+        read = together(views, self.dataset.name, say) if self.views else views[""]
+        self.scaling, self._damaged, self.label_names = read.scaling, read.damaged, read.label_names
+        if read.train and not self.stream:
+            read = read._replace(train=read.train._replace(images=on_arrays(np.asarray, read.train.images)))
         # What nobody could tell without the seed, or without the names of files, a run has to remember.
-        self.is_drawn = images.names is not None or self.recorded is not None
-        self._own_test = test is not None and images.names is None
-        parts = self._parts(train, test, images, name)
-        shape, static = parts["test"].images.shape[1:], self.binarize == "static"
-        self.label_names, self.image_shape = images.label_names, shape if len(shape) == 3 else None
-        if len(shape) == 3:
-            say_channels(shape[-1], name, say)
+        self.is_drawn = read.are_files or self.recorded is not None
+        self._own_test = read.test is not None and not read.are_files
+        parts = self._parts(read, self.dataset.name)
+        shapes, static = shape_of_example(parts["test"].images), self.binarize == "static"
+        pictured = {
+            view: shape if len(shape) == 3 else None for view, shape in (shapes if self.views else {"": shapes}).items()
+        }
+        self.image_shape = pictured if self.views else pictured[""]
+        for view, shape in pictured.items():
+            if shape:
+                say_channels(shape[-1], self.parts[view].name, say)
         draw, training, validation = bool(self.binarize), parts.get("training"), parts.get("validation")
         self._test = self._ready(parts["test"], draw, TEST_SEED)
         self._validation = validation and self._ready(validation, draw, VALIDATION_SEED)
         self._training = training and self._ready(training, static, self.seed)
 
-    def _parts(self, train: Split | None, test: Split | None, images: Images, name: str) -> dict[str, Split]:
+    def _parts(self, read: Read, name: str) -> dict[str, Split]:
         """What images are for -> those images."""
+        train, test = read.train, read.test
         parts = {use: part for use, part in (("training", train), ("test", test)) if part}
         if self.recorded is not None:
             pool = train or self._there(test, "test_images")
             wanted = {use: self.recorded[use] for use in PURPOSES if use in self.recorded and (train or use == "test")}
             parts |= as_recorded(pool, wanted, Path(self.split or ""), say)
-        elif train and images.purposes is not None:
-            parts = by_purpose(train, images.purposes, NO_LABEL)
+        elif train and read.purposes is not None:
+            parts = by_purpose(train, read.purposes, NO_LABEL)
         if "test" not in parts:
-            if train and len(train.images) == 1:
+            if train and len(train.names) == 1:
                 say(f"{name}: its one image is for training and for testing.")
             parts["training"], parts["test"] = self._there(train, "training_images").hold_out(self.split_seed)
             self.is_drawn = True
         elif "training" in parts and self.recorded is None:
-            expected, received = (parts[use].images.shape[1:] for use in ("training", "test"))
+            expected, received = (shape_of_example(parts[use].images) for use in ("training", "test"))
             if received != expected:
                 raise DataError(f"{name}: expected test images of shape {expected}, received {received}")
-            warn_of_overlap(parts["training"].images, parts["test"].images, name, say)
+            first = {use: arrays_in(parts[use].images)[0] for use in ("training", "test")}
+            warn_of_overlap(first["training"], first["test"], name, say)
         if self.validation and "training" in parts and "validation" not in parts:
             parts["training"], parts["validation"] = self._set_aside(parts["training"])
             self.is_drawn = True
@@ -228,18 +244,18 @@ class DataLoader:
     def _set_aside(self, train: Split) -> tuple[Split, Split]:
         """The training images without those that are for validation, and these; drawn apart from the test images."""
         left, validation = train.hold_out(None if self.split_seed is None else [self.split_seed, 1], self.validation)
-        images = counted(len(train.images), "training image")
-        if not 0 < len(left.images) < len(train.images):
+        images = counted(len(train.names), "training image")
+        if not 0 < len(left.names) < len(train.names):
             raise UsageError(
                 f"validation: expected a share that leaves some to train on, received {self.validation:g} of {images}; "
                 "take a smaller share, or more images"
             )
-        say(f"{self.dataset.name}: {len(validation.images):,} of {images} are set aside for validation.")
+        say(f"{self.dataset.name}: {len(validation.names):,} of {images} are set aside for validation.")
         return left, validation
 
     def _ready(self, split: Split, draw: bool, seed: int | None) -> Split:
         """A split as it is asked for: its images as vectors if they shall be, and drawn as 0 or 1."""
-        images = split.images.reshape(len(split.images), -1) if self.flatten else split.images
+        images = on_values(lambda some: some.reshape(len(some), -1), split.images) if self.flatten else split.images
         if draw:
             images = self._drawn(images if self.stream else np.asarray(images), seed)
         return split._replace(images=images)
@@ -269,7 +285,7 @@ class DataLoader:
         return self._training is not None
 
     @property
-    def training_images(self) -> ImageArray:
+    def training_images(self) -> Any:
         """Training images (N, ...)."""
         return self._there(self._training, "training_images").images
 
@@ -279,7 +295,7 @@ class DataLoader:
         return self._there(self._training, "training_labels").labels
 
     @property
-    def validation_images(self) -> ImageArray | None:
+    def validation_images(self) -> Any:
         """Validation images (N, ...), or None."""
         return self._there(self._validation, "validation_images").images if self.validation else None
 
@@ -304,9 +320,9 @@ class DataLoader:
         return self._test.names
 
     @functools.cached_property
-    def test_images(self) -> ImageArray:
+    def test_images(self) -> Any:
         """Test images (N, ...), which some data sets read when they are asked for; training needs none."""
-        return self._test.images if self.stream else np.asarray(self._test.images)
+        return self._test.images if self.stream else on_arrays(np.asarray, self._test.images)
 
     @property
     def test_labels(self) -> np.ndarray | None:
@@ -340,18 +356,11 @@ class DataLoader:
         """A `tf.data.Dataset` of batches of test images, in their own order."""
         return self._in_order(self.test_images)
 
-    def _in_order(self, images: ImageArray) -> "tf.data.Dataset":
+    def _in_order(self, images: Any) -> "tf.data.Dataset":
         """Batches of images in their own order."""
         from bicoder.engine.batches import Batches
 
         return Batches(images, self.batch_size, self.seed, shuffle=False).dataset()
-
-
-def check_share(value: Any) -> float:
-    """The share of validation images, if it is a number from 0 and below 1, else `UsageError`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) < 1:
-        raise UsageError(f"validation: expected a number from 0 and below 1, received {value!r}")
-    return float(value)
 
 
 def say(line: str) -> None:

@@ -1,15 +1,36 @@
 """From what a data set gives to images in [0, 1], with their labels and names."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bicoder.data.conversion import PixelFile
-from bicoder.data.datasets import Images
-from bicoder.data.pixels import Scaling, scaled, scaling, survey, to_images, to_labels
+from bicoder.data.dataset import Dataset, Images
+from bicoder.data.pixels import Scaling, scaled, scaling, survey, to_images, to_labels, to_scaling
 from bicoder.data.splits import Split
 from bicoder.errors import DataError, counted
+
+
+class Read(NamedTuple):
+    """What was read of a data set, or of one view of it.
+
+    Args:
+        train, test: in [0, 1], None if there are none.
+        scaling: how their pixels were scaled, or view -> how.
+        purposes: what each image is for, text (N,), if the data set says so.
+        label_names: text for every label, may be empty.
+        damaged: names of files that were left out, text (n,).
+        are_files: whether `names` are those of files.
+    """
+
+    train: Split | None
+    test: Split | None
+    scaling: Any
+    purposes: np.ndarray | None
+    label_names: tuple[str, ...]
+    damaged: np.ndarray
+    are_files: bool
 
 
 def without_damaged(images: Images, name: str, say: Callable[[str], Any]) -> tuple[Images, np.ndarray]:
@@ -69,3 +90,30 @@ def scaled_splits(
         called = np.arange(len(pixels)) if images.names is None else images.names
         splits[title] = Split(pixels, labels[title], called)
     return splits.get(name), splits.get(f"{name}: test images"), how
+
+
+def prepared(images: Images, dataset: Dataset, only_test: Any, known: Any, say: Callable[[str], Any]) -> Read:
+    """What was read of a data set, in [0, 1].
+
+    Args:
+        images: as the data set gave them.
+        dataset: which one.
+        only_test: how the test images must be scaled, if they come without the training images; or None.
+        known: how 16-bit pixels were scaled before; or None.
+        say: called with a line about what was decided.
+    """
+    images, damaged = without_damaged(images, dataset.name, say)
+    alone = only_test if images.train is None else None
+    divisor = 0 if known is None else known.divisor
+    train, test, how = scaled_splits(images, dataset.name, dataset.classes, alone, divisor, say)
+    return Read(train, test, how, images.purposes, images.label_names, damaged, images.names is not None)
+
+
+def known_scalings(views: Iterable[str], only_test: Any, scaling: Any) -> dict[str, tuple[Any, Any]]:
+    """view -> the two scalings of `DataLoader`, each a `Scaling` or None; they are given as one, or as view -> one."""
+
+    def of(given: Any, name: str, view: str) -> Scaling | None:
+        found = given.get(view) if isinstance(given, dict) else given
+        return None if found is None else to_scaling(found, name)
+
+    return {view: (of(only_test, "only_test", view), of(scaling, "scaling", view)) for view in views}

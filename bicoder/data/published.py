@@ -1,5 +1,6 @@
 """Data sets that have a name: where their publishers have them, and how they become arrays."""
 
+import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -109,6 +110,11 @@ class MnistColor(_OwnTest):
         "mnist_color_y_te.npy": (10_000,),
     }
 
+    def of_view(self, view: str) -> "MnistColor":
+        found = copy.copy(self)
+        found.view = known_view(view)
+        return found
+
     def read(self) -> Images:
         """The test images stay in the file, if it is a bare pickle, until somebody asks for them."""
         from bicoder.data.conversion import in_place
@@ -129,11 +135,17 @@ class MnistColor(_OwnTest):
 
     def images(self, train_of: Callable[[Path], Any], test_of: Callable[[Path], Any]) -> Images:
         """`Images` of the files, each array what its function makes of its path."""
-        if self.view not in VIEWS:
-            raise UsageError(f"view: expected one of {', '.join(VIEWS)}, received {self.view!r}")
+        known_view(self.view)
         train, test, labels = self.fetch_wanted()
         return Images(train and train_of(train), test_of(test), test_labels=read_array(labels))
 
     def is_slow(self) -> bool:
         """A bare pickle is not: its view is found by skipping the others, so a copy is no less to read."""
         return any(kind_of_file(path) in ("zip", "gzip") for path in self.fetch_wanted()[:2] if path)
+
+
+def known_view(view: str) -> str:
+    """The name of a view of `mnist_color`, or `UsageError`."""
+    if view not in VIEWS:
+        raise UsageError(f"view: expected one of {', '.join(VIEWS)}, received {view!r}")
+    return view

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import numbers
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,8 @@ from bicoder.data.formats.archives import read_whole
 from bicoder.data.formats.csv_lines import LARGEST, csv_lines
 from bicoder.data.stored_images import ImageArray, StoredImages
 from bicoder.engine.arrays.aligned import aligned
-from bicoder.errors import DataError, counted
+from bicoder.engine.arrays.masked import on_arrays
+from bicoder.errors import DataError, UsageError, counted
 
 SHARE = 0.2  # of the images, for testing, if a data set has no test images of its own
 PURPOSES = ("training", "validation", "test")
@@ -21,28 +23,32 @@ LONGEST = 4096  # characters of a name
 
 
 class Split(NamedTuple):
-    """Images for one purpose, (N, ...), their labels, (N,) or None, and what they are called, (N,).
+    """Images for one purpose, (N, ...), or those of each view; their labels, (N,) or None; what they are called, (N,).
 
     They are called by the paths of their files, as text, or by their rows in an array.
     """
 
-    images: ImageArray
+    images: Any
     labels: np.ndarray | None
     names: np.ndarray
 
     def take(self, numbers: np.ndarray) -> "Split":
         """The images of these numbers (n,), in this order, with their labels and names."""
         labels, names = None if self.labels is None else self.labels[numbers], self.names[numbers]
-        if isinstance(self.images, StoredImages):
-            return Split(self.images.select(numbers), labels, names)
-        images = aligned((len(numbers), *self.images.shape[1:]))
-        # "raise" would copy
-        return Split(np.take(self.images, numbers, axis=0, out=images, mode="clip"), labels, names)
+        return Split(on_arrays(lambda images: rows_of(images, numbers), self.images), labels, names)
 
     def hold_out(self, seed: Any, share: float = SHARE) -> "tuple[Split, Split]":
         """What is left to train on, and a random share, see `split`."""
-        left, held_out = split(len(self.images), seed, share)
+        left, held_out = split(len(self.names), seed, share)
         return self.take(left), self.take(held_out)
+
+
+def rows_of(images: ImageArray, rows: np.ndarray) -> ImageArray:
+    """Images of these numbers, (n,), in this order."""
+    if isinstance(images, StoredImages):
+        return images.select(rows)
+    found = aligned((len(rows), *images.shape[1:]))
+    return np.take(images, rows, axis=0, out=found, mode="clip")  # "raise" would copy
 
 
 def split(count: int, seed: Any, share: float = SHARE) -> tuple[np.ndarray, np.ndarray]:
@@ -58,6 +64,13 @@ def split(count: int, seed: Any, share: float = SHARE) -> tuple[np.ndarray, np.n
     order = np.random.default_rng(seed).permutation(count)
     held_out = max(1, round(share * count))
     return (order, order) if count == 1 else (order[held_out:], order[:held_out])
+
+
+def check_share(value: Any) -> float:
+    """The share of validation images, if it is a number from 0 and below 1, else `UsageError`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) < 1:
+        raise UsageError(f"validation: expected a number from 0 and below 1, received {value!r}")
+    return float(value)
 
 
 def by_purpose(images: Split, purposes: np.ndarray, no_label: int) -> dict[str, Split]:

@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from bicoder.engine.arrays.aligned import aligned, is_aligned
-from bicoder.engine.arrays.trees import leaves, mapped, shape_of_example
+from bicoder.engine.arrays.masked import shape_of_example
+from bicoder.engine.arrays.trees import leaves, mapped
 from bicoder.engine.tensor import Tensor
 
 COPIED = 2**28  # bytes of arrays that may be in memory twice, so that programs have them where they want them

@@ -8,8 +8,9 @@ import numpy as np
 from keras import ops
 
 from bicoder.engine.arrays.inputs import examples_of, whole
+from bicoder.engine.arrays.masked import shape_of_example
 from bicoder.engine.arrays.numbers import check_numbers, check_target
-from bicoder.engine.arrays.trees import arrays_of, batched, check_there, is_arrays, leaves, mapped, shape_of_example
+from bicoder.engine.arrays.trees import arrays_of, batched, check_there, is_arrays, leaves, mapped
 from bicoder.engine.programs.optimizers import check_optimizer
 from bicoder.engine.programs.tracing import TARGET, WEIGHTS, during
 from bicoder.engine.streams import Stream, in_order

@@ -11,8 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from bicoder.engine.arrays.masked import Masked
-from bicoder.engine.arrays.trees import mapped, shape_of_example, shapes_of, split
+from bicoder.engine.arrays.masked import Masked, shape_of_example
+from bicoder.engine.arrays.trees import mapped, shapes_of, split
 from bicoder.errors import UsageError
 
 

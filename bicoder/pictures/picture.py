@@ -21,7 +21,7 @@ class Subject(NamedTuple):
         name: of the data, for titles.
         images, labels: test images (N, ...) and their labels (N,), or None; `generate` gives the images it has drawn.
         label_names: text for every label, or ().
-        image_shape: (height, width, channels), or None for vectors that are no images.
+        image_shape: (height, width, channels), or None for vectors that are no images; of views, view -> shape or None.
         history: name -> the values of each epoch.
         numbers: what `evaluate` measures.
         seed: of what is drawn.
@@ -34,7 +34,7 @@ class Subject(NamedTuple):
     images: Any = None
     labels: "np.ndarray | None" = None
     label_names: Sequence[str] = ()
-    image_shape: Sequence[int] | None = None
+    image_shape: Any = None
     history: dict[str, list[float]] = {}
     numbers: dict[str, Any] = {}
     seed: int = 0

@@ -5,8 +5,10 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bicoder.engine.arrays.masked import Masked, shape_of_example
 from bicoder.errors import ModelError, UsageError
 from bicoder.runs.options.table import Settled
+from bicoder.runs.options.view_kinds import several
 
 if TYPE_CHECKING:
     import keras
@@ -25,6 +27,13 @@ def with_sigma(options: Settled, loader: "DataLoader") -> Settled:
     """
     from bicoder.likelihoods import Likelihood
 
+    if several(options.likelihood):
+        if options.sigma is not None:
+            raise UsageError(
+                f"sigma: expected that of each view, as in --likelihood view=gaussian:sigma={options.sigma}, received "
+                f"--sigma {options.sigma}; leave it out"
+            )
+        return options
     name, own = options.likelihood["name"], options.likelihood.get("sigma")
     takes = "sigma" in Likelihood.members()[name].arguments()
     if options.sigma is not None and not takes:
@@ -39,27 +48,50 @@ def with_sigma(options: Settled, loader: "DataLoader") -> Settled:
 def build_model(options: Settled, loader: "DataLoader") -> "VAE":
     """The `VAE` of the options, built for the loader's images, which are checked against its likelihood."""
     from bicoder.coders import Decoder, Encoder
+    from bicoder.engine.arrays.trees import batched
     from bicoder.likelihoods import Likelihood
     from bicoder.networks import networks_in
+    from bicoder.per_view import for_views
     from bicoder.vae import VAE
 
-    images = loader.training_images
-    likelihood = with_defaults(Likelihood, options.likelihood, sigma=options.sigma)
-    if options.binarize != "dynamic":
-        likelihood.check(images, f"{options.dset}: training images")
-        if loader.validation_images is not None:
-            likelihood.check(loader.validation_images, f"{options.dset}: validation images")
-    likelihood.check(loader.test_images, f"{options.dset}: test images")
-    network = "auto" if options.network["name"] == "auto" else options.network
+    likelihood = for_views(
+        lambda config: with_defaults(Likelihood, config, sigma=sigma_of(options, loader)), options.likelihood
+    )
+    check_images(options, loader, likelihood)
+    network = for_views(lambda config: "auto" if config["name"] == "auto" else config, options.network)
     with networks_in(options.precision):
-        encoder = Encoder(network, latent_dim=options.latent_dim, posterior=options.posterior)
+        encoder = Encoder(network, latent_dim=options.latent_dim, posterior=options.posterior, fusion=options.fusion)
         decoder = Decoder(network, likelihood=likelihood)
-    objective = make_objective(options, len(images))
-    noise, seed = options.input_noise, options.seed
-    vae = VAE(encoder, decoder, prior=options.prior, objective=objective, input_noise=noise, seed=seed)
+    vae = VAE(
+        encoder,
+        decoder,
+        prior=options.prior,
+        objective=make_objective(options, len(loader.training_files)),
+        input_noise=options.input_noise,
+        view_weights=options.view_weights,
+        seed=options.seed,
+    )
     with networks_in(options.precision):
-        vae.build((None, *images.shape[1:]))
+        vae.build(batched(shape_of_example(loader.training_images)))
     return vae
+
+
+def sigma_of(options: Settled, loader: "DataLoader") -> float | str | None:
+    """The sigma of a view whose likelihood says none."""
+    return loader.dataset.sigma if several(options.likelihood) else options.sigma
+
+
+def check_images(options: Settled, loader: "DataLoader", likelihood: Any) -> None:
+    """`DataError` if images are none that the likelihood, or that of their view, has a density of."""
+    found = {"training": loader.training_images, "validation": loader.validation_images, "test": loader.test_images}
+    for purpose, images in found.items():
+        if images is None or (options.binarize == "dynamic" and purpose != "test"):
+            continue
+        for view, one in (images if loader.views else {"": images}).items():
+            name = f"{options.dset}: {purpose} images" + (f" of {view}" if view else "")
+            (likelihood[view] if isinstance(likelihood, dict) else likelihood).check(
+                one.values if isinstance(one, Masked) else one, name
+            )
 
 
 def with_defaults(family: "type[Component]", config: dict[str, Any], **known: Any) -> Any:

@@ -14,6 +14,7 @@ from bicoder.pictures.picture import flags
 from bicoder.runs.folder import CONFIG, FORMAT, check_no_links
 from bicoder.runs.options.kinds import Check, Choice, Flag, Number, Sizes, Text, Whole, check_part, refuse, shown
 from bicoder.runs.options.table import Options
+from bicoder.runs.options.view_kinds import ViewWeights, of_views
 
 LARGEST = 2**22  # bytes; a config has three thousand, and the names of the labels
 LARGEST_EXAMPLE = 2**26  # numbers of one x: 4096 x 4096 in colour fits
@@ -72,23 +73,6 @@ def part(**checks: Check) -> Check:
     return lambda where, value: check_part(where, value, checks)
 
 
-def of_views(check: Check) -> Check:
-    """What `check` takes, or an object of one for each view."""
-    views = mapping(check)
-
-    def check_all(where: str, value: Any) -> None:
-        several = type(value) is dict and not {"name", "class_name"} & set(value)
-        (views if several else check)(where, value)
-
-    return check_all
-
-
-def view_weights(where: str, value: Any) -> None:
-    """How much each view counts."""
-    if value not in (None, "size"):
-        mapping(Number().check)(where, value)
-
-
 def scaling(where: str, value: Any) -> None:
     """By what the pixels of the file were divided, and whether they were clipped to [0, 1] before."""
     if type(value) is not list or len(value) != 2:
@@ -113,15 +97,15 @@ DATA = {
     "training_images": COUNT,
     "validation_images": COUNT,
     "test_images": COUNT,
-    "shape": SHAPE,
-    "image_shape": or_null(Sizes(3, 3, LARGEST_EXAMPLE).check),
+    "shape": of_views(SHAPE),
+    "image_shape": or_null(of_views(or_null(Sizes(3, 3, LARGEST_EXAMPLE).check))),
     "label_names": TEXTS,
     "sha256": TEXT,
     "test_sha256": TEXT,  # of the test images alone, which can be read without the others
-    "scaling": or_null(scaling),
+    "scaling": or_null(of_views(scaling)),
     # Validation images are chosen by the seed, or named by their files.
     "split": record({"seed": COUNT, "validation": SHARE, "files": or_null(mapping(TEXTS))}),
-    "views": or_null(mapping(SHAPE)),  # name -> shape, of data of several views
+    "views": or_null(mapping(SHAPE)),  # name -> shape, of data of several views, as "shape" has it
 }
 MODEL = {
     "encoder": part(
@@ -137,7 +121,7 @@ MODEL = {
     "objective": check_part,
     "latent_dim": LATENT_DIM,
     "input_noise": Number("a number from 0", 0.0).check,
-    "view_weights": view_weights,
+    "view_weights": or_null(ViewWeights().check),
     "seed": SEED,
     "condition": or_null(TEXT),  # what of the data the model is told beside x
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bicoder.data.pixels import Scaling
+from bicoder.engine.arrays.masked import arrays_in, shape_of_example
 from bicoder.engine.arrays.portions import portions
 from bicoder.engine.start import import_keras
 from bicoder.errors import ModelError, UsageError, counted
@@ -17,11 +18,11 @@ from bicoder.runs import folder as runs
 from bicoder.runs.config import read_config
 from bicoder.runs.options.earlier import dataset_of, placed, places_left, repeated, resumed
 from bicoder.runs.options.table import Options, Settled
+from bicoder.runs.options.view_kinds import check_several, several
 from bicoder.waiting import told
 
 if TYPE_CHECKING:
     from bicoder.data.loader import DataLoader
-    from bicoder.data.stored_images import ImageArray
     from bicoder.runs.state import TrainingState
     from bicoder.vae import VAE
 
@@ -80,6 +81,7 @@ def settled(options: Options) -> Settled:
     if options.no_pictures and "pictures" in options.given:
         asked = " and ".join(f"--{name}" for name in options.pictures or ())
         raise UsageError(f"no_pictures: expected it without {asked}, received both; leave one out")
+    check_several(options)
     if options.optimizer == "ftrl" and options.learning_rate_warmup:
         raise UsageError(
             "learning_rate_warmup: expected none with ftrl, which divides by the learning rate, and that begins at 0; "
@@ -125,7 +127,8 @@ def load_data(options: Options, only_test: Scaling | None = None, run: Path | st
     data, left = config["data"], places_left(config["arguments"], options.data_dir, options.mirror)
     if left:
         print(f"{run}: {left}; without it nothing is fetched", file=sys.stderr)
-    shape = data.get("image_shape") if only_test is not None and not options.stream else None  # else that of all images
+    alone = only_test is not None and not options.stream and not options.views
+    shape = data.get("image_shape") if alone else None  # else that of all images
     return DataLoader(
         options.dset,
         batch_size=options.batch_size,
@@ -135,11 +138,12 @@ def load_data(options: Options, only_test: Scaling | None = None, run: Path | st
         mirror=options.mirror,
         image_size=tuple(shape[:2]) if shape else options.image_size,
         channels=shape[2] if shape and shape[2] in (1, 3) else None,
+        views=options.views,
         labels=options.labels,
         skip_damaged=options.skip_damaged,
         split=runs.split_file(run) if run else None,
         scaling=data.get("scaling"),
-        flatten=None if options.network["name"] in ("auto", "mlp") else False,
+        flatten=None if options.network.get("name") in ("auto", "mlp") else False,
         binarize=options.binarize,
         download=not options.no_download and not left,
         stream=options.stream,
@@ -151,38 +155,52 @@ def load_data(options: Options, only_test: Scaling | None = None, run: Path | st
 
 def counts(loader: "DataLoader") -> str:
     """How many images there are of each kind, in words."""
-    held_out = "" if loader.validation_images is None else f", {len(loader.validation_images):,} validation"
-    train, test = len(loader.training_images), counted(len(loader.test_images), "test image")
-    return f"{train:,} training{held_out} and {test} of shape {loader.training_images.shape[1:]}"
+    held_out = "" if loader.validation_files is None else f", {len(loader.validation_files):,} validation"
+    test = counted(len(loader.test_files), "test example" if loader.views else "test image")
+    shape: Any = shape_of_example(loader.training_images)
+    if loader.views:
+        shape = shape[loader.views[0]] if len({*shape.values()}) == 1 else tuple(shape.values())
+        test += f" of the views {', '.join(loader.views)}"
+    return f"{len(loader.training_files):,} training{held_out} and {test} of shape {shape}"
 
 
 def has_convolutions(options: Options, loader: "DataLoader") -> bool:
     """Whether the network of the options has some; "auto" is an MLP for vectors only."""
-    return options.network["name"] != "mlp" and len(loader.training_images.shape) > 2
+    networks = options.network.values() if several(options.network) else [options.network]
+    images = any(len(array.shape) > 2 for array in arrays_in(loader.training_images))
+    return images and any(network["name"] != "mlp" for network in networks)
 
 
 def describe(options: Settled, loader: "DataLoader") -> dict[str, Any]:
     """What config.json says about the data."""
     images = [loader.training_images, loader.validation_images, loader.test_images]
+    shape = as_lists(shape_of_example(loader.training_images))
     return {
-        "training_images": len(loader.training_images),
-        "validation_images": 0 if loader.validation_images is None else len(loader.validation_images),
-        "test_images": len(loader.test_images),
-        "shape": list(loader.training_images.shape[1:]),
-        "image_shape": None if loader.image_shape is None else list(loader.image_shape),
+        "training_images": len(loader.training_files),
+        "validation_images": 0 if loader.validation_files is None else len(loader.validation_files),
+        "test_images": len(loader.test_files),
+        "shape": shape,
+        "image_shape": as_lists(loader.image_shape),
         "label_names": list(loader.label_names),
         "sha256": fingerprint(*(array for array in images if array is not None)),
         "test_sha256": fingerprint(loader.test_images),
-        "scaling": list(loader.scaling),
+        "scaling": as_lists(loader.scaling),
         "split": {"seed": options.split_seed, "validation": options.validation, "files": None},
-        "views": None,
+        "views": shape if loader.views else None,
     }
 
 
-def fingerprint(*arrays: "ImageArray") -> str:
-    """SHA-256 of the numbers of some arrays."""
+def as_lists(found: Any) -> Any:
+    """Shapes or scalings as JSON has them: a tuple as a list, that of each view of a dict, None as None."""
+    if isinstance(found, dict):
+        return {view: as_lists(one) for view, one in found.items()}
+    return None if found is None else list(found)
+
+
+def fingerprint(*examples: Any) -> str:
+    """SHA-256 of the numbers of some arrays, or of those of each view of a dict."""
     digest = hashlib.sha256()
-    for array in arrays:
+    for array in (array for some in examples for array in arrays_in(some)):
         for portion in portions(array):
             digest.update(portion.data.cast("B"))
     return digest.hexdigest()
@@ -286,6 +304,8 @@ def title_of(arguments: dict[str, Any]) -> str:
     if not arguments.get("dset"):
         return ""
     name = Path(arguments["dset"]).resolve().name
+    if arguments.get("views"):
+        return f"{name}, views {', '.join(arguments['views'])}"
     return f"{name}, view {arguments.get('view', 'm0')}" if name == "mnist_color" else name
 
 
@@ -317,15 +337,17 @@ def numbers_of(vae: "VAE", loader: "DataLoader") -> dict[str, Any]:
 
 def report(options: Settled, vae: "VAE", numbers: dict[str, Any], training: "TrainingState") -> None:
     """The short table at the end, and what is wrong with the model, if anything is."""
+    from bicoder.engine.arrays.inputs import numbers_of
     from bicoder.evaluation.doctor import of_training
 
-    per_dim = 1.0 / (math.prod(vae.example_shape) * math.log(2.0))
+    per_dim = 1.0 / (numbers_of(vae.example_shape) * math.log(2.0))
     rows = {
         "test -ELBO": numbers["distortion"] + numbers["rate"],
         "distortion": numbers["distortion"],
         "rate": numbers["rate"],
     }
-    print(f"\n{'':<12}{'nats per image':>16}{'bits per dim':>16}")
+    per = "nats per example" if options.views else "nats per image"
+    print(f"\n{'':<12}{per:>16}{'bits per dim':>16}")
     for name, value in rows.items():
         print(f"{name:<12}{value:>16.2f}{value * per_dim:>16.4f}")
     if options.sigma == "learned" and hasattr(vae.decoder.likelihood, "log_sigma"):

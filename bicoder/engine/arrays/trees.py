@@ -6,7 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from bicoder.engine.arrays.masked import Masked, examples_there, from_numpy
+from bicoder.engine.arrays.masked import from_numpy
+from bicoder.engine.arrays.there import examples_there
 from bicoder.engine.tensor import Shape
 from bicoder.errors import DataError, UsageError, counted
 
@@ -24,14 +25,6 @@ def mapped(function: Any, *trees: Any) -> Any:
 def shapes_of(tree: Any) -> list[Shape]:
     """The shapes of the arrays of a tree."""
     return [tuple(array.shape) for array in leaves(tree)]
-
-
-def shape_of_example(x: Any) -> Any:
-    """Shape of one example of x (batch, ...), or of each view of a dict; x may be shapes, as Keras gives them."""
-    if isinstance(x, dict):
-        return {name: shape_of_example(x[name]) for name in sorted(x)}
-    values = x.values if isinstance(x, Masked) else x
-    return tuple(values if isinstance(values, (tuple, list)) else values.shape)[1:]
 
 
 def batched(shape: Any) -> Any:

@@ -235,7 +235,7 @@ class Part(Kind):
     Whether there is a part of that name, and what arguments it takes, is known to its family: `Component.get` says so.
 
     Args:
-        module: file name of the family, such as "networks.py".
+        module: file name of the family, such as "networks.py", or of all files that have members of it.
         family: name of its root class.
         more: names that stand for a choice among the members.
     """
@@ -243,12 +243,12 @@ class Part(Kind):
     expected = 'an object with the "name" of a part'
     metavar = "NAME"
 
-    def __init__(self, module: str, family: str, *more: str) -> None:
-        self.module, self.family, self.more = module, family, more
+    def __init__(self, module: str | Sequence[str], family: str, *more: str) -> None:
+        self.modules, self.family, self.more = [module] if isinstance(module, str) else module, family, more
 
     @functools.cached_property
     def names(self) -> Sequence[str]:  # type: ignore[override]  # read from the source when somebody asks
-        return [*self.more, *names_in_source(self.module, self.family)]
+        return [*self.more, *(name for module in self.modules for name in names_in_source(module, self.family))]
 
     def fits(self, value: object) -> bool:
         return isinstance(value, dict) and isinstance(value.get("name"), str)

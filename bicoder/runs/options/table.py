@@ -21,11 +21,13 @@ from bicoder.runs.options.kinds import (
     Text,
     Whole,
 )
+from bicoder.runs.options.view_kinds import PartOfViews, Views, ViewWeights
 
 DATA, MODEL, TRAINING, DRAWN = "data", "model", "training", "pictures (without any of these switches: all of them)"
 # group -> what is said below its title
 DESCRIPTIONS = {
-    MODEL: "A part can be given arguments: --network mlp:hidden=[300,300] --objective iwae:num_samples=5",
+    MODEL: "A part can be given arguments: --network mlp:hidden=[300,300] --objective iwae:num_samples=5; of several "
+    "--views each can have its own: --likelihood m0=gaussian,m1=bernoulli",
 }
 ADAPTIVE = ("adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw")
 OPTIMIZERS = (*ADAPTIVE, "ftrl", "lamb", "lion", "nadam", "rmsprop", "sgd")
@@ -149,6 +151,13 @@ class Options(CommandOptions):
         "IDX files",
     )
     view: str = of_data(Choice(*VIEWS), "m0", "which version of mnist_color")
+    views: tuple[str, ...] | None = of_data(
+        Views(),
+        None,
+        "several views of each example, learnt together: m0,m1,m2,m3,m4 of mnist_color, or sub-folders in which files "
+        "of equal names belong together, or arrays of a .npz file",
+        "one view",
+    )
     image_size: tuple[int, int] | None = of_data(
         ImageSize(),
         None,
@@ -203,13 +212,16 @@ class Options(CommandOptions):
         Whole(0), None, "of the choice of validation images, and of test images where a data set has none", "--seed"
     )
     network: dict[str, Any] = of_model(
-        Part("networks.py", "Network", "auto"), {"name": "auto"}, "conv for images and mlp for vectors, or", data=True
+        PartOfViews("networks.py", "Network", "auto"),
+        {"name": "auto"},
+        "conv for images and mlp for vectors, or",
+        data=True,
     )
     latent_dim: int | None = of_model(
         Whole(1, MOST_DIMENSIONS), None, "dimensions of z", "20 for mlp, 50 for conv, 64 for residual"
     )
     likelihood: dict[str, Any] = of_model(
-        Part("likelihoods.py", "Likelihood"), {"name": "gaussian"}, "p(x|z) of a pixel"
+        PartOfViews("likelihoods.py", "Likelihood"), {"name": "gaussian"}, "p(x|z) of a pixel"
     )
     sigma: float | str | None = of_model(
         Learned(),
@@ -218,9 +230,18 @@ class Options(CommandOptions):
         "0.75 for mnist_bw and mnist_color, as their task has it; learned for all others",
     )
     posterior: dict[str, Any] = of_model(Part("posteriors.py", "Posterior"), {"name": "diagonal_gaussian"}, "q(z|x)")
+    fusion: dict[str, Any] = of_model(
+        Part("fusions.py", "Fusion"), {"name": "product_of_experts"}, "q(z|x) of several --views, of those of each"
+    )
     prior: dict[str, Any] = of_model(Part("priors.py", "Prior"), {"name": "standard_normal"}, "p(z)")
     objective: dict[str, Any] = of_model(
-        Part("objectives.py", "Objective"), {"name": "elbo"}, "what training makes larger"
+        Part(("objectives.py", "view_objectives.py"), "Objective"), {"name": "elbo"}, "what training makes larger"
+    )
+    view_weights: dict[str, float] | str | None = of_model(
+        ViewWeights(),
+        None,
+        "how much each of several --views counts in the objective; size divides by the numbers that a view has",
+        "1 each",
     )
     input_noise: float = of_training(
         Number("a number from 0", 0.0), 0.0, "standard deviation of noise on what the encoder sees, in training alone"

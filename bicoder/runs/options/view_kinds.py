@@ -1,0 +1,114 @@
+"""Kinds of values for data of several views: their names, and what may be given for each of them."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from bicoder.errors import UsageError
+from bicoder.runs.options.kinds import Check, Kind, Number, Part, check_part, refuse, shown
+
+if TYPE_CHECKING:
+    from bicoder.runs.options.table import Options
+
+MOST = 10
+
+
+def several(value: Any) -> bool:
+    """Whether a value of JSON is an object of one for each view, and not a part."""
+    return type(value) is dict and not {"name", "class_name"} & set(value)
+
+
+def of_views(check: Check) -> Check:
+    """What `check` takes, or an object of one for each view."""
+
+    def check_all(where: str, value: Any) -> None:
+        if not several(value):
+            return check(where, value)
+        if not 0 < len(value) <= MOST:
+            refuse(where, f"1 to {MOST} views", value)
+        for view, one in value.items():
+            check(f"{where}.{shown(view)}", one)
+
+    return check_all
+
+
+class Views(Kind):
+    """Names of views: m0,m1,m2."""
+
+    metavar = "VIEW,VIEW,..."
+    expected = f"a list of 2 to {MOST} names of views, each once, none of them 'name' or 'class_name'"
+
+    def parse(self, text: str) -> Any:
+        return text.split(",")
+
+    def fits(self, value: object) -> bool:
+        if type(value) is not list or not 1 < len(value) <= MOST:
+            return False
+        names = [name for name in value if isinstance(name, str) and 0 < len(name) <= 200 and "\0" not in name]
+        return len({*names} - {"name", "class_name"}) == len(value)
+
+    def value(self, found: Any) -> tuple[str, ...]:
+        return tuple(found)
+
+
+class ViewWeights(Kind):
+    """`size`, or a weight of each view: m0=1,m1=0.5."""
+
+    metavar = "size|VIEW=X,..."
+    expected = "size, or an object of a number from 0 for each view"
+
+    def parse(self, text: str) -> Any:
+        if text == "size":
+            return text
+        try:
+            return {view: float(number) for view, number in (one.split("=") for one in text.split(","))}
+        except ValueError:
+            return None
+
+    def fits(self, value: object) -> bool:
+        weight = Number("a number from 0", 0.0)
+        return value == "size" or (
+            type(value) is dict and 0 < len(value) <= MOST and all(weight.fits(one) for one in value.values())
+        )
+
+
+class PartOfViews(Part):
+    """A part of the model for all views, or VIEW=NAME,VIEW=NAME:argument=value of one for each."""
+
+    metavar = "NAME|VIEW=NAME,..."
+
+    def fits(self, value: Any) -> bool:
+        if several(value):
+            return all(super(PartOfViews, self).fits(one) for one in value.values())
+        return super().fits(value)
+
+    def check(self, where: str, value: object) -> None:
+        of_views(check_part)(where, value)
+
+    def read(self, text: str) -> dict[str, Any]:
+        # A comma ends a view if a view and the name of a part follow: else it stands between arguments.
+        views = re.split(rf",(?=[^,=:]+=(?:{'|'.join(map(re.escape, self.names))})(?:[,:]|$))", text)
+        if "=" not in views[0].partition(":")[0]:
+            if len(views) > 1:
+                raise ValueError(f"expected VIEW=NAME for each view, received {views[0]!r}")
+            return super().read(text)
+        found = {}
+        for one in views:
+            view, _, part = one.partition("=")
+            if view in found:
+                raise ValueError(f"expected each view once, received {view!r} twice")
+            found[view] = super().read(part)
+        return found
+
+
+def check_several(options: "Options") -> None:
+    """`UsageError` if something is given of several views, and there are none, or for a view that there is not."""
+    if options.views is None:
+        for name in ("fusion", "view_weights"):
+            if name in options.given:
+                raise UsageError(f"{name}: expected it with --views, received it without; leave it out, or add them")
+    for name in ("network", "likelihood", "view_weights"):
+        value = getattr(options, name)
+        views = set(value) if isinstance(value, dict) and several(value) else set()
+        if views and views - set(options.views or ()):
+            known = ", ".join(options.views or ()) or "none, since --views is not there"
+            raise UsageError(f"{name}: expected views of --views, {known}, received {', '.join(sorted(views))}")
