@@ -3,33 +3,43 @@
 import math
 from typing import TYPE_CHECKING, Any
 
+from bicoder.engine.arrays.masked import Masked, on_arrays
 from bicoder.errors import DataError
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from bicoder.data.stored_images import StoredImages
+    from bicoder.coders import Decoder
     from bicoder.vae import VAE
 
 STILL_RISING = 0.5  # nats
 SOME = 100  # images by which pixels are judged
 
 
-def diagnose(vae: "VAE", images: "np.ndarray | StoredImages", numbers: dict[str, Any]) -> list[str]:
+def diagnose(vae: "VAE", images: Any, numbers: dict[str, Any]) -> list[str]:
     """Sentences about a model, each with what to try; an empty list if nothing is wrong.
 
     Args:
         vae: a built `VAE`.
-        images: (N, ...), on which it was evaluated.
+        images: (N, ...), or of each view, on which it was evaluated.
         numbers: dict of `evaluate`.
     """
-    checks = (pixels_at_their_floor(vae, images), support(vae, images), activation(vae), sampling(numbers))
-    return [*of_training(vae, numbers), *(sentence for sentence in checks if sentence)]
+    codes, found = vae.encode(on_arrays(lambda array: array[:SOME], images)).mean, []
+    for where, view, decoder in decoders(vae):
+        x = images[view] if view else images
+        found += [pixels_at_their_floor(decoder, codes, where), support(decoder, x, where), activation(decoder, where)]
+    found.append(sampling(numbers))
+    return [*of_training(vae, numbers), *(sentence for sentence in found if sentence)]
+
+
+def decoders(vae: "VAE") -> list[tuple[str, str, "Decoder"]]:
+    """What sentences call the view, its name, and its decoder; "", "" and the decoder of data that are one tensor."""
+    views = vae.decoder.views
+    return [(f" of {view}", view, decoder) for view, decoder in views.items()] or [("", "", vae.decoder)]
 
 
 def of_training(vae: "VAE", numbers: dict[str, Any]) -> list[str]:
     """Sentences about how a training went wrong, for which two numbers suffice: `active_units` and `latent_dim`."""
-    return [sentence for sentence in (collapse(numbers), sigma_at_its_floor(vae)) if sentence]
+    floors = [sigma_at_its_floor(decoder, where) for where, _, decoder in decoders(vae)]
+    return [sentence for sentence in (collapse(numbers), *floors) if sentence]
 
 
 def collapse(numbers: dict[str, Any]) -> str | None:
@@ -43,55 +53,55 @@ def collapse(numbers: dict[str, Any]) -> str | None:
     )
 
 
-def sigma_at_its_floor(vae: "VAE") -> str | None:
+def sigma_at_its_floor(decoder: "Decoder", where: str) -> str | None:
     """A learned sigma that would be smaller if it could."""
-    likelihood = vae.decoder.likelihood
+    likelihood = decoder.likelihood
     if not hasattr(likelihood, "log_sigma") or not hasattr(likelihood, "smallest"):
         return None
     sigma = math.exp(float(likelihood.log_sigma()))
     if likelihood.sigma != "learned" or sigma > 2 * likelihood.smallest:
         return None
     return (
-        f"The learned sigma is {sigma:.5f}, at its floor of {likelihood.smallest}: the density grows without limit, as "
+        f"The learned sigma{where} is {sigma:.5f}, at its floor of {likelihood.smallest}: the density grows without limit, as "
         "it does for images that are all alike or without noise. Try a fixed sigma, or discretized_logistic."
     )
 
 
-def pixels_at_their_floor(vae: "VAE", images: "np.ndarray | StoredImages") -> str | None:
+def pixels_at_their_floor(decoder: "Decoder", codes: Any, where: str) -> str | None:
     """Pixels with a sigma of their own that would be smaller if it could, as on a margin that is always black."""
     import numpy as np
 
-    likelihood = vae.decoder.likelihood
+    likelihood = decoder.likelihood
     if not hasattr(likelihood, "smallest") or hasattr(likelihood, "log_sigma"):
         return None
-    scale = np.asarray(vae.decode(vae.encode(images[:SOME]).mean).scale)
+    scale = np.asarray(decoder(codes).scale)
     count, pixels = int((scale.mean(axis=0) < 2 * likelihood.smallest).sum()), scale[0].size
     if not count:
         return None
     return (
-        f"The sigma of {count:,} of {pixels:,} pixels is at its floor of {likelihood.smallest}: they never vary, and "
-        "their density grows without limit. Try one sigma for all (gaussian), or discretized_logistic."
+        f"The sigma of {count:,} of {pixels:,} pixels{where} is at its floor of {likelihood.smallest}: they never vary, "
+        "and their density grows without limit. Try one sigma for all (gaussian), or discretized_logistic."
     )
 
 
-def support(vae: "VAE", images: "np.ndarray | StoredImages") -> str | None:
+def support(decoder: "Decoder", images: Any, where: str) -> str | None:
     """Values that the likelihood gives density zero."""
     try:
-        vae.decoder.likelihood.check(images)
+        decoder.likelihood.check(images.values if isinstance(images, Masked) else images, f"data{where}")
     except DataError as error:
         return f"Outside the support: {error}."
     return None
 
 
-def activation(vae: "VAE") -> str | None:
+def activation(decoder: "Decoder", where: str) -> str | None:
     """The last layer of a decoder of the user's own may squash what the likelihood takes as it is."""
-    last = (getattr(vae.decoder.body, "layers", None) or [vae.decoder.body])[-1]
+    last = (getattr(decoder.body, "layers", None) or [decoder.body])[-1]
     name = getattr(getattr(last, "activation", None), "__name__", "linear")
-    likelihood = vae.decoder.likelihood
+    likelihood = decoder.likelihood
     if name in likelihood.activations:
         return None
     return (
-        f"The decoder ends with the activation {name}, but the {likelihood.part_name()} likelihood expects "
+        f"The decoder{where} ends with the activation {name}, but the {likelihood.part_name()} likelihood expects "
         f"{' or '.join(likelihood.activations)}: its parameters cannot take all their values. Leave it out."
     )
 

@@ -6,9 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bicoder.data.pixels import to_labels
-from bicoder.data.stored_images import ImageArray, StoredImages
+from bicoder.data.stored_images import StoredImages
 from bicoder.engine import streams
+from bicoder.engine.arrays.inputs import examples_of
+from bicoder.engine.arrays.masked import arrays_in, on_values
 from bicoder.engine.arrays.numbers import check_numbers
+from bicoder.engine.arrays.trees import as_array, check_there
 from bicoder.engine.tensor import Shape
 from bicoder.errors import DataError
 
@@ -17,18 +20,20 @@ IMAGES, LABELS = ("image", "images", "x", "x_test", "pixel_values"), ("label", "
 
 
 class Examples(NamedTuple):
-    """Images (N, ...) as one float32 array, and labels, whole numbers (N,), or None."""
+    """Images (N, ...) as one float32 array, or those of each view, and labels, whole numbers (N,), or None."""
 
-    images: ImageArray
+    images: Any
     labels: np.ndarray | None
 
 
-def take(data: Any, shape: Shape) -> Examples:
-    """The images and labels of `data`, see `evaluate`; images have this shape, without the axis of the images.
+def take(data: Any, shape: Any) -> Examples:
+    """The images and labels of `data`, see `evaluate`; images have this shape, or each view has its own, of an example.
 
     Raises:
         DataError: there are none, or they do not fit.
     """
+    if isinstance(shape, dict):
+        return take_views(data, shape)
     if isinstance(data, list) and data and shape_of(data[0]) == tuple(shape):  # one image after the other
         data = np.asarray(data)
     if hasattr(data, "test_images"):
@@ -44,6 +49,22 @@ def take(data: Any, shape: Shape) -> Examples:
         raise DataError(f"data: expected images (N, ...), received shape {images.shape}")
     checked((images, labels), shape)
     return Examples(images, class_numbers(labels, len(images)))
+
+
+def take_views(data: Any, shape: dict[str, Shape]) -> Examples:
+    """The examples of several views, of a loader, a dict view -> images, or a pair of it and labels."""
+    if hasattr(data, "test_images"):
+        data = data.test_images, data.test_labels
+    views, labels = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
+    if not isinstance(views, dict):
+        raise DataError(
+            f"data: expected a dict of the views {', '.join(shape)}, or a pair of it and labels, received "
+            f"{type(views).__name__}"
+        )
+    found = on_values(as_array, examples_of(views, shape, "data"))
+    check_there(found)
+    check_numbers(found, "data")
+    return Examples(found, class_numbers(labels, len(arrays_in(found)[0])))
 
 
 def is_whole(data: Any, shape: Shape) -> bool:

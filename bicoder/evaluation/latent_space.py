@@ -1,26 +1,29 @@
 """The latent codes of images: how well they tell labels apart, and where they lie in the plane."""
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from keras import ops
 
+from bicoder.engine.arrays.masked import arrays_in, on_arrays
 from bicoder.errors import NumericError
 from bicoder.waiting import told
 
 if TYPE_CHECKING:
-    from bicoder.data.stored_images import StoredImages
     from bicoder.vae import VAE
 
 ACTIVE = 0.01  # a unit is active if the variance of its posterior mean over the images is larger (Burda et al. 2016)
 FEWEST = 3  # codes that have neighbours
 
 
-def posterior_means(vae: "VAE", images: "np.ndarray | StoredImages", batch_size: int = 2048) -> np.ndarray:
-    """The means of q(z|x), (N, latent_dim), for images (N, ...)."""
-    batches = (images[i : i + batch_size] for i in range(0, len(images), batch_size))
-    return np.concatenate([ops.convert_to_numpy(vae.encode(batch).mean) for batch in batches])
+def posterior_means(vae: "VAE", images: Any, batch_size: int = 2048) -> np.ndarray:
+    """The means of q(z|x), (N, latent_dim), for images (N, ...), or a dict view -> images."""
+    found = []
+    for start in range(0, len(arrays_in(images)[0]), batch_size):
+        batch = on_arrays(lambda array: array[start : start + batch_size], images)  # noqa: B023
+        found.append(ops.convert_to_numpy(vae.encode(batch).mean))
+    return np.concatenate(found)
 
 
 def active_units(means: np.ndarray) -> int:

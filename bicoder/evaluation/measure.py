@@ -13,10 +13,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from bicoder.data.stored_images import StoredImages
 from bicoder.distributions import Distribution
-from bicoder.engine.tensor import Seed, Shape, Tensor
-from bicoder.errors import MOST_SAMPLES, NumericError, UsageError, check_count, check_seed, counted
+from bicoder.engine.arrays.masked import Masked, arrays_in, on_arrays
+from bicoder.engine.arrays.there import spread, values_of
+from bicoder.engine.arrays.trees import mapped
+from bicoder.engine.tensor import Seed, Tensor
+from bicoder.errors import MOST_SAMPLES, NumericError, check_count, check_seed, counted
 from bicoder.evaluation.codes import compiled
 from bicoder.evaluation.doctor import diagnose
 from bicoder.evaluation.examples import take
@@ -56,24 +58,24 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
     """
     check_count("num_samples", num_samples, MOST_SAMPLES)
     vae.check_built("evaluate")
-    if isinstance(vae.example_shape, dict):
-        views = ", ".join(vae.example_shape)
-        raise UsageError(f"evaluate: expected a model of one tensor, received one of the views {views}")
     images, labels = take(data, vae.example_shape)
     noise = keras.random.SeedGenerator(check_seed(seed))
     raw, means, numbers = look(vae, images, num_samples, noise, progress)
     if not abs(numbers["nll"]) < BEYOND:
         raise NumericError(f"nll: expected a finite number, received {numbers['nll']}; {why_not_finite(vae)}")
-    numbers["bits_per_dim"] = numbers["nll"] / (math.prod(images.shape[1:]) * math.log(2.0))
+    known, count = numbers_there(images), len(means)
+    numbers["bits_per_dim"] = numbers["nll"] * count / (known * math.log(2.0))
     numbers["latent_dim"] = means.shape[1]
     numbers["active_units"] = active_units(means)
     with told("mutual information", progress):
-        numbers |= marginal(vae, raw[np.random.default_rng(seed).permutation(len(raw))], noise)
-    numbers["mean_squared_error"] = numbers.pop("squared_error") / images.size
+        order = np.random.default_rng(seed).permutation(count)
+        numbers |= marginal(vae, on_arrays(lambda array: array[order], raw), noise)
+    numbers["mean_squared_error"] = numbers.pop("squared_error") / known
     for name, classifier in (("knn_accuracy", "10-NN"), ("logistic_accuracy", "logistic")):
         with told(f"{classifier} accuracy", progress):
             numbers[name] = None if labels is None else label_accuracy(means, labels, classifier)
-    numbers |= {"images": len(images), "num_samples": num_samples, "seed": seed}
+    numbers |= {"images": count, "num_samples": num_samples, "seed": seed}
+    numbers["views"] = list(vae.decoder.views)
     numbers["doctor"] = diagnose(vae, images, numbers)
     return numbers
 
@@ -91,31 +93,31 @@ def to_numpy(tensor: Tensor) -> np.ndarray:
 
 
 def look(
-    vae: VAE, images: np.ndarray | StoredImages, num_samples: int, noise: Seed, progress: bool
-) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    vae: VAE, images: Any, num_samples: int, noise: Seed, progress: bool
+) -> tuple[Any, np.ndarray, dict[str, Any]]:
     """Encode every image once: raw outputs of the encoder, from which q(z|x) is made again, posterior means, numbers.
 
     Args:
         vae, images, num_samples, progress: as in `evaluate`.
         noise: `keras.random.SeedGenerator`.
     Returns:
-        (N, outputs), (N, latent_dim), and the dict of `Sums.numbers`.
+        (N, outputs), or of each view; (N, latent_dim); and the dict of `Sums.numbers`.
     """
     sums, raws, means = Sums(num_samples, vae.latent_dim), [], []
     without_samples = compiled(lambda x: exact_quantities(vae, x))
     weigh = compiled(lambda x, raw, count: vae.log_weights(x, count, noise, vae.encoder.from_raw(raw)))
-    starts = range(0, len(images), BLOCK)
-    for start in watched(starts, "importance sampling", len(images), progress, BLOCK):
-        x = vae.prepare(images[start : start + BLOCK])
+    count = len(arrays_in(images)[0])
+    for start in watched(range(0, count, BLOCK), "importance sampling", count, progress, BLOCK):
+        x = vae.prepare(on_arrays(lambda array: array[start : start + BLOCK], images))  # noqa: B023
         raw, mean, kl, error = without_samples(x)
-        raws.append(ops.convert_to_numpy(raw))
+        raws.append(on_arrays(ops.convert_to_numpy, raw))
         means.append(ops.convert_to_numpy(mean))
         sums.add_exact(kl, error)
-        sums.add(*block_weights(functools.partial(weigh, x, raw), x.shape, num_samples, vae.prior))
-    return np.concatenate(raws), np.concatenate(means), sums.numbers()
+        sums.add(*block_weights(functools.partial(weigh, x, raw), len(mean), vae.example_shape, num_samples, vae.prior))
+    return mapped(lambda *arrays: np.concatenate(arrays), *raws), np.concatenate(means), sums.numbers()
 
 
-def exact_quantities(vae: VAE, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+def exact_quantities(vae: VAE, x: Any) -> tuple[Any, Tensor, Tensor | None, Tensor]:
     """Of a block of images x, what needs no samples of z.
 
     Returns:
@@ -124,15 +126,32 @@ def exact_quantities(vae: VAE, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None
     """
     raw = vae.encoder.raw(x)
     q = vae.encoder.from_raw(raw)
-    error = ops.sum(ops.square(vae.decoder(q.mean).mean - x))
+    means = vae.decoder(q.mean).mean
+    views = {view: (means[view], one) for view, one in x.items()} if isinstance(x, dict) else {"x": (means, x)}
+    error = sum(squared_error(mean, one) for mean, one in views.values())
     return raw, q.mean, kl_divergence(q, vae.prior.distribution()), error
 
 
+def squared_error(mean: Tensor, x: Any) -> Tensor:
+    """The sum of (mean - x)^2 over what is there in x."""
+    error = ops.square(mean - values_of(x))
+    return ops.sum(error * spread(x.there, error)) if isinstance(x, Masked) else ops.sum(error)
+
+
+def numbers_there(images: Any) -> int:
+    """How many numbers are there in all images, (N, ...), or in those of each view."""
+    if isinstance(images, dict):
+        return sum(map(numbers_there, images.values()))
+    if not isinstance(images, Masked):
+        return math.prod(images.shape)
+    return int(images.there.sum()) * (math.prod(images.values.shape) // math.prod(images.there.shape))
+
+
 def block_weights(
-    weigh: Callable[[int], tuple[Tensor, Tensor, Tensor]], shape: Shape, num_samples: int, prior: Prior
+    weigh: Callable[[int], tuple[Tensor, Tensor, Tensor]], block: int, example: Any, num_samples: int, prior: Prior
 ) -> list[np.ndarray]:
-    """log w, log p(x|z), log q(z|x) - log p(z), (K, block) each, for a block of this shape, in portions of samples."""
-    portion = min(num_samples, samples_at_once(shape[0], shape[1:], prior))
+    """log w, log p(x|z), log q(z|x) - log p(z), (K, block) each, for examples of this shape, in portions of samples."""
+    portion = min(num_samples, samples_at_once(block, example, prior))
     counts = [portion] * (num_samples // portion) + ([num_samples % portion] if num_samples % portion else [])
     portions = [weigh(count) for count in counts]
     return [np.concatenate([to_numpy(tensors[i]) for tensors in portions]) for i in range(3)]
@@ -199,31 +218,35 @@ def log_mean_exp(x: np.ndarray, axis: int) -> np.ndarray:
     return np.squeeze(largest, axis) + np.log(np.maximum(np.exp(x - largest).mean(axis=axis), 1e-300))
 
 
-def marginal(vae: VAE, raw: np.ndarray, noise: Seed) -> dict[str, float | None]:
+def marginal(vae: VAE, raw: Any, noise: Seed) -> dict[str, float | None]:
     """I(x; z) and KL[q(z) || p(z)], from codes of the first images, with q(z) the mixture over all of them.
 
     I = E[log q(z|x) - log q(z)], KL = E[log q(z) - log p(z)], whose sum is the rate (Hoffman & Johnson 2016).
 
     Args:
         vae: a built `VAE`.
-        raw: raw outputs of the encoder, (N, outputs), in random order.
+        raw: raw outputs of the encoder, (N, outputs), or of each view, in random order.
         noise: `keras.random.SeedGenerator`.
     """
-    posterior = vae.encoder.posterior
-    if not posterior(raw[:1]).density_is_cheap:  # the density of another image's code takes too long
+    posterior, count = vae.encoder.from_raw, len(arrays_in(raw)[0])
+
+    def rows(start: int, size: int) -> Any:
+        return on_arrays(lambda array: ops.convert_to_tensor(array[start : start + size]), raw)
+
+    if not posterior(rows(0, 1)).density_is_cheap:  # the density of another image's code takes too long
         return {"mutual_information": None, "marginal_kl": None}
     draw = compiled(lambda raw: posterior(raw).sample_and_log_prob(noise))
     log_densities = compiled(lambda raw, z: log_density_of_each(posterior(raw), z))
-    every = [ops.convert_to_tensor(raw[i : i + BLOCK]) for i in range(0, len(raw), BLOCK)]
-    information = marginal_kl = count = 0.0
+    every = [rows(start, BLOCK) for start in range(0, count, BLOCK)]
+    information = marginal_kl = codes = 0.0
     for own in every[: -(-MOST_CODES // BLOCK)]:
         z, log_own = draw(own)
         log_marginal = ops.concatenate([log_densities(block, z) for block in every], axis=1)
-        log_marginal = ops.logsumexp(log_marginal, axis=1) - math.log(len(raw))
+        log_marginal = ops.logsumexp(log_marginal, axis=1) - math.log(count)
         information += float(ops.sum(log_own - log_marginal))
         marginal_kl += float(ops.sum(log_marginal - vae.prior.log_prob(z)))
-        count += len(z)
-    return {"mutual_information": information / count, "marginal_kl": marginal_kl / count}
+        codes += len(z)
+    return {"mutual_information": information / codes, "marginal_kl": marginal_kl / codes}
 
 
 def log_density_of_each(q: Distribution, z: Tensor) -> Tensor:
@@ -235,9 +258,10 @@ def log_density_of_each(q: Distribution, z: Tensor) -> Tensor:
 def table(numbers: dict[str, Any]) -> str:
     """The numbers as text, one line each."""
     per_dim = numbers["bits_per_dim"] / numbers["nll"] if numbers["nll"] else math.nan
-    images, samples = counted(numbers["images"], "image"), counted(numbers["num_samples"], "importance sample")
+    what = "example" if numbers["views"] else "image"
+    images, samples = counted(numbers["images"], what), counted(numbers["num_samples"], "importance sample")
     lines = [f"{images}, {samples}, seed {numbers['seed']}", ""]
-    lines.append(f"{'':<22}{'nats per image':>16}{'bits per dim':>16}")
+    lines.append(f"{'':<22}{'nats per ' + what:>16}{'bits per dim':>16}")
     for label, value in (
         ("NLL (importance)", numbers["nll"]),
         ("-ELBO", -numbers["elbo"]),

@@ -22,8 +22,10 @@ def curve(subject: Subject, path: Path) -> Path | None:
 @picture("prior.png", flag="generate_from_prior")
 def prior(subject: Subject, path: Path) -> Path:
     """images from z ~ p(z)"""
-    from bicoder.pictures import plotting
+    from bicoder.pictures import plotting, several_views
 
+    if subject.views:
+        return several_views.joint_samples(subject, path)
     images = subject.vae.generate(subject.num_images, seed=subject.seed)
     title = f"{subject.name}: {counted(len(images), 'image')} from the prior, mean of p(x|z) for z ~ p(z)"
     return plotting.image_grid(images, path, title, subject.image_shape)
@@ -31,9 +33,11 @@ def prior(subject: Subject, path: Path) -> Path:
 
 @picture("posterior.png", flag="generate_from_posterior")
 def posterior(subject: Subject, path: Path) -> Path:
-    """test images x beside images from z ~ q(z|x)"""
-    from bicoder.pictures import plotting
+    """test images x beside images from z ~ q(z|x); of several views, from each of them to each"""
+    from bicoder.pictures import plotting, several_views
 
+    if subject.views:
+        return several_views.from_each_to_each(subject, path)
     originals = subject.images[subject.some(subject.num_images)]
     images = subject.vae.decode(subject.vae.encode(originals).sample(subject.seed)).mean
     counts = counted(len(originals), "test image")
@@ -49,7 +53,7 @@ def latent(subject: Subject, path: Path) -> Path:
     from bicoder.pictures import plotting
 
     chosen = subject.some(subject.latent_points)
-    codes = posterior_means(subject.vae, subject.images[chosen])
+    codes = posterior_means(subject.vae, subject.taken(chosen))
     labels = None if subject.labels is None else subject.labels[chosen]
     plane = in_the_plane(codes, subject.seed)
     accuracy = None if labels is None else label_accuracy(codes, labels, "10-NN")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from bicoder.engine.arrays.masked import arrays_in, on_arrays
 from bicoder.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +46,16 @@ class Subject(NamedTuple):
         """The numbers of `count` test images, by chance: (n,)."""
         import numpy as np
 
-        return np.random.default_rng(self.seed).permutation(len(self.images))[:count]
+        return np.random.default_rng(self.seed).permutation(len(arrays_in(self.images)[0]))[:count]
+
+    def taken(self, numbers: "np.ndarray") -> Any:
+        """The test images of these numbers, (n, ...), or those of each view."""
+        return on_arrays(lambda array: array[numbers], self.images)
+
+    @property
+    def views(self) -> list[str]:
+        """Names of the views, in their order; none if the data are one tensor."""
+        return list(self.images) if isinstance(self.images, dict) else []
 
 
 Draw: TypeAlias = Callable[[Subject, Path], Path | None]

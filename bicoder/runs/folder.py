@@ -151,7 +151,7 @@ def write_config(folder: Path, vae: "VAE", arguments: dict[str, Any], data: dict
         "backend": keras.backend.backend(),
         "arguments": arguments,
         "data": data,
-        "input_shape": list(vae.example_shape),
+        "input_shape": vae.example_shape,
         "model": vae.get_config(),
     }
     with whole_file(folder / CONFIG) as new:

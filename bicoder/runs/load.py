@@ -44,10 +44,11 @@ def load(folder: str | Path, force: bool = False) -> "VAE":
 
 def build(config: dict[str, Any]) -> "VAE":
     """The `VAE` of a config, with new weights."""
+    from bicoder.engine.arrays.trees import batched
     from bicoder.vae import VAE
 
     vae = VAE(**config["model"])
-    vae.build((None, *config["input_shape"]))
+    vae.build(batched(config["input_shape"]))
     return vae
 
 

@@ -350,8 +350,9 @@ def report(options: Settled, vae: "VAE", numbers: dict[str, Any], training: "Tra
     print(f"\n{'':<12}{per:>16}{'bits per dim':>16}")
     for name, value in rows.items():
         print(f"{name:<12}{value:>16.2f}{value * per_dim:>16.4f}")
-    if options.sigma == "learned" and hasattr(vae.decoder.likelihood, "log_sigma"):
-        print(f"learned sigma {math.exp(vae.decoder.likelihood.log_sigma()):.4f}")
+    for view, likelihood in vae.decoder.likelihoods.items():
+        if getattr(likelihood, "sigma", None) == "learned":
+            print(f"learned sigma {f'of {view} ' if options.views else ''}{math.exp(likelihood.log_sigma()):.4f}")
     for sentence in of_training(vae, numbers) if training.state["epoch"] else ():
         print(sentence)
     sys.stdout.flush()

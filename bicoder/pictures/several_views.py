@@ -1,0 +1,55 @@
+"""The pictures of data of several views."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bicoder.engine.arrays.masked import Masked
+from bicoder.errors import counted
+from bicoder.pictures.matrix import matrix
+from bicoder.pictures.picture import Subject
+from bicoder.pictures.plotting import as_images
+
+ACROSS = 20  # examples beside each other
+EXAMPLES = 6  # of a cell of the matrix
+
+
+def joint_samples(subject: Subject, path: Path) -> Path:
+    """In each column, all views of one z ~ p(z)."""
+    images, count = subject.vae.generate(subject.num_images, seed=subject.seed), subject.num_images
+    rows = [(view, slice(start, start + ACROSS)) for start in range(0, count, ACROSS) for view in subject.views]
+    cells = [[as_images(images[view][some], subject.image_shape[view])] for view, some in rows]
+    title = f"{subject.name}: {counted(count, 'example')} from the prior, mean of p(x|z) for z ~ p(z)"
+    return matrix(cells, path, title, [view for view, _ in rows], [""], min(ACROSS, count))
+
+
+def from_each_to_each(subject: Subject, path: Path) -> Path:
+    """Test examples, and below them what the model makes of one view, then of all of them, of every view."""
+    views, x = subject.views, subject.taken(complete(subject)[:EXAMPLES])
+    given = {f"given {view}": {view: x[view]} for view in views} | {"given all": x}
+    made = {"test examples": {view: values(one) for view, one in x.items()}}
+    for name, some in given.items():
+        codes = subject.vae.encode(some).sample(subject.seed)
+        made[name] = subject.vae.decode(codes).mean
+    cells = [[as_images(row[view], subject.image_shape[view]) for view in views] for row in made.values()]
+    title = f"{subject.name}: {counted(len(cells[0][0]), 'test example')}; below, mean of p(x|z) for z ~ q(z|x given)"
+    return matrix(cells, path, title, list(made), views, EXAMPLES)
+
+
+def complete(subject: Subject) -> np.ndarray:
+    """The numbers of test examples by chance, those that have all views first."""
+    chosen = subject.some(len(subject.images[subject.views[0]]))
+    lacks = np.zeros(len(chosen))
+    for one in subject.images.values():
+        if isinstance(one, Masked):
+            lacks += np.asarray(one.there).reshape(len(one.there), -1)[chosen].min(axis=1) == 0
+    return chosen[np.argsort(lacks, kind="stable")]
+
+
+def values(x: Any) -> np.ndarray:
+    """Images in white where they are missing."""
+    if not isinstance(x, Masked):
+        return x
+    there = np.reshape(x.there, (*x.there.shape, *[1] * (x.values.ndim - x.there.ndim)))
+    return np.where(there > 0, x.values, 1.0)
