@@ -112,6 +112,7 @@ class BiCoder(Component, keras.layers.Layer):
                 coder = self.views[view] = self.coder_of(view, shapes[view])
                 coder.seed = int(seed)
                 coder.build(batched(shapes[view]) if isinstance(input_shape, dict) else input_shape)
+        self.network = {view: coder.network for view, coder in self.views.items()}  # what "auto" stood for
 
     @abc.abstractmethod
     def per_view(self) -> dict[str, Any]:

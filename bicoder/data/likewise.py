@@ -16,7 +16,7 @@ from bicoder.data.pixels import ROUNDING, Scaling, drawn, scaled, scaling, surve
 from bicoder.data.published import Named
 from bicoder.data.sources import StartAgain
 from bicoder.data.splits import Split
-from bicoder.engine.arrays.portions import Portions, portions, rows_of
+from bicoder.engine.arrays.portions import Portions, portions, portions_of_examples, rows_of
 from bicoder.errors import DataError, UsageError
 
 Say = Callable[[str], Any]
@@ -45,21 +45,21 @@ class Likewise(NamedTuple):
 
     Args:
         total: N.
-        portions: iterator of arrays (n, *shape) of float32 in [0, 1], of a few MB.
+        portions: iterator of arrays (n, *shape) of float32 in [0, 1], of a few MB; or of those of each view.
         labels: whole numbers (N,), or None.
         label_names: text of every label, may be empty.
         names: of the files, text (N,); or rows of an array, whole numbers (N,); None for all rows in their order.
     """
 
     total: int
-    portions: Iterator[np.ndarray]
+    portions: Iterator[Any]
     labels: np.ndarray | None = None
     label_names: tuple[str, ...] = ()
     names: np.ndarray | None = None
 
-    def batches(self, size: int) -> Iterator[np.ndarray]:
+    def batches(self, size: int) -> Iterator[Any]:
         """The images in batches of this size at most."""
-        return (portion[i : i + size] for portion in self.portions for i in range(0, len(portion), size))
+        return (some for portion in self.portions for some in portions_of_examples(portion, size))
 
 
 def images_like(source: Any, how: Treatment, say: Say = print) -> Likewise:
@@ -84,7 +84,7 @@ def images_like(source: Any, how: Treatment, say: Say = print) -> Likewise:
 
 def own(split: Split, label_names: tuple[str, ...]) -> Likewise:
     """The images of a run itself, which it has prepared."""
-    return Likewise(len(split.images), portions(split.images), split.labels, label_names, split.names)
+    return Likewise(len(split.names), portions_of_examples(split.images), split.labels, label_names, split.names)
 
 
 def prepared(arrays: Iterator[np.ndarray], how: Treatment) -> Iterator[np.ndarray]:

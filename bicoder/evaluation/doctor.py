@@ -62,8 +62,8 @@ def sigma_at_its_floor(decoder: "Decoder", where: str) -> str | None:
     if likelihood.sigma != "learned" or sigma > 2 * likelihood.smallest:
         return None
     return (
-        f"The learned sigma{where} is {sigma:.5f}, at its floor of {likelihood.smallest}: the density grows without limit, as "
-        "it does for images that are all alike or without noise. Try a fixed sigma, or discretized_logistic."
+        f"The learned sigma{where} is {sigma:.5f}, at its floor of {likelihood.smallest}: the density grows without "
+        "limit, as it does for images that are all alike or without noise. Try a fixed sigma, or discretized_logistic."
     )
 
 
@@ -74,13 +74,14 @@ def pixels_at_their_floor(decoder: "Decoder", codes: Any, where: str) -> str | N
     likelihood = decoder.likelihood
     if not hasattr(likelihood, "smallest") or hasattr(likelihood, "log_sigma"):
         return None
-    scale = np.asarray(decoder(codes).scale)
+    p: Any = decoder(codes)
+    scale = np.asarray(p.scale)
     count, pixels = int((scale.mean(axis=0) < 2 * likelihood.smallest).sum()), scale[0].size
     if not count:
         return None
     return (
-        f"The sigma of {count:,} of {pixels:,} pixels{where} is at its floor of {likelihood.smallest}: they never vary, "
-        "and their density grows without limit. Try one sigma for all (gaussian), or discretized_logistic."
+        f"The sigma of {count:,} of {pixels:,} pixels{where} is at its floor of {likelihood.smallest}: they never "
+        "vary, and their density grows without limit. Try one sigma for all (gaussian), or discretized_logistic."
     )
 
 

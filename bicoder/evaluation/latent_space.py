@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from bicoder.engine.arrays.masked import arrays_in, on_arrays
+from bicoder.engine.arrays.portions import portions_of_examples
 from bicoder.errors import NumericError
 from bicoder.waiting import told
 
@@ -19,11 +19,8 @@ FEWEST = 3  # codes that have neighbours
 
 def posterior_means(vae: "VAE", images: Any, batch_size: int = 2048) -> np.ndarray:
     """The means of q(z|x), (N, latent_dim), for images (N, ...), or a dict view -> images."""
-    found = []
-    for start in range(0, len(arrays_in(images)[0]), batch_size):
-        batch = on_arrays(lambda array: array[start : start + batch_size], images)  # noqa: B023
-        found.append(ops.convert_to_numpy(vae.encode(batch).mean))
-    return np.concatenate(found)
+    batches = portions_of_examples(images, batch_size)
+    return np.concatenate([ops.convert_to_numpy(vae.encode(batch).mean) for batch in batches])
 
 
 def active_units(means: np.ndarray) -> int:

@@ -15,6 +15,7 @@ from keras import ops
 
 from bicoder.distributions import Distribution
 from bicoder.engine.arrays.masked import Masked, arrays_in, on_arrays
+from bicoder.engine.arrays.portions import portions_of_examples
 from bicoder.engine.arrays.there import spread, values_of
 from bicoder.engine.arrays.trees import mapped
 from bicoder.engine.tensor import Seed, Tensor
@@ -107,8 +108,8 @@ def look(
     without_samples = compiled(lambda x: exact_quantities(vae, x))
     weigh = compiled(lambda x, raw, count: vae.log_weights(x, count, noise, vae.encoder.from_raw(raw)))
     count = len(arrays_in(images)[0])
-    for start in watched(range(0, count, BLOCK), "importance sampling", count, progress, BLOCK):
-        x = vae.prepare(on_arrays(lambda array: array[start : start + BLOCK], images))  # noqa: B023
+    for block in watched(portions_of_examples(images, BLOCK), "importance sampling", count, progress, BLOCK):
+        x = vae.prepare(block)
         raw, mean, kl, error = without_samples(x)
         raws.append(on_arrays(ops.convert_to_numpy, raw))
         means.append(ops.convert_to_numpy(mean))

@@ -270,10 +270,13 @@ def other_version(config: Any) -> str:
 
 def check_shapes(config: dict[str, Any]) -> None:
     """What is said twice must be the same."""
-    pixels = math.prod(config["input_shape"])
-    image_shape = config["data"].get("image_shape")
-    if image_shape is not None and math.prod(image_shape) != pixels:
-        refuse("data.image_shape", f"{pixels} pixels, as input_shape has", image_shape)
+    shapes, pictured = config["input_shape"], config["data"].get("image_shape")
+    if isinstance(pictured, dict) and (not isinstance(shapes, dict) or set(pictured) != set(shapes)):
+        refuse("data.image_shape", f"that of {shown(list(shapes))}, as input_shape has", pictured)
+    for view, shape in shapes.items() if isinstance(shapes, dict) else [("", shapes)]:
+        image_shape = pictured.get(view) if isinstance(pictured, dict) else pictured
+        if image_shape is not None and math.prod(image_shape) != math.prod(shape):
+            refuse("data.image_shape", f"{math.prod(shape)} pixels, as input_shape has", image_shape)
     output_shape = config["model"]["decoder"].get("output_shape")
     if output_shape not in (None, config["input_shape"]):
         refuse("model.decoder.output_shape", f"{config['input_shape']}, as input_shape has", output_shape)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bicoder.data.pixels import Scaling
 from bicoder.data.splits import Split
-from bicoder.errors import ModelError
+from bicoder.errors import ModelError, UsageError
 from bicoder.runs.folder import CONFIG
 from bicoder.runs.options.earlier import dataset_of
 from bicoder.runs.options.table import Options
@@ -71,13 +71,15 @@ def test_images_of(folder: Path, data: dict[str, Any], of_run: Options, anyway: 
     Raises:
         ModelError: they are others, and `anyway` is false.
     """
-    scaling = data.get("scaling")
-    loader = load_data(of_run, None if scaling is None else Scaling(*scaling), folder)
+    loader = load_data(of_run, data.get("scaling"), folder)
     images = loader.test_images
-    now = {"test_images": len(images), "test_sha256": fingerprint(images)}
+    now = {"test_images": len(loader.test_files), "test_sha256": fingerprint(images)}
     if "test_sha256" not in data and loader.has_training_images:  # of an older run, which knows all of them together
         parts = (loader.training_images, loader.validation_images, images)
-        now = {"test_images": len(images), "sha256": fingerprint(*(part for part in parts if part is not None))}
+        now = {
+            "test_images": len(loader.test_files),
+            "sha256": fingerprint(*(part for part in parts if part is not None)),
+        }
     if not (changed := changes(data, {name: value for name, value in now.items() if name in data})):
         return loader
     line = f"{folder} had other data: {', '.join(changed)}"
@@ -105,6 +107,11 @@ def images_for(
     if images is None:
         loader = own_data(folder, config, **whereabouts)
         return own(Split(loader.test_images, loader.test_labels, loader.test_files), loader.label_names)
+    if isinstance(config["input_shape"], dict):
+        raise UsageError(
+            f"images: expected none with a run of several views, whose own test examples are taken, received {images!r}"
+            "; in Python, bicoder.load(folder) takes any"
+        )
     data, arguments = config["data"], Options.values(config["arguments"])
     shape, image_shape, scaling = config["input_shape"], data.get("image_shape"), data.get("scaling")
     how = Treatment(

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bicoder.data.pixels import Scaling
 from bicoder.engine.arrays.masked import arrays_in, shape_of_example
 from bicoder.engine.arrays.portions import portions
 from bicoder.engine.start import import_keras
@@ -112,12 +111,12 @@ def settled(options: Options) -> Settled:
     return Settled(**vars(options) | found)
 
 
-def load_data(options: Options, only_test: Scaling | None = None, run: Path | str | None = None) -> "DataLoader":
+def load_data(options: Options, only_test: Any = None, run: Path | str | None = None) -> "DataLoader":
     """The `DataLoader` of the options; vectors become images again if the network is made for images.
 
     Args:
         options: of the run.
-        only_test: how the pixels of test images alone are scaled; None for all images.
+        only_test: how the pixels of test images alone are scaled, as config.json says it; None for all images.
         run: folder of the run, if it is there: its images are for what they were for then, and treated as they were.
             If it names a place of files that nobody asked for, nothing is fetched.
     """

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from bicoder.engine.arrays.masked import arrays_in, on_arrays
+
 BYTES = 2**22  # of a portion; it stays in the processor's cache while it is looked at from several sides
 
 
@@ -40,3 +42,11 @@ def portions(array: Any) -> Iterator[np.ndarray]:
     if isinstance(array, Portions):
         return array.read(rows)
     return (array[start : start + rows] for start in range(0, len(array), rows))
+
+
+def portions_of_examples(x: Any, rows: int | None = None) -> Iterator[Any]:
+    """Examples x, an array (N, ...) or those of each view, in order: `rows` at a time, or a few MB."""
+    arrays = arrays_in(x)
+    rows = rows or min(map(rows_of, arrays))
+    for start in range(0, len(arrays[0]), rows):
+        yield on_arrays(lambda array: array[start : start + rows], x)  # noqa: B023
