@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bicoder.engine.arrays.masked import arrays_in, shape_of_example
-from bicoder.engine.arrays.portions import portions
+from bicoder.engine.arrays.masked import Masked, arrays_in, shape_of_example
+from bicoder.engine.arrays.portions import portions_of_examples
 from bicoder.engine.start import import_keras
 from bicoder.errors import ModelError, UsageError, counted
 from bicoder.pictures.picture import Subject, draw, flags
@@ -197,11 +197,14 @@ def as_lists(found: Any) -> Any:
 
 
 def fingerprint(*examples: Any) -> str:
-    """SHA-256 of the numbers of some arrays, or of those of each view of a dict."""
+    """SHA-256 of the numbers of some arrays, or of those that are there of each view of a dict."""
     digest = hashlib.sha256()
-    for array in (array for some in examples for array in arrays_in(some)):
-        for portion in portions(array):
-            digest.update(portion.data.cast("B"))
+    for some in examples:
+        for one in (some[view] for view in sorted(some)) if isinstance(some, dict) else [some]:
+            for portion in portions_of_examples(one):
+                known = [portion.values[portion.there > 0], portion.there] if isinstance(portion, Masked) else [portion]
+                for array in known:
+                    digest.update(array.data.cast("B"))
     return digest.hexdigest()
 
 
