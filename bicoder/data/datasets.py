@@ -146,6 +146,10 @@ class Npz(Dataset):
 
     array: str | None = None  # the only one that is wanted, of one view
 
+    @property
+    def name(self) -> str:
+        return str(self.dset) if self.array is None else f"{self.dset}: {self.array}"
+
     def of_view(self, view: str) -> "Npz":
         names = npz_names(self.dset)
         if view not in names:

@@ -5,13 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from bicoder.data.formats.folders import NO_LABEL
+from bicoder.data.formats.folders import MOST_VIEWS, NO_LABEL
 from bicoder.data.preparation import Read
 from bicoder.data.splits import Split, rows_of
 from bicoder.engine.arrays.masked import Masked
 from bicoder.errors import DataError, UsageError, counted
-
-MOST = 10
 
 
 def check_views(views: Sequence[str]) -> tuple[str, ...]:
@@ -23,8 +21,8 @@ def check_views(views: Sequence[str]) -> tuple[str, ...]:
     names = tuple(views)
     if not all(isinstance(name, str) and name and name not in ("name", "class_name") for name in names):
         raise UsageError(f"views: expected names of views other than 'name' and 'class_name', received {names!r}")
-    if not 1 < len(set(names)) == len(names) <= MOST:
-        raise UsageError(f"views: expected 2 to {MOST} names, each once, received {', '.join(names)}")
+    if not 1 < len(set(names)) == len(names) <= MOST_VIEWS:
+        raise UsageError(f"views: expected 2 to {MOST_VIEWS} names, each once, received {', '.join(names)}")
     return names
 
 

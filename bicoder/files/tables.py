@@ -2,7 +2,8 @@
 
 import csv
 import importlib.util
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +43,14 @@ def write_array(path: Path, shape: tuple[int, ...], portions: Iterable[np.ndarra
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         file.writelines(np.ascontiguousarray(portion, "<f4").data for portion in portions)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """A .npz file of some arrays by their names."""
+    with whole_file(path) as new, zipfile.ZipFile(new, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.ascontiguousarray(array, "<f4"), allow_pickle=False)
 
 
 def write_csv(path: Path, table: Table) -> None:

@@ -1,6 +1,7 @@
 """The pictures of a run, in the order in which they are drawn."""
 
 from pathlib import Path
+from typing import Any
 
 from bicoder.errors import counted
 from bicoder.pictures.picture import Subject, picture
@@ -22,13 +23,7 @@ def curve(subject: Subject, path: Path) -> Path | None:
 @picture("prior.png", flag="generate_from_prior")
 def prior(subject: Subject, path: Path) -> Path:
     """images from z ~ p(z)"""
-    from bicoder.pictures import plotting, several_views
-
-    if subject.views:
-        return several_views.joint_samples(subject, path)
-    images = subject.vae.generate(subject.num_images, seed=subject.seed)
-    title = f"{subject.name}: {counted(len(images), 'image')} from the prior, mean of p(x|z) for z ~ p(z)"
-    return plotting.image_grid(images, path, title, subject.image_shape)
+    return from_prior(subject, subject.vae.generate(subject.num_images, seed=subject.seed), path)
 
 
 @picture("posterior.png", flag="generate_from_posterior")
@@ -81,7 +76,17 @@ def kl(subject: Subject, path: Path) -> Path | None:
 @picture("generated.png", command="generate")
 def generated(subject: Subject, path: Path) -> Path:
     """images from z ~ p(z)"""
-    from bicoder.pictures import plotting
+    return from_prior(subject, subject.images, path)
 
-    title = f"{subject.name}: {counted(len(subject.images), 'image')} from the prior, mean of p(x|z) for z ~ p(z)"
-    return plotting.image_grid(subject.images, path, title, subject.image_shape)
+
+def from_prior(subject: Subject, images: Any, path: Path) -> Path:
+    """Images of z ~ p(z), (N, ...), or those of each view."""
+    from bicoder.pictures import plotting, several_views
+
+    several = isinstance(images, dict)
+    number = len(next(iter(images.values())) if several else images)
+    what = counted(number, "example" if several else "image")
+    title = f"{subject.name}: {what} from the prior, mean of p(x|z) for z ~ p(z)"
+    if several:
+        return several_views.joint_samples(subject, images, title, path)
+    return plotting.image_grid(images, path, title, subject.image_shape)

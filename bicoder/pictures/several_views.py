@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from bicoder.engine.arrays.masked import Masked
+from bicoder.engine.arrays.masked import Masked, arrays_in
 from bicoder.errors import counted
 from bicoder.pictures.matrix import matrix
 from bicoder.pictures.picture import Subject
@@ -15,12 +15,12 @@ ACROSS = 20  # examples beside each other
 EXAMPLES = 6  # of a cell of the matrix
 
 
-def joint_samples(subject: Subject, path: Path) -> Path:
-    """In each column, all views of one z ~ p(z)."""
-    images, count = subject.vae.generate(subject.num_images, seed=subject.seed), subject.num_images
-    rows = [(view, slice(start, start + ACROSS)) for start in range(0, count, ACROSS) for view in subject.views]
+def joint_samples(subject: Subject, images: dict[str, Any], title: str, path: Path) -> Path:
+    """In each column, all views of one z ~ p(z); the images are those of each view, (N, ...)."""
+    views = list(subject.image_shape)
+    count = len(images[views[0]])
+    rows = [(view, slice(start, start + ACROSS)) for start in range(0, count, ACROSS) for view in views]
     cells = [[as_images(images[view][some], subject.image_shape[view])] for view, some in rows]
-    title = f"{subject.name}: {counted(count, 'example')} from the prior, mean of p(x|z) for z ~ p(z)"
     return matrix(cells, path, title, [view for view, _ in rows], [""], min(ACROSS, count))
 
 
@@ -34,12 +34,12 @@ def from_each_to_each(subject: Subject, path: Path) -> Path:
         made[name] = subject.vae.decode(codes).mean
     cells = [[as_images(row[view], subject.image_shape[view]) for view in views] for row in made.values()]
     title = f"{subject.name}: {counted(len(cells[0][0]), 'test example')}; below, mean of p(x|z) for z ~ q(z|x given)"
-    return matrix(cells, path, title, list(made), views, EXAMPLES)
+    return matrix(cells, path, title, list(made), views, len(cells[0][0]))
 
 
 def complete(subject: Subject) -> np.ndarray:
     """The numbers of test examples by chance, those that have all views first."""
-    chosen = subject.some(len(subject.images[subject.views[0]]))
+    chosen = subject.some(len(arrays_in(subject.images)[0]))
     lacks = np.zeros(len(chosen))
     for one in subject.images.values():
         if isinstance(one, Masked):

@@ -5,7 +5,7 @@ import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bicoder.cli.command import command
 from bicoder.cli.run_options import SamplingOptions, check_folder_of, refuse_existing
@@ -19,8 +19,6 @@ from bicoder.runs.options.table import option
 from bicoder.waiting import watched
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from bicoder import VAE
 
 PORTION = 1000  # images whose codes are drawn at a time
@@ -32,60 +30,80 @@ class GenerateOptions(SamplingOptions):
     """What `generate` can be told."""
 
     num_images: int = option(Whole(1), 100, "how many")
-    output: str | None = option(Text("FILE"), None, "a .png for a grid, a .npy for an array", "RUN/generated.png")
+    output: str | None = option(
+        Text("FILE"),
+        None,
+        "a .png for a grid, a .npy for an array; of several views, a .npz for an array of each",
+        "RUN/generated.png",
+    )
 
 
 @command
 def generate(options: GenerateOptions) -> None:
     """Write new images from the model of a run: a grid as a picture, or an array."""
     output = Path(options.output or Path(options.run) / "generated.png")
-    if output.suffix not in (".png", ".npy"):
-        raise UsageError(f"output: expected a file that ends with .png or .npy, received {str(output)!r}")
     config = read_config(options.run)
+    example = config["input_shape"]
+    arrays = ".npz" if isinstance(example, dict) else ".npy"
+    if output.suffix not in (".png", arrays):
+        raise UsageError(f"output: expected a file that ends with .png or {arrays}, received {str(output)!r}")
     check_folder_of(output)
     refuse_existing([output], options.overwrite)
-    shape = (options.num_images, *config["input_shape"])
-    check_room(shape, output)
+    check_room(options.num_images, example, output)
     import_keras()
     import numpy as np
 
-    from bicoder.files.tables import write_array
+    from bicoder.engine.arrays.trees import mapped
+    from bicoder.files.tables import write_array, write_arrays
     from bicoder.runs.load import load
     from bicoder.runs.train import title_of
 
     vae = load(options.run, options.force)
     images = portions(vae, options.num_images, options.seed)
     if output.suffix == ".npy":
-        write_array(output, shape, images)
+        write_array(output, (options.num_images, *example), images)
+    elif output.suffix == ".npz":
+        write_arrays(output, mapped(lambda *arrays: np.concatenate(arrays), *images))
     else:
         title, image_shape = title_of(config["arguments"]), config["data"].get("image_shape")
-        generated(Subject(vae, title, np.concatenate(list(images)), image_shape=image_shape), output)
+        found = mapped(lambda *arrays: np.concatenate(arrays), *images)
+        generated(Subject(vae, title, found, image_shape=image_shape), output)
     print(output)
 
 
-def check_room(shape: tuple[int, ...], output: Path) -> None:
-    """`UsageError` if images of this shape, (N, ...), do not fit: into a picture and the memory, or on the disk."""
-    count, size = shape[0], 4 * math.prod(shape)
+def check_room(count: int, example: Any, output: Path) -> None:
+    """`UsageError` if so many images do not fit: into a picture and the memory, or on the disk.
+
+    Args:
+        count: of images.
+        example: shape of one, or of each view.
+        output: the file.
+    """
+    numbers = sum(map(math.prod, example.values())) if isinstance(example, dict) else math.prod(example)
+    size = 4 * count * numbers
     if output.suffix == ".npy":
         free = shutil.disk_usage(output.parent).free
         if size > free:
             raise UsageError(f"num_images: {count:,} images are {size:,} bytes, and {output.parent} has {free:,} free")
     elif count > MOST_IN_A_GRID or size > 4 * LARGEST_PICTURE:
-        most = min(MOST_IN_A_GRID, LARGEST_PICTURE // math.prod(shape[1:]))
-        raise UsageError(
-            f"num_images: expected at most {most:,} images of shape {shape[1:]} in a picture, received {count:,}; "
-            "--output FILE.npy takes more"
-        )
+        most = min(MOST_IN_A_GRID, LARGEST_PICTURE // numbers)
+        several = isinstance(example, dict)
+        shape = f"shapes {', '.join(map(str, map(tuple, example.values())))}" if several else f"shape {tuple(example)}"
+        hint = "" if several else " in a picture; --output FILE.npy takes more"
+        raise UsageError(f"num_images: expected at most {most:,} images of {shape}, received {count:,}{hint}")
 
 
-def portions(vae: "VAE", count: int, seed: int) -> "Iterator[np.ndarray]":
+def portions(vae: "VAE", count: int, seed: int) -> "Iterator[Any]":
     """`count` images from the prior in arrays of a few MB, so that memory does not grow with them.
 
     The first `PORTION` have the seed itself: so many images are those of `VAE.generate(count, seed)`.
     """
     import numpy as np
 
+    from bicoder.engine.arrays.trees import mapped
+
     rng = np.random.default_rng(seed)
     for start in watched(range(0, count, PORTION), "generating", count, size=PORTION):
-        yield from map(np.asarray, vae.generated(min(PORTION, count - start), seed))
+        for images in vae.generated(min(PORTION, count - start), seed):
+            yield mapped(np.asarray, images)
         seed = int(rng.integers(2**31))

@@ -39,6 +39,11 @@ def reconstruct(options: ReconstructOptions) -> None:
     folder = Path(options.run)
     output = Path(options.output or folder / RECONSTRUCTIONS)
     config = read_config(folder)
+    if isinstance(config["input_shape"], dict):
+        raise UsageError(
+            f"run: expected one whose examples are one tensor, received {folder}, of several views; in Python, "
+            "bicoder.load(folder).reconstruct(x) takes them"
+        )
     image_shape = config["data"].get("image_shape") or config["input_shape"]
     check_output(output, image_shape, options.overwrite)
     others = images_for(folder, config, options.images, **options.whereabouts())

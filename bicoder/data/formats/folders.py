@@ -19,6 +19,7 @@ SPLITS = {
 }
 # What shows that a folder is that of a run, whose pictures are none to learn from.
 RUN = ("config.json", {"metrics.csv", "model.safetensors", "model.weights.h5"})
+MOST_VIEWS = 10
 NO_LABEL = -1  # of an image in a folder; all labels are 0 or more
 
 
@@ -144,7 +145,19 @@ def arrange(
     level = 1 if len(meant) == len(tops) else 0
     labels, label_names = labels_of([way[level:] for way in ways], is_split)
     found = Arrangement(list(paths), np.array(["/".join(way) for way in ways], object), labels, label_names)
+    if not is_split:
+        say_if_views(folder, ways, say)
     return split_of_folders(folder, found, meant, validation, say) if is_split else found
+
+
+def say_if_views(folder: Path, ways: Sequence[Sequence[str]], say: Callable[[str], Any]) -> None:
+    """Say so if every sub-folder has files of the same names, as those of views do."""
+    below: dict[str, set[Sequence[str]]] = {}
+    for way in ways:
+        below.setdefault(way[0] if len(way) > 1 else "", set()).add(tuple(way[1:]))
+    first, *others = below.values()
+    if 0 < len(others) < MOST_VIEWS and all(other == first for other in others):
+        say(f"{folder}: its folders have files of equal names; if they are views of one, --views {','.join(below)}.")
 
 
 def labels_of(ways: Sequence[Sequence[str]], gaps: bool) -> tuple[np.ndarray | None, tuple[str, ...]]:

@@ -107,8 +107,11 @@ def check_several(options: "Options") -> None:
             if name in options.given:
                 raise UsageError(f"{name}: expected it with --views, received it without; leave it out, or add them")
     for name in ("network", "likelihood", "view_weights"):
-        value = getattr(options, name)
-        views = set(value) if isinstance(value, dict) and several(value) else set()
-        if views and views - set(options.views or ()):
-            known = ", ".join(options.views or ()) or "none, since --views is not there"
-            raise UsageError(f"{name}: expected views of --views, {known}, received {', '.join(sorted(views))}")
+        value, views = getattr(options, name), options.views or ()
+        if not several(value):
+            continue
+        if unknown := [view for view in value if view not in views]:
+            known = f"those of --views, {', '.join(views)}" if views else "one part for all, since there are no --views"
+            raise UsageError(f"{name}: expected {known}, received {', '.join(unknown)}")
+        if name != "view_weights" and (left := [view for view in views if view not in value]):
+            raise UsageError(f"{name}: expected one for each view, received none for {', '.join(left)}")
