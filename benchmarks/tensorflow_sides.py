@@ -13,7 +13,7 @@ from straightforward import make_loss, make_networks, make_step, pipeline
 
 from bicoder import VAE, distributions, evaluate
 from bicoder.data.pixels import Scaling
-from bicoder.data.stored_images import StoredImages
+from bicoder.data.stored.stored_images import StoredImages
 from bicoder.engine.batches import Batches
 from bicoder.engine.programs.slices import one_thread_each
 from bicoder.engine.programs.tensorflow_steps import STEPS, batch_of, uses_xla

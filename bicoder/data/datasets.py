@@ -16,7 +16,7 @@ from bicoder.data.dataset import Dataset, Images
 from bicoder.data.formats.archives import kind_of_file
 from bicoder.data.formats.arrays import npz_names, open_array, read_array, read_npz
 from bicoder.data.published import Named
-from bicoder.data.sources import of_files
+from bicoder.data.stored.sources import of_files
 from bicoder.errors import DataError, UsageError, counted, suggestion
 from bicoder.files.cache import data_folder
 from bicoder.files.regular_file import kind_of_entry

@@ -14,8 +14,8 @@ from bicoder.data.formats.reading import DEFAULT, Pictures
 from bicoder.data.loader import TEST_SEED
 from bicoder.data.pixels import ROUNDING, Scaling, drawn, scaled, scaling, survey, to_images, to_labels
 from bicoder.data.published import Named
-from bicoder.data.sources import StartAgain
 from bicoder.data.splits import Split
+from bicoder.data.stored.sources import StartAgain
 from bicoder.engine.arrays.portions import Portions, portions, portions_of_examples, rows_of
 from bicoder.errors import DataError, UsageError
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bicoder.data.conversion import StoreError, converted
 from bicoder.data.dataset import Dataset, Images
 from bicoder.data.datasets import Folder, find_dataset
 from bicoder.data.formats.folders import NO_LABEL
 from bicoder.data.pixels import draw_binary, drawn, say_channels, scaling, warn_of_overlap
 from bicoder.data.preparation import Read, known_scalings, prepared
 from bicoder.data.several_views import check_views, together
-from bicoder.data.sources import Source
 from bicoder.data.splits import DAMAGED, PURPOSES, Split, as_recorded, by_purpose, check_share, read_split
-from bicoder.data.stored_images import ImageArray, StoredImages
+from bicoder.data.stored.conversion import StoreError, converted
+from bicoder.data.stored.sources import Source
+from bicoder.data.stored.stored_images import ImageArray, StoredImages
 from bicoder.engine.arrays.masked import arrays_in, on_arrays, on_values, shape_of_example
 from bicoder.engine.arrays.portions import Portions, portions
 from bicoder.errors import DataError, UsageError, check_count, check_seed, counted

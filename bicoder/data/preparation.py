@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bicoder.data.conversion import PixelFile
 from bicoder.data.dataset import Dataset, Images
 from bicoder.data.pixels import Scaling, scaled, scaling, survey, to_images, to_labels, to_scaling
 from bicoder.data.splits import Split
+from bicoder.data.stored.conversion import PixelFile
 from bicoder.errors import DataError, counted
 
 

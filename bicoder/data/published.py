@@ -12,7 +12,7 @@ from bicoder.data.dataset import Dataset, Images
 from bicoder.data.formats.archives import kind_of_file
 from bicoder.data.formats.arrays import read_array
 from bicoder.data.formats.pickles import read_views
-from bicoder.data.sources import Source, of_files
+from bicoder.data.stored.sources import Source, of_files
 from bicoder.data.views import VIEWS
 from bicoder.errors import DataError, UsageError
 
@@ -117,7 +117,7 @@ class MnistColor(_OwnTest):
 
     def read(self) -> Images:
         """The test images stay in the file, if it is a bare pickle, until somebody asks for them."""
-        from bicoder.data.conversion import in_place
+        from bicoder.data.stored.conversion import in_place
 
         def read(path: Path) -> np.ndarray:
             return read_views(path, [self.view], VIEWS)[0]

@@ -11,7 +11,7 @@ import numpy as np
 
 from bicoder.data.formats.archives import read_whole
 from bicoder.data.formats.csv_lines import LARGEST, csv_lines
-from bicoder.data.stored_images import ImageArray, StoredImages
+from bicoder.data.stored.stored_images import ImageArray, StoredImages
 from bicoder.engine.arrays.aligned import aligned
 from bicoder.engine.arrays.masked import on_arrays
 from bicoder.errors import DataError, UsageError, counted

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bicoder.data.pixels import to_labels
-from bicoder.data.stored_images import StoredImages
+from bicoder.data.stored.stored_images import StoredImages
 from bicoder.engine import streams
 from bicoder.engine.arrays.inputs import examples_of
 from bicoder.engine.arrays.masked import arrays_in, on_values

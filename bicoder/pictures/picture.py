@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from bicoder.engine.arrays.masked import arrays_in, on_arrays
 from bicoder.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,10 +45,14 @@ class Subject(NamedTuple):
         """The numbers of `count` test images, by chance: (n,)."""
         import numpy as np
 
+        from bicoder.engine.arrays.masked import arrays_in
+
         return np.random.default_rng(self.seed).permutation(len(arrays_in(self.images)[0]))[:count]
 
     def taken(self, numbers: "np.ndarray") -> Any:
         """The test images of these numbers, (n, ...), or those of each view."""
+        from bicoder.engine.arrays.masked import on_arrays
+
         return on_arrays(lambda array: array[numbers], self.images)
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bicoder.data.loader import DataLoader
-from bicoder.data.stored_images import StoredImages
+from bicoder.data.stored.stored_images import StoredImages
 from bicoder.errors import DataError, UsageError
 
 pytestmark = pytest.mark.usefixtures("no_download_settings")

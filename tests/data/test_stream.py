@@ -15,7 +15,7 @@ from conftest import ROOT
 from PIL import Image
 
 from bicoder.data.loader import DataLoader
-from bicoder.data.stored_images import StoredImages
+from bicoder.data.stored.stored_images import StoredImages
 from bicoder.errors import DataError
 from bicoder.files.whole_file import UNFINISHED
 
@@ -257,14 +257,14 @@ def test_a_copy_that_changes_while_it_is_read(tmp_path, cache, rng, change):
 
 def test_a_source_that_changes_while_it_is_converted(tmp_path, cache, rng, monkeypatch):
     np.save(tmp_path / "x.npy", rng.random((50, 7), "float32"))
-    convert = sys.modules["bicoder.data.conversion"].convert
+    convert = sys.modules["bicoder.data.stored.conversion"].convert
 
     def and_change(*arguments):
         found = convert(*arguments)
         os.utime(tmp_path / "x.npy", (5, 5))
         return found
 
-    monkeypatch.setattr("bicoder.data.conversion.convert", and_change)
+    monkeypatch.setattr("bicoder.data.stored.conversion.convert", and_change)
     with pytest.raises(DataError, match=r"x\.npy: has changed while it was read"):
         DataLoader(tmp_path / "x.npy", data_dir=cache, stream=True)
     assert arrays_of(cache) == []
@@ -316,7 +316,7 @@ def test_several_at_once(tmp_path, cache, rng):
 def test_a_disk_without_room_says_how_much_is_needed(tmp_path, cache, rng, monkeypatch, capsys):
     np.save(tmp_path / "x.npy", rng.random((50, 7), "float32"))
     full = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("bicoder.data.conversion.shutil.disk_usage", lambda path: full)
+    monkeypatch.setattr("bicoder.data.stored.conversion.shutil.disk_usage", lambda path: full)
     needed = f"{50 * 7 * 4 + 2**20:,}"
     with pytest.raises(
         DataError, match=rf"{cache}/converted: expected {needed} free bytes .* received 1,000; --data_dir"

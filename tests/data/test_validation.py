@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from bicoder.data.loader import DataLoader
-from bicoder.data.stored_images import StoredImages
+from bicoder.data.stored.stored_images import StoredImages
 from bicoder.errors import UsageError
 
 

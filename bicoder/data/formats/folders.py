@@ -145,7 +145,7 @@ def arrange(
     level = 1 if len(meant) == len(tops) else 0
     labels, label_names = labels_of([way[level:] for way in ways], is_split)
     found = Arrangement(list(paths), np.array(["/".join(way) for way in ways], object), labels, label_names)
-    if not is_split:
+    if not meant:
         say_if_views(folder, ways, say)
     return split_of_folders(folder, found, meant, validation, say) if is_split else found
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from bicoder.data.formats.archives import damage_as_data_error
 from bicoder.data.formats.arrays import check_size
 from bicoder.data.formats.images import Look, Plan, quiet, read_image
-from bicoder.data.sources import StartAgain
+from bicoder.data.stored.sources import StartAgain
 from bicoder.engine.arrays.portions import Portions, rows_of
 from bicoder.errors import DataError, counted
 

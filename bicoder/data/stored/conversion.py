@@ -21,8 +21,8 @@ from tqdm import tqdm
 from bicoder.data.formats.arrays import check_size, read_header
 from bicoder.data.pixels import Scaling, Survey, Surveyor, to_images
 from bicoder.data.pixels import survey as survey_of
-from bicoder.data.sources import Source, StartAgain
-from bicoder.data.stored_images import StoredImages
+from bicoder.data.stored.sources import Source, StartAgain
+from bicoder.data.stored.stored_images import StoredImages
 from bicoder.engine.arrays.portions import Portions, portions
 from bicoder.errors import DataError
 from bicoder.files.cache import ELSEWHERE, data_folder
