@@ -98,4 +98,4 @@ def parse(command: Command, argv: Sequence[str] | None, prog: str) -> Any:
     for name in given:
         if isinstance(table[name].kind, Switches):
             given[name] = table[name].kind.value(given[name])
-    return command.options(**given, given=frozenset(given))
+    return command.options(**given, typed=frozenset(given))

@@ -24,6 +24,24 @@ def joint_samples(subject: Subject, images: dict[str, Any], title: str, path: Pa
     return matrix(cells, path, title, [view for view, _ in rows], [""], min(ACROSS, count))
 
 
+def given_and_made(given: dict[str, Any], made: dict[str, Any], shapes: dict[str, Any], name: str, path: Path) -> Path:
+    """In each column, the views that are given, and below them those that are made of them.
+
+    Args:
+        given, made: view -> images (N, ...).
+        shapes: view -> (height, width, channels), or None for vectors that are no images.
+        name: of the data.
+        path: PNG to write.
+    """
+    views = [(f"given {view}", view, images) for view, images in given.items()]
+    views += [(view, view, images) for view, images in made.items()]
+    count = len(views[0][2])
+    rows = [(*view, slice(start, start + ACROSS)) for start in range(0, count, ACROSS) for view in views]
+    cells = [[as_images(images[some], shapes.get(view))] for _, view, images, some in rows]
+    title = f"{name}: {', '.join(made)} from {', '.join(given)}, mean of p(x|z) for z ~ q(z|x given)"
+    return matrix(cells, path, title, [called for called, *_ in rows], [""], min(ACROSS, count))
+
+
 def from_each_to_each(subject: Subject, path: Path) -> Path:
     """Test examples, and below them what the model makes of one view, then of all of them, of every view."""
     views, x = subject.views, subject.taken(complete(subject)[:EXAMPLES])

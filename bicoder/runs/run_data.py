@@ -5,8 +5,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bicoder.data.pixels import Scaling
 from bicoder.data.splits import Split
+from bicoder.engine.arrays.masked import Masked
 from bicoder.errors import ModelError, UsageError
 from bicoder.runs.folder import CONFIG
 from bicoder.runs.options.earlier import dataset_of
@@ -14,7 +17,7 @@ from bicoder.runs.options.table import Options
 from bicoder.runs.train import changes, fingerprint, load_data
 
 if TYPE_CHECKING:
-    from bicoder.data.likewise import Likewise
+    from bicoder.data.likewise import Likewise, Treatment
     from bicoder.data.loader import DataLoader
 
 
@@ -101,7 +104,7 @@ def images_for(
         images: a folder or an array file, or None.
         folder, config, whereabouts: as in `own_data`.
     """
-    from bicoder.data.likewise import Treatment, images_like, own
+    from bicoder.data.likewise import images_like, own
     from bicoder.data.loader import say
 
     if images is None:
@@ -112,13 +115,50 @@ def images_for(
             f"images: expected none with a run of several views, whose own test examples are taken, received {images!r}"
             "; in Python, bicoder.load(folder) takes any"
         )
+    return images_like(images, treatment(config), say=say)
+
+
+def treatment(config: dict[str, Any], view: str | None = None) -> "Treatment":
+    """What a run did to its images, or to those of one view."""
+    from bicoder.data.likewise import Treatment
+
     data, arguments = config["data"], Options.values(config["arguments"])
-    shape, image_shape, scaling = config["input_shape"], data.get("image_shape"), data.get("scaling")
-    how = Treatment(
+    found = (config["input_shape"], data.get("image_shape"), data.get("scaling"))
+    shape, image_shape, scaling = (one[view] if view and one is not None else one for one in found)
+    return Treatment(
         tuple(shape),
         tuple(image_shape) if image_shape else tuple(shape) if len(shape) == 3 else None,
         None if scaling is None else Scaling(*scaling),
         arguments.get("image_size"),
         bool(arguments.get("binarize")),
     )
-    return images_like(images, how, say=say)
+
+
+def given_views(
+    folder: Path, config: dict[str, Any], given: dict[str, str | None], most: int, **whereabouts: Any
+) -> dict[str, Any]:
+    """The first examples of some views, (n, ...) each, from files, or of the run's own test examples.
+
+    Args:
+        folder, config, whereabouts: as in `own_data`.
+        given: view -> path of a file or a folder; None for the test examples that have the view.
+        most: examples.
+    Raises:
+        UsageError: the run has no such view, or the files are not as many of each.
+    """
+    from bicoder.data.likewise import images_like
+    from bicoder.data.loader import say
+
+    if None in given.values():
+        test = own_data(folder, config, **whereabouts).test_images
+        there = [test[view].there > 0 for view in given if isinstance(test[view], Masked)]
+        rows = np.flatnonzero(np.all(there, axis=0))[:most] if there else slice(most)
+        return {view: (x.values if isinstance(x, Masked) else x)[rows] for view, x in test.items() if view in given}
+    found = {}
+    for view, path in given.items():
+        portions = images_like(path, treatment(config, view), say=say).batches(most)
+        found[view] = next(portions)
+    if len(lengths := {view: len(images) for view, images in found.items()}) > 1 and len({*lengths.values()}) > 1:
+        listed = ", ".join(f"{count} of {view}" for view, count in lengths.items())
+        raise UsageError(f"given: expected as many images of each view, received {listed}")
+    return found

@@ -77,7 +77,7 @@ def settled(options: Options) -> Settled:
         raise UsageError("quiet: expected it without --verbose, received both; leave one out")
     if options.anyway and options.resume is None:
         raise UsageError("anyway: expected it with --resume, received it without; leave it out")
-    if options.no_pictures and "pictures" in options.given:
+    if options.no_pictures and "pictures" in options.typed:
         asked = " and ".join(f"--{name}" for name in options.pictures or ())
         raise UsageError(f"no_pictures: expected it without {asked}, received both; leave one out")
     check_several(options)
@@ -93,7 +93,7 @@ def settled(options: Options) -> Settled:
     epochs, validation, named = options.epochs, options.validation, named_folder(options.data_dir)
     dataset = dataset_of(options.dset, options.resume)
     if options.resume is None and not validation and (options.weights == "best" or options.patience is not None):
-        if "validation" in options.given:
+        if "validation" in options.typed:
             raise UsageError(
                 "validation: expected a share of the training images by which --weights best and --patience choose, "
                 "received 0; leave it out for 0.1"

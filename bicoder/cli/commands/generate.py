@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bicoder.cli.command import command
-from bicoder.cli.run_options import SamplingOptions, check_folder_of, refuse_existing
+from bicoder.cli.run_options import DataOptions, SamplingOptions, check_folder_of, refuse_existing
 from bicoder.engine.start import import_keras
 from bicoder.errors import MOST_IN_A_GRID, UsageError
 from bicoder.pictures.gallery import generated
@@ -16,6 +16,7 @@ from bicoder.pictures.picture import Subject
 from bicoder.runs.config import read_config
 from bicoder.runs.options.kinds import Text, Whole
 from bicoder.runs.options.table import option
+from bicoder.runs.options.view_kinds import GivenViews, SomeViews
 from bicoder.waiting import watched
 
 if TYPE_CHECKING:
@@ -26,9 +27,17 @@ LARGEST_PICTURE = 2**29  # numbers of all its images, 2 GB
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GenerateOptions(SamplingOptions):
+class GenerateOptions(DataOptions, SamplingOptions):
     """What `generate` can be told."""
 
+    given: dict[str, str | None] | None = option(
+        GivenViews(),
+        None,
+        "of a run of several views: go from these to --want; from images at a path each, or from those that the run's "
+        "test examples have, with z ~ q(z|x given)",
+        "z ~ p(z)",
+    )
+    want: tuple[str, ...] | None = option(SomeViews(), None, "which views to write", "all that are not --given")
     num_images: int = option(Whole(1), 100, "how many")
     output: str | None = option(
         Text("FILE"),
@@ -50,6 +59,9 @@ def generate(options: GenerateOptions) -> None:
     check_folder_of(output)
     refuse_existing([output], options.overwrite)
     check_room(options.num_images, example, output)
+    check_views(options, example)
+    if options.given:
+        return from_given(options, config, output)
     import_keras()
     import numpy as np
 
@@ -68,6 +80,46 @@ def generate(options: GenerateOptions) -> None:
         title, image_shape = title_of(config["arguments"]), config["data"].get("image_shape")
         found = mapped(lambda *arrays: np.concatenate(arrays), *images)
         generated(Subject(vae, title, found, image_shape=image_shape), output)
+    print(output)
+
+
+def check_views(options: GenerateOptions, example: Any) -> None:
+    """`UsageError` if a view is named that the run does not have, or an option that means nothing here."""
+    views = list(example) if isinstance(example, dict) else []
+    for name in ("given", "want"):
+        if unknown := [view for view in getattr(options, name) or () if view not in views]:
+            known = f"views of the run, {', '.join(views)}" if views else "none, since the run has no views"
+            raise UsageError(f"{name}: expected {known}, received {', '.join(unknown)}")
+    for name in ("want", "dset", "data_dir", "mirror", "anyway"):
+        if name in options.typed and not options.given:
+            raise UsageError(f"{name}: expected it with --given, received it without; leave it out")
+
+
+def from_given(options: GenerateOptions, config: dict[str, Any], output: Path) -> None:
+    """Write the wanted views of z ~ q(z|x given), below those that are given."""
+    from bicoder.runs.run_data import given_views
+
+    x = given_views(Path(options.run), config, options.given or {}, options.num_images, **options.whereabouts())
+    wanted = options.want or tuple(view for view in config["input_shape"] if view not in x)
+    if not wanted:
+        raise UsageError("want: expected a view, received none, since all are given; name some")
+    import_keras()
+    import numpy as np
+
+    from bicoder.files.tables import write_arrays
+    from bicoder.runs.load import load
+    from bicoder.runs.train import title_of
+
+    vae = load(options.run, options.force)
+    made = vae.decode(vae.encode(x).sample(options.seed)).mean
+    images = {view: np.asarray(made[view]) for view in wanted}
+    if output.suffix == ".npz":
+        write_arrays(output, images)
+    else:
+        from bicoder.pictures.several_views import given_and_made
+
+        shapes = config["data"].get("image_shape") or {}
+        given_and_made(x, images, shapes, title_of(config["arguments"]), output)
     print(output)
 
 

@@ -48,7 +48,7 @@ def resumed(options: Options) -> Options:
     then = Options.values(read_config(folder)["arguments"])
     for name in ("data_dir", "mirror"):  # see `places_left`
         then.pop(name, None)
-    now = {name: getattr(options, name) for name in table if name in options.given}
+    now = {name: getattr(options, name) for name in table if name in options.typed}
     for arguments in (then, now):
         if arguments.get("dset"):
             arguments["dset"] = placed(arguments["dset"])
@@ -109,6 +109,6 @@ def repeated(options: Options, say: Callable[[str], None]) -> Options:
         raise UsageError(f"config: {path} cannot be read: {error.strerror or error}") from error
     if left := places_left(then, options.data_dir, options.mirror):
         say(f"{path}: {left}")
-    kept = options.given | ({"sigma"} if "likelihood" in options.given else set())  # another one may have no sigma
+    kept = options.typed | ({"sigma"} if "likelihood" in options.typed else set())  # another one may have no sigma
     taken = {name: value for name, value in then.items() if table[name].repeated and name not in kept}
     return dataclasses.replace(options, **taken)

@@ -105,19 +105,19 @@ class CommandOptions:
     """What every command can be told.
 
     Attributes:
-        given: names of the options that somebody typed; the others have their defaults. Of options that are made in
+        typed: names of the options that somebody typed; the others have their defaults. Of options that are made in
             Python, those that differ from their defaults.
     """
 
     debug: bool = option(Flag(), False, "show the traceback of an error", "one line", resume=True, repeated=False)
-    given: frozenset[str] = None  # type: ignore[assignment]  # until __post_init__
+    typed: frozenset[str] = None  # type: ignore[assignment]  # until __post_init__
 
     def __post_init__(self) -> None:
-        if self.given is None:
+        if self.typed is None:
             own = [f for f in dataclasses.fields(self) if "option" in f.metadata]
             defaults = {f.name: f.default_factory() if callable(f.default_factory) else f.default for f in own}
-            given = frozenset(name for name, default in defaults.items() if getattr(self, name) != default)
-            object.__setattr__(self, "given", given)  # as `dataclasses` itself does in a frozen class
+            typed = frozenset(name for name, default in defaults.items() if getattr(self, name) != default)
+            object.__setattr__(self, "typed", typed)  # as `dataclasses` itself does in a frozen class
 
     @classmethod
     def table(cls) -> dict[str, Option]:

@@ -35,19 +35,45 @@ class Views(Kind):
     """Names of views: m0,m1,m2."""
 
     metavar = "VIEW,VIEW,..."
+    least = 2
     expected = f"a list of 2 to {MOST} names of views, each once, none of them 'name' or 'class_name'"
 
     def parse(self, text: str) -> Any:
         return text.split(",")
 
     def fits(self, value: object) -> bool:
-        if type(value) is not list or not 1 < len(value) <= MOST:
+        if type(value) is not list or not self.least <= len(value) <= MOST:
             return False
         names = [name for name in value if isinstance(name, str) and 0 < len(name) <= 200 and "\0" not in name]
         return len({*names} - {"name", "class_name"}) == len(value)
 
     def value(self, found: Any) -> tuple[str, ...]:
         return tuple(found)
+
+
+class SomeViews(Views):
+    """Names of some views: m0, or m0,m1."""
+
+    expected = f"a list of 1 to {MOST} names of views, each once"
+    least = 1
+
+
+class GivenViews(Kind):
+    """Views, each with a file or a folder, or without one: m0,m1 or m0=photo.png,m1=others/."""
+
+    metavar = "VIEW[=PATH],..."
+    expected = "names of views, each once, either all or none of them with a path"
+
+    def parse(self, text: str) -> Any:
+        pairs = [one.partition("=") for one in text.split(",")]
+        found = {view: path if equals else None for view, equals, path in pairs}
+        return found if len(found) == len(pairs) else None
+
+    def fits(self, value: object) -> bool:
+        if type(value) is not dict or not 0 < len(value) <= MOST or "" in value:
+            return False
+        paths = list(value.values())
+        return not any(paths) if None in paths else all(paths)
 
 
 class ViewWeights(Kind):
@@ -104,7 +130,7 @@ def check_several(options: "Options") -> None:
     """`UsageError` if something is given of several views, and there are none, or for a view that there is not."""
     if options.views is None:
         for name in ("fusion", "view_weights"):
-            if name in options.given:
+            if name in options.typed:
                 raise UsageError(f"{name}: expected it with --views, received it without; leave it out, or add them")
     for name in ("network", "likelihood", "view_weights"):
         value, views = getattr(options, name), options.views or ()
