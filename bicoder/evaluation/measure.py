@@ -6,7 +6,6 @@ no remainder is dropped, and no mean is one of means.
 
 import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -20,13 +19,14 @@ from bicoder.engine.arrays.there import spread, values_of
 from bicoder.engine.arrays.trees import mapped
 from bicoder.engine.tensor import Seed, Tensor
 from bicoder.errors import MOST_SAMPLES, NumericError, check_count, check_seed, counted
+from bicoder.evaluation import conditionals
 from bicoder.evaluation.codes import compiled
 from bicoder.evaluation.doctor import diagnose
 from bicoder.evaluation.examples import take
+from bicoder.evaluation.importance import Sums, block_weights
 from bicoder.evaluation.latent_space import active_units, label_accuracy
 from bicoder.kl import kl_divergence
-from bicoder.priors import Prior
-from bicoder.vae import VAE, samples_at_once
+from bicoder.vae import VAE
 from bicoder.waiting import told, watched
 
 BLOCK = 100  # images at a time
@@ -53,7 +53,8 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
         `latent_dim`; `kl_per_dimension`, a list, or None if the KL does not factorise; `mutual_information` I(x; z), at
         most log N, and `marginal_kl` KL[q(z) || p(z)], with q(z) the mixture of the posteriors of these N images;
         `mean_squared_error` of the reconstructions per pixel; `knn_accuracy` and `logistic_accuracy` of the labels from
-        the posterior means, or None; `images`, N; `num_samples`, K; `seed`; `doctor`, a list of sentences.
+        the posterior means, or None; `images`, N; `num_samples`, K; `seed`; `views`, their names; `doctor`, a list of
+        sentences. Of several views everything is of all together, and `conditionals` adds what each is worth.
     Raises:
         DataError, UsageError; NumericError if the model's numbers are NaN or infinite, as its weights may be.
     """
@@ -77,6 +78,8 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
             numbers[name] = None if labels is None else label_accuracy(means, labels, classifier)
     numbers |= {"images": count, "num_samples": num_samples, "seed": seed}
     numbers["views"] = list(vae.decoder.views)
+    if vae.decoder.views:
+        numbers |= conditionals.conditionals(vae, images, num_samples, seed, progress)
     numbers["doctor"] = diagnose(vae, images, numbers)
     return numbers
 
@@ -86,11 +89,6 @@ def why_not_finite(vae: VAE) -> str:
     if not all(np.isfinite(ops.convert_to_numpy(variable)).all() for variable in vae.variables):
         return "some of the model's weights are NaN or infinite; train it anew"
     return "all weights are finite, but a density is beyond all numbers: try a wider sigma"
-
-
-def to_numpy(tensor: Tensor) -> np.ndarray:
-    """A tensor of any backend as float64."""
-    return ops.convert_to_numpy(tensor).astype("float64")
 
 
 def look(
@@ -146,77 +144,6 @@ def numbers_there(images: Any) -> int:
     if not isinstance(images, Masked):
         return math.prod(images.shape)
     return int(images.there.sum()) * (math.prod(images.values.shape) // math.prod(images.there.shape))
-
-
-def block_weights(
-    weigh: Callable[[int], tuple[Tensor, Tensor, Tensor]], block: int, example: Any, num_samples: int, prior: Prior
-) -> list[np.ndarray]:
-    """log w, log p(x|z), log q(z|x) - log p(z), (K, block) each, for examples of this shape, in portions of samples."""
-    portion = min(num_samples, samples_at_once(block, example, prior))
-    counts = [portion] * (num_samples // portion) + ([num_samples % portion] if num_samples % portion else [])
-    portions = [weigh(count) for count in counts]
-    return [np.concatenate([to_numpy(tensors[i]) for tensors in portions]) for i in range(3)]
-
-
-class Sums:
-    """Sums over the images.
-
-    Args:
-        num_samples: K.
-        latent_dim: dimensions of z.
-    """
-
-    def __init__(self, num_samples: int, latent_dim: int) -> None:
-        self.num_samples, self.latent_dim = num_samples, latent_dim
-        self.sweep = sorted({num_samples, *(10**i for i in range(8) if 10**i <= num_samples)})
-        self.bounds = dict.fromkeys(self.sweep, 0.0)
-        self.log_likelihoods: list[np.ndarray] = []
-        self.variance = self.distortion = self.sampled_rate = self.squared_error = 0.0
-        self.kl: np.ndarray | None = None  # the sum over the images, (latent_dim,) or (1,), if it is known exactly
-
-    def add(self, log_weights: np.ndarray, log_px: np.ndarray, log_ratio: np.ndarray) -> None:
-        """The block's weights, (K, block) each."""
-        for k in self.sweep:
-            # As many groups of k samples as there are; each is one draw of the bound of k samples.
-            groups = log_weights[: self.num_samples // k * k].reshape(-1, k, log_weights.shape[1])
-            self.bounds[k] += log_mean_exp(groups, axis=1).mean(axis=0).sum()
-        estimate = log_mean_exp(log_weights, axis=0)
-        self.log_likelihoods.append(estimate)
-        relative = np.exp(log_weights - estimate)  # w over their mean
-        self.variance += (relative.var(axis=0) / self.num_samples).sum()
-        self.distortion -= log_px.mean(axis=0).sum()
-        self.sampled_rate += log_ratio.mean(axis=0).sum()
-
-    def add_exact(self, kl: Tensor | None, squared_error: Tensor) -> None:
-        """What needs no samples: the KL, (block, latent_dim) or (block, 1) or None, and the sum of squared errors."""
-        if kl is not None:
-            self.kl = to_numpy(kl).sum(axis=0) + (0.0 if self.kl is None else self.kl)
-        self.squared_error += float(squared_error)
-
-    def numbers(self) -> dict[str, Any]:
-        """Means over the images, but for `squared_error`, a sum; the rate is exact if it can be."""
-        log_likelihoods = np.concatenate(self.log_likelihoods)
-        count = len(log_likelihoods)
-        distortion, rate, kl = self.distortion / count, self.sampled_rate / count, None
-        if self.kl is not None:
-            rate, kl = self.kl.sum() / count, (self.kl / count).tolist()
-        return {
-            "nll": float(-log_likelihoods.mean()),
-            "nll_standard_error": float(log_likelihoods.std(ddof=1) / math.sqrt(count)) if count > 1 else None,
-            "nll_monte_carlo_error": math.sqrt(self.variance) / count,
-            "bounds": {k: float(total / count) for k, total in self.bounds.items()},
-            "distortion": float(distortion),
-            "rate": float(rate),
-            "elbo": float(-distortion - rate),
-            "kl_per_dimension": kl if kl is not None and len(kl) == self.latent_dim else None,
-            "squared_error": self.squared_error,
-        }
-
-
-def log_mean_exp(x: np.ndarray, axis: int) -> np.ndarray:
-    """log of the mean of exp(x), in float64; -inf if all weights are zero."""
-    largest = np.maximum(x.max(axis=axis, keepdims=True), -1e300)
-    return np.squeeze(largest, axis) + np.log(np.maximum(np.exp(x - largest).mean(axis=axis), 1e-300))
 
 
 def marginal(vae: VAE, raw: Any, noise: Seed) -> dict[str, float | None]:
@@ -275,6 +202,7 @@ def table(numbers: dict[str, Any]) -> str:
     lines.append(f"{'of the sampling alone':<22}{numbers['nll_monte_carlo_error']:>16.4f}")
     lines += ["", "importance-weighted bound, by samples"]
     lines += [f"{k:>22,}{bound:>16.2f}" for k, bound in numbers["bounds"].items()]
+    lines += conditionals.table(numbers)
     lines += ["", f"active units {numbers['active_units']} of {numbers['latent_dim']}"]
     for label, name in (
         ("mutual information I(x; z)", "mutual_information"),

@@ -11,6 +11,7 @@ from PIL import Image
 
 import bicoder
 from bicoder.cli import main as cli
+from bicoder.data.loader import DataLoader
 from bicoder.errors import ModelError
 
 SMALL = ["--latent_dim", "2", "--network", "mlp:hidden=[8]", "--quiet"]
@@ -85,6 +86,11 @@ def test_evaluate_generate_encode_and_draw(run, tmp_path, capsys):
     assert numbers["views"] == ["left", "right"]
     assert numbers["bits_per_dim"] == pytest.approx(numbers["nll"] / (21 * np.log(2)))
     assert numbers["bounds"]["1"] <= numbers["bounds"]["20"]
+    left, right = numbers["of_views"]["left"], numbers["of_views"]["right"]
+    joint = left["alone"] + right["given_others"]
+    assert joint == pytest.approx(right["alone"] + left["given_others"])
+    assert joint == pytest.approx(numbers["nll"], abs=6 * numbers["nll_monte_carlo_error"] + 0.1)
+    assert numbers["complete_examples"] == 24
     assert cli.bicoder(["generate", str(run), "--num_images", "7", "--output", str(tmp_path / "new.npz")]) == 0
     with np.load(tmp_path / "new.npz") as found:
         assert {view: array.shape for view, array in found.items()} == {"left": (7, 4, 4, 1), "right": (7, 5)}
@@ -96,6 +102,57 @@ def test_evaluate_generate_encode_and_draw(run, tmp_path, capsys):
     (run / "posterior.png").unlink()
     assert cli.bicoder(["draw", str(run), "--generate_from_posterior"]) == 0
     assert (run / "posterior.png").exists()
+
+
+def test_from_views_to_views(run, data, tmp_path, capsys):
+    """Of the test examples, and of files: the same, if they are the same images."""
+    output = tmp_path / "new.npz"
+    assert cli.bicoder(["generate", str(run), "--given", "left", "--num_images", "9", "--output", str(output)]) == 0
+    found = dict(np.load(output))
+    assert {view: array.shape for view, array in found.items()} == {"right": (9, 5)}
+    loader = DataLoader(data, views=("left", "right"))
+    test = loader.test_images
+    vae = bicoder.load(run)
+    expected = vae.decode(vae.encode({"left": test["left"][:9]}).sample(0))["right"].mean
+    np.testing.assert_allclose(found["right"], expected, rtol=1e-4, atol=1e-5)
+    np.save(tmp_path / "mine.npy", test["left"][:9])
+    mine = ["--given", f"left={tmp_path / 'mine.npy'}", "--want", "right,left", "--output", str(output), "--overwrite"]
+    assert cli.bicoder(["generate", str(run), *mine]) == 0
+    again = dict(np.load(output))
+    assert again["left"].shape == (9, 4, 4, 1)
+    np.testing.assert_allclose(again["right"], found["right"], rtol=1e-4, atol=1e-5)
+    picture = tmp_path / "new.png"
+    assert cli.bicoder(["generate", str(run), "--given", "right,left", "--want", "left", "--output", str(picture)]) == 0
+    with Image.open(picture) as image:
+        assert min(image.size) > 100
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--given", "middle"], "given: expected views of the run, left, right, received middle"),
+        (["--given", "left", "--want", "middle"], "want: expected views of the run, left, right, received middle"),
+        (["--want", "left"], "want: expected it with --given, received it without"),
+        (["--dset", "x"], "dset: expected it with --given, received it without"),
+        (["--given", "left,left"], "argument --given: expected names of views, each once"),
+        (["--given", "left=a.npy,right"], "argument --given: expected names of views, each once"),
+        (["--given", "left,right"], "want: expected a view, received none, since all are given"),
+        (
+            ["--given", "left=four.npy,right=five.npy"],
+            "given: expected as many images of each view, received 4 of left",
+        ),
+    ],
+)
+def test_views_that_cannot_be_given(run, options, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.save("four.npy", np.zeros((4, 4, 4)))
+    np.save("five.npy", np.zeros((5, 5)))
+    try:
+        code = cli.bicoder(["generate", str(run), "--output", "new.png", *options])
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    assert message in capsys.readouterr().err
 
 
 def test_each_view_has_its_own_likelihood_and_network(data, tmp_path):
