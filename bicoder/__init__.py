@@ -7,7 +7,7 @@ __version__ = "0.2.0"
 
 # Where the public names live; each is imported on first use, so that `import bicoder` does not wait for TensorFlow.
 _HOME = {
-    "BiCoder": "bicoder",
+    "BiCoder": "bi_coder",
     "Encoder": "coders",
     "Decoder": "coders",
     "VAE": "vae",
