@@ -7,6 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 
+def printable(text: str) -> str:
+    """A text in one line that a terminal shows as it stands: line breaks and control characters are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class BicoderError(Exception):
     """Root of the package's own errors; `exit_code` is what the commands end with."""
 
@@ -17,7 +22,7 @@ class BicoderError(Exception):
         text = super().__str__()
         if bold := re.search(r"\x1b\[1m(.*)\x1b\[0m", text, re.DOTALL):  # Keras has put it between words of its own
             text = bold[1]
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        return printable(text)
 
 
 class UsageError(BicoderError, ValueError):

@@ -6,9 +6,9 @@ from typing import Any
 
 from bicoder import __version__
 from bicoder.cli.command import Command, commands
-from bicoder.cli.environment import prepare, standard_streams
+from bicoder.cli.environment import of_stream, prepare, standard_streams
 from bicoder.cli.parser import Parser, parse
-from bicoder.errors import BicoderError
+from bicoder.errors import BicoderError, printable
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "train_vae") -> int:
@@ -56,10 +56,8 @@ def guarded(function: Callable[[Any], None], options: Any, prog: str) -> int:
     except KeyboardInterrupt:
         print(f"\n{prog}: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # for `standard_streams`
-        raise
     except Exception as error:
-        if options.debug:
+        if options.debug or of_stream(error):  # the latter for `standard_streams`
             raise
         print(f"{prog}: error: {type(error).__name__}: {one_line(error)}; --debug shows where", file=sys.stderr)
         return 1
@@ -68,4 +66,4 @@ def guarded(function: Callable[[Any], None], options: Any, prog: str) -> int:
 
 def one_line(error: Exception) -> str:
     """The message of an error, which may name a file that has a line break in its name."""
-    return " ".join(str(error).splitlines())
+    return printable(" ".join(str(error).splitlines()))

@@ -1,6 +1,5 @@
 """Which images are for training, for validation and for testing, and how a run remembers it."""
 
-import csv
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from bicoder.data.formats.csv_lines import LARGEST, csv_lines
 from bicoder.data.stored_images import ImageArray, StoredImages
 from bicoder.engine.arrays.aligned import aligned
 from bicoder.errors import DataError, counted
+from bicoder.files.tables import csv_writer
 
 SHARE = 0.2  # of the images, for testing, if a data set has no test images of its own
 PURPOSES = ("training", "validation", "test")
@@ -99,8 +99,8 @@ def as_recorded(
 def split_text(parts: Mapping[str, np.ndarray]) -> str:
     """What `read_split` reads: a CSV of what each image is for, and what it is called, in the order of the images."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
     are_rows = all(names.dtype.kind == "i" for names in parts.values())
+    writer = csv_writer(text, () if are_rows else (name for names in parts.values() for name in names))
     writer.writerow(["purpose", "row" if are_rows else "file"])
     for use, names in parts.items():
         writer.writerows((use, name) for name in names.tolist())

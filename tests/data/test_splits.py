@@ -314,3 +314,25 @@ def test_a_split_leads_to_no_file_outside_the_folder(write, tmp_path, capsys):
     loader = DataLoader(folder, split=tmp_path / "split.csv")
     assert loader.test_files.tolist() == ["a/2.png"]
     assert "1 of 2 test images are not there, the first '../secret.png'" in capsys.readouterr().err
+
+
+@pytest.mark.fault(155)
+def test_names_of_files_with_any_character(write, tmp_path):
+    """A carriage return too, which Python's csv leaves bare: a split.csv could be written, and never be read."""
+    names = [
+        "Icon\r.png",
+        "a\r\nb.png",
+        "new\nline.png",
+        '"q",x.png',
+        "\udcff.png",
+        " .png",
+        "=1+1.png",
+        "\x1b[31m.png",
+    ]
+    loader = DataLoader(write(*names))
+    path = tmp_path / "split.csv"
+    path.write_text(split_text(loader.split_names()), encoding="utf-8", errors="surrogateescape", newline="")
+    again = DataLoader(tmp_path / "set", split=path, seed=7)
+    assert again.training_files.tolist() == loader.training_files.tolist()
+    assert again.test_files.tolist() == loader.test_files.tolist()
+    assert sorted([*again.training_files, *again.test_files]) == sorted(names)

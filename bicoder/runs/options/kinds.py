@@ -82,6 +82,9 @@ class Text(Kind):
     def __init__(self, metavar: str | None = None) -> None:
         self.metavar = metavar
 
+    def parse(self, text: str) -> str | None:
+        return text or None  # what a shell makes of a variable that is not set; it names no folder
+
     def fits(self, value: object) -> bool:
         return isinstance(value, str) and len(value) <= 4096 and "\0" not in value
 
