@@ -61,12 +61,13 @@ def suggestion(received: Any, choices: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+LEAST, MOST = 2.0**-126, 2.0**128 - 2.0**104  # sizes of numbers in float32; what is smaller vanishes
 # A number beyond these is a slip of the pen: it would fill the memory before anybody could say so.
 MOST_UNITS = 2**16  # of one layer
 MOST_DIMENSIONS = 2**14  # of z
 MOST_BLOCKS = 128  # of a residual network, each of several layers
 MOST_REPEATS = 256  # layers, blocks or steps of one kind
-MOST_SAMPLES = 100_000  # of z for every image of an evaluation
+MOST_SAMPLES = 100_000  # of z for every image
 MOST_IN_A_GRID = 10_000  # images, each nine pixels wide or more
 
 
@@ -77,6 +78,12 @@ def check_count(name: str, value: Any, most: int = 2**31 - 1) -> int:
     if int(value) > most:
         raise UsageError(f"{name}: expected at most {most:,}, received {value:,}")
     return int(value)
+
+
+def beyond(value: float) -> str:
+    """ "" if float32, in which all is computed, holds a number; else what it holds, to end a message with."""
+    fits = value == 0 or value != value or LEAST <= abs(value) <= MOST  # NaN is refused for itself
+    return "" if fits else f"; float32 holds sizes from {LEAST:.2g} to {MOST:.2g}"
 
 
 def counted(number: int, noun: str) -> str:

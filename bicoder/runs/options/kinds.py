@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from bicoder.component import names_in_source, parsed
-from bicoder.errors import suggestion
+from bicoder.errors import beyond, suggestion
 
 Check: TypeAlias = Callable[[str, Any], None]  # (where, value): `ValueError` that begins with `where`
 
@@ -122,8 +122,13 @@ class Number(Kind):
         except ValueError:
             return None
 
+    def hint(self, text: str) -> str:
+        return beyond(self.parse(text) or 0.0)
+
     def fits(self, value: object) -> bool:
-        return isinstance(value, (int, float)) and type(value) is not bool and self.least <= value < self.below
+        if not isinstance(value, (int, float)) or type(value) is bool:
+            return False
+        return self.least <= value < self.below and not beyond(value)
 
 
 class Choice(Kind):
@@ -189,7 +194,7 @@ class Learned(Number):
         return text if text == "learned" else super().parse(text)
 
     def hint(self, text: str) -> str:
-        return suggestion(text, ["learned"])
+        return suggestion(text, ["learned"]) or super().hint(text)
 
     def fits(self, value: object) -> bool:
         return value == "learned" or super().fits(value)
