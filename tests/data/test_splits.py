@@ -205,12 +205,14 @@ def test_a_file_of_labels_that_is_wrong_says_where(labelled, lines, said):
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.fault(178)
 def test_labels_that_are_no_text(labelled):
     folder, path = labelled("file,label", "3.png,é", encoding="latin-1")
     with pytest.raises(DataError, match="line 2: expected UTF-8, received the byte 0xe9"):
         DataLoader(folder, labels=path)
 
 
+@pytest.mark.fault(179)
 def test_labels_of_what_is_no_folder(labelled):
     with pytest.raises(UsageError, match="labels: expected a folder of images with it, received digits"):
         DataLoader("digits", labels=labelled()[1])
