@@ -181,6 +181,11 @@ class DataLoader:
         parts = self._parts(train, test, images, name)
         shape, static = parts["test"].images.shape[1:], self.binarize == "static"
         self.label_names, self.image_shape = images.label_names, shape if len(shape) == 3 else None
+        size = self.dataset.image_size
+        if size and self.recorded is None and not isinstance(self.dataset, Folder) and shape[:2] != tuple(size):
+            raise UsageError(
+                f"image_size: expected a folder of images with it, received {name} of shape {shape}; leave it out"
+            )
         if len(shape) == 3:
             say_channels(shape[-1], name, say)
         draw, training, validation = bool(self.binarize), parts.get("training"), parts.get("validation")

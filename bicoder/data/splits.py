@@ -114,7 +114,7 @@ def read_split(path: str | Path) -> dict[str, np.ndarray]:
         DataError: it is no such file; the line is named.
     """
     path = Path(path)
-    lines = list(csv_lines(path, read_whole(path, LARGEST).decode("utf-8", "surrogateescape")))
+    lines = list(csv_lines(path, read_whole(path, LARGEST).decode("utf-8-sig", "surrogateescape")))
     header = lines[0][1] if lines else []
     if header not in (["purpose", "file"], ["purpose", "row"]):
         raise DataError(f"{path}: expected a header purpose,file or purpose,row, received {str(header)[:80]}")

@@ -3,6 +3,7 @@
 import abc
 import functools
 import math
+import os
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
@@ -75,7 +76,7 @@ class Flag(Kind):
 
 
 class Text(Kind):
-    """Any text of a bounded length: a name, a path, an address."""
+    """Any text of a bounded length: a name, a path, an address; a `~` that a shell leaves, as after `=`, is the home."""
 
     expected = "a text"
 
@@ -83,6 +84,8 @@ class Text(Kind):
         self.metavar = metavar
 
     def parse(self, text: str) -> str | None:
+        if text == "~" or text.startswith("~/"):
+            return os.path.expanduser(text)  # noqa: PTH111 - the other one raises where nobody has a home
         return text or None  # what a shell makes of a variable that is not set; it names no folder
 
     def fits(self, value: object) -> bool:
