@@ -76,7 +76,7 @@ class Flag(Kind):
 
 
 class Text(Kind):
-    """Any text of a bounded length: a name, a path, an address; a `~` that a shell leaves, as after `=`, is the home."""
+    """Any text of a bounded length: a name, a path, an address; a `~` that the shell left, after `=`, is the home."""
 
     expected = "a text"
 
