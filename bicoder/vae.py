@@ -1,6 +1,7 @@
 """The variational autoencoder: Equation 1, as a Keras model."""
 
 import math
+import numbers
 import random
 import sys
 import threading
@@ -103,11 +104,14 @@ class VAE(SaveableModel):
         self.rate_metric = keras.metrics.Mean(name="rate")
 
     def build(self, input_shape: Any) -> None:
+        example = tuple(input_shape)[1:] if hasattr(input_shape, "__len__") else ()
+        if not example or any(not isinstance(size, numbers.Integral) or size < 1 for size in example):
+            raise UsageError(f"build: expected a shape such as (None, 28, 28, 1), received {input_shape!r}")
         encoder, decoder = self.encoder, self.decoder
         before = encoder.network, encoder.latent_dim, decoder.network, decoder.output_shape
         with BUILDING:
             try:
-                self._build(tuple(input_shape[1:]))
+                self._build(example)
             except UsageError:  # of a shape that it cannot take: the next one is the first again
                 encoder.network, encoder.latent_dim, decoder.network, decoder.output_shape = before
                 raise

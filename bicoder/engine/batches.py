@@ -14,6 +14,7 @@ import tensorflow as tf
 from bicoder.engine.arrays.aligned import aligned, is_aligned
 from bicoder.engine.arrays.trees import leaves, mapped
 from bicoder.engine.tensor import Shape, Tensor
+from bicoder.errors import UsageError
 
 COPIED = 2**28  # bytes of arrays that may be in memory twice, so that programs have them where they want them
 
@@ -118,6 +119,8 @@ class Batches:
     def example_shape(self) -> Shape:
         """Shape of one x."""
         x, _, _ = keras.utils.unpack_x_y_sample_weight(self.images)
+        if not hasattr(x, "shape"):
+            raise UsageError(f"x: expected one array of examples (N, ...), received a {type(x).__name__} of arrays")
         return tuple(x.shape[1:])
 
     @property
