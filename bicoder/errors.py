@@ -8,6 +8,11 @@ from collections.abc import Iterable
 from typing import Any
 
 
+def printable(text: str) -> str:
+    """A text in one line that a terminal shows as it stands: line breaks and control characters are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class BicoderError(Exception):
     """Root of the package's own errors; `exit_code` is what the commands end with."""
 
@@ -18,7 +23,7 @@ class BicoderError(Exception):
         text = super().__str__()
         if bold := re.search(r"\x1b\[1m(.*)\x1b\[0m", text, re.DOTALL):  # Keras has put it between words of its own
             text = bold[1]
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        return printable(text)
 
 
 class UsageError(BicoderError, ValueError):
@@ -57,12 +62,13 @@ def suggestion(received: Any, choices: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+LEAST, MOST = 2.0**-126, 2.0**128 - 2.0**104  # sizes of numbers in float32; what is smaller vanishes
 # A number beyond these is a slip of the pen: it would fill the memory before anybody could say so.
 MOST_UNITS = 2**16  # of one layer
 MOST_DIMENSIONS = 2**14  # of z
 MOST_BLOCKS = 128  # of a residual network, each of several layers
 MOST_REPEATS = 256  # layers, blocks or steps of one kind
-MOST_SAMPLES = 100_000  # of z for every image of an evaluation
+MOST_SAMPLES = 100_000  # of z for every image
 MOST_IN_A_GRID = 10_000  # images, each nine pixels wide or more
 
 
@@ -74,6 +80,12 @@ def check_count(name: str, value: Any, most: int = 2**31 - 1, least: int = 1) ->
     if int(value) > most:
         raise UsageError(f"{name}: expected at most {most:,}, received {value:,}")
     return int(value)
+
+
+def beyond(value: float) -> str:
+    """ "" if float32, in which all is computed, holds a number; else what it holds, to end a message with."""
+    fits = value == 0 or value != value or LEAST <= abs(value) <= MOST  # NaN is refused for itself
+    return "" if fits else f"; float32 holds sizes from {LEAST:.2g} to {MOST:.2g}"
 
 
 def counted(number: int, noun: str) -> str:
@@ -92,6 +104,7 @@ def check_seed(seed: Any, name: str = "seed") -> int | None:
 
 def check_number(name: str, value: float, least: float = 0.0) -> float:
     """`value` as a float, if it is a finite number from `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < math.inf:
-        raise UsageError(f"{name}: expected a number from {least:g}, received {value!r}")
+    hint = beyond(value) if isinstance(value, (int, float)) else ""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < math.inf or hint:
+        raise UsageError(f"{name}: expected a number from {least:g}, received {value!r}{hint}")
     return float(value)

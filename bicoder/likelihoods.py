@@ -21,7 +21,7 @@ from bicoder.engine.arrays.masked import Masked
 from bicoder.engine.arrays.portions import portions
 from bicoder.engine.arrays.there import spread, values_of
 from bicoder.engine.tensor import Shape, Tensor
-from bicoder.errors import DataError, UsageError, check_count, counted
+from bicoder.errors import DataError, UsageError, beyond, check_count, counted
 from bicoder.estimates import weighted_mean
 
 if TYPE_CHECKING:
@@ -108,10 +108,10 @@ def check_sigma(sigma: Any) -> Any:
         return sigma
     try:
         value = math.nan if isinstance(sigma, bool) else float(sigma)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = math.nan
-    if not 0.0 < value < math.inf:
-        raise UsageError(f"sigma: expected a positive number or 'learned', received {sigma!r}")
+    if not 0.0 < value < math.inf or beyond(value):
+        raise UsageError(f"sigma: expected a positive number or 'learned', received {sigma!r}{beyond(value)}")
     return value
 
 

@@ -11,7 +11,7 @@ from keras import ops
 from bicoder.component import Component
 from bicoder.distributions import Distribution, FullGaussian, Gaussian
 from bicoder.engine.tensor import Seed, Tensor
-from bicoder.errors import UsageError, check_count, check_number
+from bicoder.errors import MOST_SAMPLES, UsageError, check_count, check_number
 from bicoder.estimates import mmd, total_correlation_terms, weighted_mean
 from bicoder.priors import draw_codes
 
@@ -86,7 +86,7 @@ class ELBO(Objective):
 
     def __init__(self, num_samples: int = 1) -> None:
         super().__init__()
-        self.num_samples = check_count("num_samples", num_samples)
+        self.num_samples = check_count("num_samples", num_samples, MOST_SAMPLES)
 
     def bound(self, terms: Terms) -> Tensor:
         return terms.elbo
@@ -188,7 +188,7 @@ class IWAE(Objective):
 
     def __init__(self, num_samples: int = 5) -> None:
         super().__init__()
-        self.num_samples = check_count("num_samples", num_samples)
+        self.num_samples = check_count("num_samples", num_samples, MOST_SAMPLES)
 
     def bound(self, terms: Terms) -> Tensor:
         return log_mean_exp(terms.log_weights, axis=0)
@@ -204,7 +204,8 @@ class MIWAE(Objective):
 
     def __init__(self, bounds: int = 4, samples: int = 4) -> None:
         super().__init__()
-        self.bounds, self.samples = check_count("bounds", bounds), check_count("samples", samples)
+        self.bounds = check_count("bounds", bounds, MOST_SAMPLES)
+        self.samples = check_count("samples", samples, MOST_SAMPLES // bounds)
         self.num_samples = bounds * samples
 
     def bound(self, terms: Terms) -> Tensor:
@@ -222,7 +223,7 @@ class CIWAE(Objective):
 
     def __init__(self, beta: float = 0.5, num_samples: int = 5) -> None:
         super().__init__()
-        self.beta, self.num_samples = check_number("beta", beta), check_count("num_samples", num_samples)
+        self.beta, self.num_samples = check_number("beta", beta), check_count("num_samples", num_samples, MOST_SAMPLES)
         if self.beta > 1.0:
             raise UsageError(f"beta: expected a number in [0, 1], received {beta!r}")
 
@@ -246,7 +247,7 @@ class Dreg(Objective):
 
     def __init__(self, num_samples: int = 5) -> None:
         super().__init__()
-        self.num_samples = check_count("num_samples", num_samples)
+        self.num_samples = check_count("num_samples", num_samples, MOST_SAMPLES)
 
     def bound(self, terms: Terms) -> Tensor:
         log_weights = ops.stop_gradient(terms.log_weights)

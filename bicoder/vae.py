@@ -16,10 +16,10 @@ from bicoder.coders import Decoder, Encoder
 from bicoder.component import plain
 from bicoder.distributions import Distribution
 from bicoder.engine.arrays.inputs import joined, numbers_of, portions_of, rows_at_once
-from bicoder.engine.arrays.masked import on_values, shape_of_example
+from bicoder.engine.arrays.masked import on_values
 from bicoder.engine.arrays.numbers import check_numbers, is_known
 from bicoder.engine.arrays.there import kept, values_of
-from bicoder.engine.arrays.trees import batched, leaves
+from bicoder.engine.arrays.trees import batched, example_to_build, leaves
 from bicoder.engine.programs.fixed import still_frozen
 from bicoder.engine.programs.tracing import TARGET, WEIGHTS
 from bicoder.engine.random_numbers import normal
@@ -113,11 +113,12 @@ class VAE(SaveableModel):
         self.rate_metric = keras.metrics.Mean(name="rate")
 
     def build(self, input_shape: Any) -> None:
+        example = example_to_build(input_shape)
         encoder, decoder = self.encoder, self.decoder
         before = encoder.network, encoder.latent_dim, decoder.network, decoder.output_shape
         with BUILDING:
             try:
-                self._build(shape_of_example(input_shape))
+                self._build(example)
             except UsageError:  # of a shape that it cannot take: the next one is the first again
                 encoder.network, encoder.latent_dim, decoder.network, decoder.output_shape = before
                 raise

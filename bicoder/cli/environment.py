@@ -1,6 +1,7 @@
 """What the commands need of the machine, checked before anything large is imported."""
 
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -13,6 +14,9 @@ from bicoder.errors import UsageError
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def prepare() -> None:
@@ -83,7 +87,8 @@ def parsed(line: str) -> "Requirement":
 def standard_streams() -> Iterator[None]:
     """Standard output and error on which every name can be printed, and whose reader may leave.
 
-    If it leaves, as `head` does, the command ends without a word, and with the code of a broken pipe.
+    If it leaves, as `head` does, the command ends without a word, and with the code of a broken pipe; if they go to a
+    file whose disk is full, with a line and the code of a file that cannot be written.
     """
     for name in ("stdin", "stdout", "stderr"):
         stream = getattr(sys, name)
@@ -96,10 +101,21 @@ def standard_streams() -> Iterator[None]:
             yield
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        if not of_stream(error):
+            raise
+        if not isinstance(error, BrokenPipeError):
+            with contextlib.suppress(OSError):  # it may be standard error itself
+                print(f"error: standard output cannot be written: {error.strerror}", file=sys.stderr)
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
-            except BrokenPipeError:
+            except OSError:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        raise SystemExit(141) from None
+        raise SystemExit(141 if isinstance(error, BrokenPipeError) else UsageError.exit_code) from None
+
+
+def of_stream(error: Exception) -> bool:
+    """Whether this is what `print` raises of a reader who has gone, or a full disk; files are written under a name."""
+    full = isinstance(error, OSError) and error.filename is None and error.errno in FULL
+    return full or isinstance(error, BrokenPipeError)

@@ -1,14 +1,15 @@
 """The command line: arguments in, an exit code out. TensorFlow is imported only when there is something to train."""
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from bicoder import __version__
 from bicoder.cli.command import Command, commands
-from bicoder.cli.environment import prepare, standard_streams
+from bicoder.cli.environment import of_stream, prepare, standard_streams
 from bicoder.cli.parser import Parser, parse
-from bicoder.errors import BicoderError
+from bicoder.errors import BicoderError, UsageError, printable
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "train_vae") -> int:
@@ -56,16 +57,29 @@ def guarded(function: Callable[[Any], None], options: Any, prog: str) -> int:
     except KeyboardInterrupt:
         print(f"\n{prog}: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # for `standard_streams`
-        raise
     except Exception as error:
-        if options.debug:
+        if options.debug or of_stream(error):  # the latter for `standard_streams`
             raise
+        if lacks_memory(error):
+            print(f"{prog}: error: {too_large(error)}", file=sys.stderr)
+            return UsageError.exit_code
         print(f"{prog}: error: {type(error).__name__}: {one_line(error)}; --debug shows where", file=sys.stderr)
         return 1
     return 0
 
 
+def lacks_memory(error: Exception) -> bool:
+    """Whether Python, NumPy or TensorFlow, which nobody may have imported, found no room for an array."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+
+
+def too_large(error: Exception) -> str:
+    """What to do about `lacks_memory`, in one line, with the array that did not fit if the error says so."""
+    shape = re.search(r"shape ?[\[(]([\d, ]+)", str(error))
+    array = f"an array of shape ({shape[1]})" if shape else "an array"
+    return f"memory: there is too little for {array}; take a smaller network, batch or number of samples"
+
+
 def one_line(error: Exception) -> str:
     """The message of an error, which may name a file that has a line break in its name."""
-    return " ".join(str(error).splitlines())
+    return printable(" ".join(str(error).splitlines()))

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from bicoder import __version__
 from bicoder.cli.command import Command
-from bicoder.errors import suggestion
+from bicoder.errors import printable, suggestion
 from bicoder.runs.options.kinds import Flag, Kind, Switches
 from bicoder.runs.options.table import DESCRIPTIONS, Option
 
@@ -23,14 +23,14 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
         return namespace, unknown
 
-    def print_help(self, file: Any = None) -> None:
-        """Print the help; argparse's own way hides that nobody reads it."""
-        print(self.format_help(), end="", file=file)
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help, version or error; argparse's own way hides that nobody reads it, or that the disk is full."""
+        print(message, end="", file=file)
 
     def error(self, message: str) -> NoReturn:
         if found := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
             message += suggestion(found[1], re.findall(r"\w+", found[2]))
-        self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
+        self.exit(2, f"{self.prog}: error: {printable(message)} (see --help)\n")
 
 
 def build_parser(command: Command, prog: str) -> Parser:
@@ -93,9 +93,11 @@ def escaped(text: str) -> str:
 
 def parse(command: Command, argv: Sequence[str] | None, prog: str) -> Any:
     """The options of a command, from its arguments."""
-    given = vars(build_parser(command, prog).parse_args(argv))
-    table = command.options.table()
-    for name in given:
+    parser, table = build_parser(command, prog), command.options.table()
+    given = vars(parser.parse_args(argv))
+    for name, value in given.items():
+        if value == []:  # what argparse of some Pythons makes of it, and lets nobody check
+            parser.error(f"argument --{name}: expected a value, received '--'")
         if isinstance(table[name].kind, Switches):
             given[name] = table[name].kind.value(given[name])
     return command.options(**given, typed=frozenset(given))

@@ -55,6 +55,15 @@ class ImagesOptions(DataOptions, WritingOptions):
         positional=True,
     )
 
+    def check_apart(self, output: Path, config: dict[str, Any]) -> None:
+        """`UsageError` if the output would replace images that are read or the run's own, or be pictures among them."""
+        pictures = output.is_dir() or not output.suffix
+        for source in (self.images, self.dset or config["arguments"].get("dset")):
+            if source and pictures and output.resolve().is_relative_to(Path(source).resolve()):
+                raise UsageError(f"output: expected a folder outside of the images in {source}, received {output}")
+            if source and output.resolve() == Path(source).resolve():
+                raise UsageError(f"output: expected another file than that of the images, received {output}")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SamplingOptions(WritingOptions):

@@ -82,6 +82,13 @@ class Dataset(Component):
             f"each, received {self.name}; leave them out"
         )
 
+    def check_size(self, shape: tuple[int, ...]) -> None:
+        """`UsageError` if images of this shape are of another size than was asked for: not all data sets scale them."""
+        if self.image_size and shape[:2] != tuple(self.image_size):
+            raise UsageError(
+                f"image_size: expected a folder of images with it, received {self.name} of shape {shape}; leave it out"
+            )
+
     @property
     def name(self) -> str:
         """What messages call it."""

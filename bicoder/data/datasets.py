@@ -41,6 +41,9 @@ class Folder(Dataset):
             raise DataError(f"views: expected a sub-folder for each view, received {view!r}: not there in {folder}")
         return found
 
+    def check_size(self, shape: tuple[int, ...]) -> None:
+        """They were scaled when they were read."""
+
     def read(self) -> Images:
         found, alone = self.arranged(), False
         if self.only_test and found.purposes is not None:
@@ -219,6 +222,13 @@ class Idx(Dataset):
         return Images(*arrays)
 
 
+def missing(path: str | os.PathLike) -> str:
+    """How an error ends that is about a path where nothing is."""
+    if "://" in str(path):
+        return f"the address {str(path)!r}; fetch it first, and give the path of the file"
+    return f"the path {str(path)!r}: not there"
+
+
 def find_dataset(dset: Any) -> type[Dataset]:
     """The class that `dset` is of; `UsageError` for an unknown name, `DataError` for a path that is not there."""
     if Given.accepts(dset):
@@ -243,9 +253,7 @@ def find_dataset(dset: Any) -> type[Dataset]:
         raise DataError(f"dset: expected a folder, a .npy, .npz or IDX file, received {str(dset)!r}: {there}")
     names = [name for name, member in members.items() if issubclass(member, Named)]
     if any(mark in str(dset) for mark in ("/", "\\", ".")):
-        raise DataError(
-            f"dset: expected a folder, a .npy, .npz or IDX file, received the path {str(dset)!r}: not there"
-        )
+        raise DataError(f"dset: expected a folder, a .npy, .npz or IDX file, received {missing(dset)}")
     raise UsageError(
         f"dset: expected {', '.join(names)}, or the path of a folder or an array file, received {str(dset)!r}"
         f"{suggestion(dset, names)}"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bicoder.data.datasets import Folder, Npy, find_dataset
+from bicoder.data.datasets import Folder, Npy, find_dataset, missing
 from bicoder.data.formats.folders import Arrangement
 from bicoder.data.formats.images import SUFFIXES, Plan
 from bicoder.data.formats.reading import DEFAULT, Pictures
@@ -100,7 +100,7 @@ def files_of(source: Any, say: Say) -> Arrangement | None:
     if isinstance(source, (str, Path)) and not Path(source).exists():
         if str(source) in Named.members():
             raise UsageError(f"images: expected a folder, a file or an array, received the data set {source}")
-        raise DataError(f"images: expected a folder or a file, received the path {str(source)!r}: not there")
+        raise DataError(f"images: expected a folder or a file, received {missing(source)}")
     kind = find_dataset(source)
     return kind(source, validation=True, say=say).arranged() if issubclass(kind, Folder) else None
 

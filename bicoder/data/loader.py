@@ -189,13 +189,14 @@ class DataLoader:
         self.is_drawn = read.are_files or self.recorded is not None
         self._own_test = read.test is not None and not read.are_files
         parts = self._parts(read, self.dataset.name)
-        shapes, static = shape_of_example(parts["test"].images), self.binarize == "static"
-        pictured = {
-            view: shape if len(shape) == 3 else None for view, shape in (shapes if self.views else {"": shapes}).items()
-        }
-        self.image_shape = pictured if self.views else pictured[""]
-        for view, shape in pictured.items():
-            if shape:
+        shape, static = shape_of_example(parts["test"].images), self.binarize == "static"
+        shapes = shape if self.views else {"": shape}
+        found = {view: shape if len(shape) == 3 else None for view, shape in shapes.items()}
+        self.image_shape = found if self.views else found[""]
+        for view, shape in shapes.items():
+            if self.recorded is None:
+                self.parts[view].check_size(shape)
+            if len(shape) == 3:
                 say_channels(shape[-1], self.parts[view].name, say)
         draw, training, validation = bool(self.binarize), parts.get("training"), parts.get("validation")
         self._test = self._ready(parts["test"], draw, TEST_SEED)

@@ -1,6 +1,5 @@
 """Which images are for training, for validation and for testing, and how a run remembers it."""
 
-import csv
 import io
 import numbers
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from bicoder.data.stored.stored_images import ImageArray, StoredImages
 from bicoder.engine.arrays.aligned import aligned
 from bicoder.engine.arrays.masked import on_arrays
 from bicoder.errors import DataError, UsageError, counted
+from bicoder.files.tables import csv_writer
 
 SHARE = 0.2  # of the images, for testing, if a data set has no test images of its own
 PURPOSES = ("training", "validation", "test")
@@ -112,8 +112,8 @@ def as_recorded(
 def split_text(parts: Mapping[str, np.ndarray]) -> str:
     """What `read_split` reads: a CSV of what each image is for, and what it is called, in the order of the images."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
     are_rows = all(names.dtype.kind == "i" for names in parts.values())
+    writer = csv_writer(text, () if are_rows else (name for names in parts.values() for name in names))
     writer.writerow(["purpose", "row" if are_rows else "file"])
     for use, names in parts.items():
         writer.writerows((use, name) for name in names.tolist())
@@ -127,7 +127,7 @@ def read_split(path: str | Path) -> dict[str, np.ndarray]:
         DataError: it is no such file; the line is named.
     """
     path = Path(path)
-    lines = list(csv_lines(path, read_whole(path, LARGEST).decode("utf-8", "surrogateescape")))
+    lines = list(csv_lines(path, read_whole(path, LARGEST).decode("utf-8-sig", "surrogateescape")))
     header = lines[0][1] if lines else []
     if header not in (["purpose", "file"], ["purpose", "row"]):
         raise DataError(f"{path}: expected a header purpose,file or purpose,row, received {str(header)[:80]}")

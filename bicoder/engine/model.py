@@ -18,6 +18,25 @@ from bicoder.engine.tensor import Tensor
 from bicoder.errors import UsageError, check_count
 
 
+def check_counts(options: dict[str, Any]) -> None:
+    """`UsageError` if a number of examples, steps or epochs of `fit` is none; no epochs at all are some."""
+    for name in ("batch_size", "validation_batch_size", "steps_per_epoch", "validation_steps"):
+        if options[name] is not None:
+            check_count(name, options[name])
+    for name in ("epochs", "initial_epoch"):
+        if options[name] is False or options[name] != 0:
+            check_count(name, options[name])
+    if not isinstance(options["validation_freq"], (list, tuple, set)):
+        check_count("validation_freq", options["validation_freq"])
+
+
+def check_callbacks(callbacks: Any) -> None:
+    """`UsageError` if one of them is a class, a name or anything else that is no callback."""
+    for callback in keras.tree.flatten(callbacks):
+        if isinstance(callback, type) or not (callback is None or hasattr(callback, "set_model")):
+            raise UsageError(f"callbacks: expected callbacks of Keras, such as EarlyStopping(), received {callback!r}")
+
+
 class Model(keras.Model):
     """`compile`, `fit`, `evaluate` and `train` of a model whose `call` gives the terms of its loss.
 
@@ -97,9 +116,8 @@ class Model(keras.Model):
         options = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         if options.pop("class_weight") is not None:
             raise UsageError("class_weight: a VAE has no classes; expected the weight of each example as sample_weight")
-        for name in ("batch_size", "validation_batch_size"):
-            if options[name] is not None:
-                check_count(name, options[name])
+        check_counts(options)
+        check_callbacks(callbacks)
         if isinstance(validation_split, bool) or not 0 <= validation_split < 1:
             raise UsageError(f"validation_split: expected a number from 0 and below 1, received {validation_split!r}")
         if isinstance(x, dict):

@@ -18,7 +18,7 @@ from bicoder.engine.arrays.portions import portions_of_examples
 from bicoder.engine.arrays.there import spread, values_of
 from bicoder.engine.arrays.trees import mapped
 from bicoder.engine.tensor import Seed, Tensor
-from bicoder.errors import MOST_SAMPLES, NumericError, check_count, check_seed, counted
+from bicoder.errors import MOST_SAMPLES, NumericError, UsageError, check_count, check_seed, counted
 from bicoder.evaluation import conditionals
 from bicoder.evaluation.codes import compiled
 from bicoder.evaluation.doctor import diagnose
@@ -59,6 +59,8 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
         DataError, UsageError; NumericError if the model's numbers are NaN or infinite, as its weights may be.
     """
     check_count("num_samples", num_samples, MOST_SAMPLES)
+    if not hasattr(vae, "check_built"):
+        raise UsageError(f"vae: expected a model, and the data after it, received {type(vae).__name__}")
     vae.check_built("evaluate")
     images, labels = take(data, vae.example_shape)
     noise = keras.random.SeedGenerator(check_seed(seed))

@@ -5,7 +5,7 @@ import importlib.util
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def write_csv(path: Path, table: Table) -> None:
     """A CSV file; nine digits say which float32 a number is, and names of files keep their bytes."""
     numbers = ["%.9g"] * len(table.names)
     with whole_file(path) as new, open(new, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv_writer(file, (text for texts in table.texts.values() for text in texts))
         writer.writerow([*table.texts, *table.names])
         line = ",".join(numbers)
         for texts, portion in table.rows():
@@ -67,6 +67,12 @@ def write_csv(path: Path, table: Table) -> None:
                     writer.writerow([*words, *((line % tuple(row)).split(","))])
             else:
                 file.writelines(f"{line % tuple(row)}\n" for row in portion.tolist())
+
+
+def csv_writer(file: IO[str], texts: Iterable[Any]) -> Any:
+    """A `csv.writer` for these texts; a carriage return, which older Pythons do not quote, would end a line."""
+    bare = any("\r" in str(text) for text in texts)
+    return csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL)
 
 
 def write_parquet(path: Path, table: Table) -> None:

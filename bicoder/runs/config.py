@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bicoder import __version__
+from bicoder.data.pixels import DIVISORS
 from bicoder.errors import MOST_DIMENSIONS, ModelError, suggestion
 from bicoder.files.regular_file import NotRegularError, read_regular
 from bicoder.pictures.picture import flags
@@ -77,7 +78,8 @@ def scaling(where: str, value: Any) -> None:
     """By what the pixels of the file were divided, and whether they were clipped to [0, 1] before."""
     if type(value) is not list or len(value) != 2:
         refuse(where, "a list of a divisor and true or false", value)
-    Number().check(f"{where}[0]", value[0])
+    if type(value[0]) not in (int, float) or value[0] not in DIVISORS.values():
+        refuse(f"{where}[0]", f"one of {', '.join(map(str, sorted(set(DIVISORS.values()))))}", value[0])
     Flag().check(f"{where}[1]", value[1])
 
 

@@ -290,7 +290,7 @@ def fit(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path) -> "Tr
         if batch:  # what is left of an epoch that was interrupted
             vae.fit(data, initial_epoch=epoch, epochs=epoch + 1, **keywords)
         vae.fit(data, initial_epoch=training.state["epoch"], epochs=training.last_epoch(options.epochs), **keywords)
-    except BrokenPipeError:  # nobody reads what it prints: it ends, but what it learnt is not lost
+    except OSError:  # nobody reads what it prints, or the disk takes no more: it ends, but what it learnt is not lost
         training.save()
         raise
     finally:

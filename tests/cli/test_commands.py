@@ -109,6 +109,7 @@ def test_a_run_that_cannot_be_read_is_exit_code_5(command, changes, words, run, 
     assert words in refusal(5, command, run)
 
 
+@pytest.mark.fault(170)
 def test_a_run_without_its_arguments_can_be_loaded_but_not_evaluated(run, refusal):
     edit(run, arguments=None)
     config = json.loads((run / "config.json").read_text())

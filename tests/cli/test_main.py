@@ -385,6 +385,7 @@ def test_bad_arguments_of_parts(tmp_path, capsys):
         assert words in capsys.readouterr().err
 
 
+@pytest.mark.fault(161)
 @pytest.mark.parametrize(
     ("options", "words"),
     [

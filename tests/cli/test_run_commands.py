@@ -321,6 +321,31 @@ def test_reconstructions_replace_only_with_overwrite(home, run, refused):
     assert "expected a folder, or a file that ends with .npy" in refused(2, "reconstruct", run, "--output", "x.jpg")
 
 
+@pytest.mark.fault(200)
+@pytest.mark.parametrize("below", ["", "even", "new"])
+def test_reconstructions_replace_no_images(below, home, run, refused):
+    """They have the names of the images that they are of."""
+    write_pictures(home / "others", count=4)
+    for images in ([home / "others"], []):  # without, the run's own are read
+        folder = images[0] if images else home / "pictures"
+        before = {path: path.read_bytes() for path in folder.rglob("*.png")}
+        said = refused(2, "reconstruct", run, *images, "--output", folder / below, "--overwrite")
+        assert f"output: expected a folder outside of the images in {folder}" in said
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.fault(201)
+def test_codes_replace_no_images(home, run, refused):
+    images = np.zeros((3, 6, 5), "uint8")
+    np.save(home / "x.npy", images)
+    (home / "link.npy").symlink_to("x.npy")
+    for command in ("encode", "reconstruct"):
+        for read, written in (("x.npy", "x.npy"), ("x.npy", "link.npy"), ("link.npy", "x.npy")):
+            said = refused(2, command, run, home / read, "--output", home / written, "--overwrite")
+            assert "output: expected another file than that of the images" in said
+    np.testing.assert_array_equal(np.load(home / "x.npy"), images)
+
+
 @pytest.mark.fault(107)
 def test_what_is_learnt_further_leaves_no_old_codes(run):
     assert bicoder("encode", run) == 0

@@ -76,6 +76,7 @@ def cut(folder):
     shutil.rmtree(folder / "checkpoints" / f"{checkpoints.numbers(folder)[-1]:06d}")
 
 
+@pytest.mark.fault(167)
 def test_ftrl_divides_by_a_learning_rate_that_begins_at_zero(capsys):
     said = refused(capsys, 2, "--dset", "digits", "--optimizer", "ftrl", "--learning_rate_warmup", "1")
     assert "learning_rate_warmup: expected none with ftrl" in said
@@ -124,6 +125,7 @@ def test_init_starts_from_the_weights_of_another_run(run, train):
     assert not np.array_equal(weights(train("--epochs", 0, "--seed", 5))[0], weights(run)[0])
 
 
+@pytest.mark.fault(162)
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -225,6 +227,7 @@ def test_networks_of_half_precision_have_densities_of_float32(data, train):
     assert not same(folder, train("--epochs", 1))
 
 
+@pytest.mark.fault(169)
 def test_devices(train, data, tmp_path, capsys):
     import tensorflow as tf
 
@@ -249,6 +252,7 @@ def test_quiet_prints_the_numbers_alone(train, capsys):
     assert capsys.readouterr().out.lstrip().startswith("nats per image")
 
 
+@pytest.mark.fault(166)
 def test_quiet_and_verbose(capsys):
     assert "quiet: expected it without --verbose" in refused(capsys, 2, "--quiet", "--verbose")
 
@@ -269,6 +273,7 @@ def test_a_config_repeats_a_run_with_another_seed(run, train, capsys):
     assert not same(again, run)
 
 
+@pytest.mark.fault(164)
 def test_flags_win_and_places_are_not_taken(run, train, tmp_path, capsys):
     config = json.loads((run / "config.json").read_text())
     places = {"data_dir": "/somebody's", "mirror": "http://somebody", "overwrite": True, "debug": True}
@@ -286,6 +291,7 @@ def test_flags_win_and_places_are_not_taken(run, train, tmp_path, capsys):
     assert found["run_dir"] == str(folder)
 
 
+@pytest.mark.fault(163)
 @pytest.mark.parametrize(
     ("content", "code", "words"),
     [
@@ -305,6 +311,7 @@ def test_a_config_from_anyone(content, code, words, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.fault(165)
 def test_a_run_that_goes_on_takes_no_config(run, capsys):
     said = refused(capsys, 2, "--resume", run, "--config", run / "config.json")
     assert "config: a run that goes on has the arguments that it was started with" in said

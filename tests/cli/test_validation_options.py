@@ -94,6 +94,7 @@ def test_without_a_choice_all_images_are_learnt_from(train):
     assert config["arguments"]["validation"] == 0.1
 
 
+@pytest.mark.fault(168)
 def test_nothing_is_chosen_without_validation_images(train, tmp_path, capsys):
     for choosing in (["--weights", "best"], ["--patience", "3"]):
         assert main([*choosing, "--validation", "0", "--run_dir", str(tmp_path / "run")]) == 2

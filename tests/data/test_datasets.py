@@ -377,6 +377,7 @@ def test_npz_with_all_four(tmp_path, keys):
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.fault(176)
 def test_npz_without_anything_that_could_be_images(tmp_path):
     np.savez(tmp_path / "a.npz", weights=IMAGES, biases=LABELS)
     with pytest.raises(DataError, match="expected an array called images, received weights, biases"):

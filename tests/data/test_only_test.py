@@ -161,6 +161,7 @@ def test_every_scaling(tmp_path, kind):
     assert_same_tests(DataLoader(tmp_path / "a.npz", only_test=list(scaling)), both)
 
 
+@pytest.mark.fault(180)
 def test_test_images_that_are_scaled_in_another_way_now(tmp_path, rng):
     npz(tmp_path / "a.npz", rng)
     for scaling, said in (((1, False), "divided by 1,"), ((65535, False), "divided by 65535,")):

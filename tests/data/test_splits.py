@@ -205,12 +205,14 @@ def test_a_file_of_labels_that_is_wrong_says_where(labelled, lines, said):
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.fault(178)
 def test_labels_that_are_no_text(labelled):
     folder, path = labelled("file,label", "3.png,é", encoding="latin-1")
     with pytest.raises(DataError, match="line 2: expected UTF-8, received the byte 0xe9"):
         DataLoader(folder, labels=path)
 
 
+@pytest.mark.fault(179)
 def test_labels_of_what_is_no_folder(labelled):
     with pytest.raises(UsageError, match="labels: expected a folder of images with it, received digits"):
         DataLoader("digits", labels=labelled()[1])
@@ -314,3 +316,25 @@ def test_a_split_leads_to_no_file_outside_the_folder(write, tmp_path, capsys):
     loader = DataLoader(folder, split=tmp_path / "split.csv")
     assert loader.test_files.tolist() == ["a/2.png"]
     assert "1 of 2 test images are not there, the first '../secret.png'" in capsys.readouterr().err
+
+
+@pytest.mark.fault(155)
+def test_names_of_files_with_any_character(write, tmp_path):
+    """A carriage return too, which Python's csv leaves bare: a split.csv could be written, and never be read."""
+    names = [
+        "Icon\r.png",
+        "a\r\nb.png",
+        "new\nline.png",
+        '"q",x.png',
+        "\udcff.png",
+        " .png",
+        "=1+1.png",
+        "\x1b[31m.png",
+    ]
+    loader = DataLoader(write(*names))
+    path = tmp_path / "split.csv"
+    path.write_text(split_text(loader.split_names()), encoding="utf-8", errors="surrogateescape", newline="")
+    again = DataLoader(tmp_path / "set", split=path, seed=7)
+    assert again.training_files.tolist() == loader.training_files.tolist()
+    assert again.test_files.tolist() == loader.test_files.tolist()
+    assert sorted([*again.training_files, *again.test_files]) == sorted(names)

@@ -313,6 +313,7 @@ def test_several_at_once(tmp_path, cache, rng):
     assert len(arrays_of(cache)) == 1
 
 
+@pytest.mark.fault(181)
 def test_a_disk_without_room_says_how_much_is_needed(tmp_path, cache, rng, monkeypatch, capsys):
     np.save(tmp_path / "x.npy", rng.random((50, 7), "float32"))
     full = type("Usage", (), {"free": 1000})
@@ -330,6 +331,7 @@ def test_a_disk_without_room_says_how_much_is_needed(tmp_path, cache, rng, monke
     assert said.startswith(f"Going on without a converted copy: {cache}/converted: expected ")
 
 
+@pytest.mark.fault(182)
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_cache_that_cannot_be_written(tmp_path, cache, rng, stream, capsys):
     """A file in the place of the folder: root cannot write there either."""

@@ -260,6 +260,7 @@ def test_a_generator_goes_on_where_it_was(vectors):
     assert (int(vae.optimizer.iterations), len(seen)) == (30, 30)
 
 
+@pytest.mark.fault(183)
 def test_a_generator_that_ends_ends_the_training(vectors):
     vae = small_vae()
     with pytest.warns(UserWarning, match="the data ran out, training ends after 1 epochs"):
@@ -296,6 +297,7 @@ def test_an_error_in_an_epoch_of_some_steps_leaves_the_loaders_data_whole(vector
     assert len(list(data)) == 4
 
 
+@pytest.mark.fault(184)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -336,6 +338,7 @@ def test_a_split_that_leaves_nothing_is_refused(vectors):
         small_vae().fit(vectors[:3], validation_split=0.9)
 
 
+@pytest.mark.fault(185)
 def test_a_model_that_is_not_compiled_says_so(vectors):
     with pytest.raises(UsageError, match="compile"):
         VAE().fit(vectors)

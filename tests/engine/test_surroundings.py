@@ -161,6 +161,7 @@ def test_an_optimizer_of_keras_2_is_refused_by_name(vectors, monkeypatch):
             use(Adam())
 
 
+@pytest.mark.fault(186)
 def test_an_optimizer_for_fewer_variables_is_refused(vectors):
     vae, optimizer = small_vae(), keras.optimizers.Adam()
     vae.encoder.trainable = False

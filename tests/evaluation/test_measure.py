@@ -218,6 +218,7 @@ def test_bad_data(linear, data, error):
         evaluate(linear[0], data)
 
 
+@pytest.mark.fault(187)
 def test_a_model_or_images_that_do_not_fit(linear):
     with pytest.raises(UsageError, match="has not seen data"):
         evaluate(VAE(), linear[1])

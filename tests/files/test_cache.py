@@ -135,6 +135,7 @@ def test_a_mirror_must_be_an_address_too(tmp_path, publisher, serve):
     assert server.requests == []
 
 
+@pytest.mark.fault(188)
 def test_an_address_that_looks_like_an_option(tmp_path):
     for url in ("--output-document=/dev/null", "-i/etc/passwd"):
         with pytest.raises(DownloadError, match="expected an address"):
@@ -176,6 +177,7 @@ def test_a_folder_that_is_read_only(tmp_path, publisher, serve, fails):
     assert "cannot be written: Permission denied; --data_dir or $BICODER_DATA moves it" in said
 
 
+@pytest.mark.fault(190)
 def test_a_folder_where_the_file_should_be(tmp_path, publisher, serve):
     (tmp_path / NAME / "mine").mkdir(parents=True)
     server = serve(publisher)

@@ -200,6 +200,7 @@ def test_a_file_that_was_put_there_by_hand_is_used_as_it_is(tmp_path, server):
     assert contents(tmp_path).keys() == {NAME}
 
 
+@pytest.mark.fault(191)
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"size": 1}', '{"size": "x", "sha256": "", "mtime_ns": 0}'])
 @pytest.mark.parametrize("download", [True, False])
 def test_a_record_that_cannot_be_read(fetched, server, text, download):

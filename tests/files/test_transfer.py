@@ -233,11 +233,13 @@ def test_a_redirect_to_another_scheme_is_refused(tmp_path, serve, tool, fails, s
     assert len(server.requests) == 1
 
 
+@pytest.mark.fault(192)
 def test_no_answer_in_http(tmp_path, serve, tool, fails):
     server = serve(tmp_path, plays(lambda handler: handler.wfile.write(b"220 ready\r\n" * 20_000)))
     assert re.search("received something else|BadStatusLine", fails(server.url, tmp_path / "cache"))
 
 
+@pytest.mark.fault(189)
 @pytest.mark.parametrize("url", ["http://[not-an-address/x", "http://", "http:///x", "https://"])
 def test_an_address_that_is_none(tmp_path, tool, url):
     with pytest.raises(DownloadError, match=re.escape(url)) as caught:
@@ -246,6 +248,7 @@ def test_an_address_that_is_none(tmp_path, tool, url):
     assert contents(tmp_path / "cache") == {}
 
 
+@pytest.mark.fault(193)
 def test_a_password_is_not_shown(tmp_path, serve, tool, fails):
     server = serve(tmp_path, plays(answer(404)))
     assert "secret" not in fails(server.url.replace("http://", "http://me:secret@"), tmp_path / "cache")

@@ -46,6 +46,7 @@ def encode(options: EncodeOptions) -> None:
     config = read_config(folder)
     check_folder_of(output)
     refuse_existing([output], options.overwrite)
+    options.check_apart(output, config)
     check_parquet(output)
     others = images_for(folder, config, options.images, **options.whereabouts())
     import_keras()

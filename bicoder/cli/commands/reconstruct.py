@@ -46,6 +46,7 @@ def reconstruct(options: ReconstructOptions) -> None:
         )
     image_shape = config["data"].get("image_shape") or config["input_shape"]
     check_output(output, image_shape, options.overwrite)
+    options.check_apart(output, config)
     others = images_for(folder, config, options.images, **options.whereabouts())
     import_keras()
     from bicoder.evaluation.codes import BATCH, reconstructed

@@ -33,12 +33,21 @@ NPY_VERSIONS = {
     (1, 0): (2, np.lib.format.read_array_header_1_0),
     (2, 0): (4, np.lib.format.read_array_header_2_0),
 }
+# First bytes of what people give in place of an array -> what it is, and what to do.
 ELSE = {
     b"PK": "a zip archive inside an archive; unpack it first",
     b"\x1f\x8b": "a gzip archive inside an archive; unpack it first",
     b"\x89PNG": "a PNG image; give the folder that holds it",
     b"\xff\xd8\xff": "a JPEG image; give the folder that holds it",
+    b"GIF8": "a GIF image; give the folder that holds it",
     b"\x89HDF": "an HDF5 file; save its images with numpy.save",
+    b"MATLAB": "a MATLAB file; save its images with numpy.save",
+    b"PAR1": "a Parquet file; save its images with numpy.save",
+    b"BZh": "a bzip2 archive; unpack it first",
+    b"\xfd7zXZ": "an xz archive; unpack it first",
+    b"\x28\xb5\x2f\xfd": "a Zstandard archive; unpack it first",
+    b"7z\xbc\xaf": "a 7z archive; unpack it first",
+    b"Rar!": "a RAR archive; unpack it first",
 }
 
 

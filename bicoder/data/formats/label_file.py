@@ -1,5 +1,6 @@
 """Labels of the images of a folder, from a CSV of file names and labels."""
 
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,11 @@ def read_labels(
         DataError: it names the line that is wrong, or the images that have no label.
     """
     numbers: dict[str, int | None] = {}
-    for number, name in enumerate(names):
+    called = [unicodedata.normalize("NFC", name) for name in names]
+    for number, name in enumerate(called):
         short = name.rsplit("/", 1)[-1]
         numbers[short] = None if short in numbers else number
-    numbers.update({name: number for number, name in enumerate(names)})
+    numbers.update({name: number for number, name in enumerate(called)})
     found: dict[int, tuple[str, int]] = {}
     unknown: list[tuple[int, str]] = []
     for line, name, label in rows(path, numbers):
@@ -64,7 +66,8 @@ def rows(path: Path, numbers: Mapping[str, int | None]) -> list[tuple[int, str, 
         where = f"{path}: line {line}: expected a file name and a label"
         if len(cells) != 2:
             raise DataError(f"{where}, received {counted(len(cells), 'column')}")
-        name, label = (cell.strip() for cell in cells)
+        # macOS writes letters and their accents apart, tables write them together: they look the same.
+        name, label = (unicodedata.normalize("NFC", cell.strip()) for cell in cells)
         if not (name and label):
             raise DataError(f"{where}, received an empty one")
         found.append((line, name, label))

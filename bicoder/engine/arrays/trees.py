@@ -1,12 +1,13 @@
 """Trees of arrays: one, a dict of views, or (x, y, sample weights), with None for what is not there."""
 
 import math
+import numbers
 from typing import Any
 
 import keras
 import numpy as np
 
-from bicoder.engine.arrays.masked import from_numpy
+from bicoder.engine.arrays.masked import from_numpy, shape_of_example
 from bicoder.engine.arrays.there import examples_there
 from bicoder.engine.tensor import Shape
 from bicoder.errors import DataError, UsageError, counted
@@ -30,6 +31,20 @@ def shapes_of(tree: Any) -> list[Shape]:
 def batched(shape: Any) -> Any:
     """The shape of a batch of examples, as Keras has it, or of each view of a dict."""
     return {name: batched(one) for name, one in shape.items()} if isinstance(shape, dict) else (None, *shape)
+
+
+def example_to_build(shape: Any) -> Any:
+    """The shape of one example, or of each view, of what `build` was given: the shape of a batch.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if isinstance(shape, dict) and shape:
+        return {name: example_to_build(shape[name]) for name in sorted(shape)}
+    example = shape_of_example(shape) if hasattr(shape, "__len__") and shape else ()
+    if not example or any(not isinstance(size, numbers.Integral) or size < 1 for size in example):
+        raise UsageError(f"build: expected a shape such as (None, 28, 28, 1), received {shape!r}")
+    return example
 
 
 def is_arrays(x: Any) -> bool:

@@ -3,12 +3,13 @@
 import abc
 import functools
 import math
+import os
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from bicoder.component import names_in_source, parsed
-from bicoder.errors import suggestion
+from bicoder.errors import beyond, suggestion
 
 Check: TypeAlias = Callable[[str, Any], None]  # (where, value): `ValueError` that begins with `where`
 
@@ -75,12 +76,17 @@ class Flag(Kind):
 
 
 class Text(Kind):
-    """Any text of a bounded length: a name, a path, an address."""
+    """Any text of a bounded length: a name, a path, an address; a `~` that the shell left, after `=`, is the home."""
 
     expected = "a text"
 
     def __init__(self, metavar: str | None = None) -> None:
         self.metavar = metavar
+
+    def parse(self, text: str) -> str | None:
+        if text == "~" or text.startswith("~/"):
+            return os.path.expanduser(text)  # noqa: PTH111 - the other one raises where nobody has a home
+        return text or None  # what a shell makes of a variable that is not set; it names no folder
 
     def fits(self, value: object) -> bool:
         return isinstance(value, str) and len(value) <= 4096 and "\0" not in value
@@ -119,8 +125,13 @@ class Number(Kind):
         except ValueError:
             return None
 
+    def hint(self, text: str) -> str:
+        return beyond(self.parse(text) or 0.0)
+
     def fits(self, value: object) -> bool:
-        return isinstance(value, (int, float)) and type(value) is not bool and self.least <= value < self.below
+        if not isinstance(value, (int, float)) or type(value) is bool:
+            return False
+        return self.least <= value < self.below and not beyond(value)
 
 
 class Choice(Kind):
@@ -186,7 +197,7 @@ class Learned(Number):
         return text if text == "learned" else super().parse(text)
 
     def hint(self, text: str) -> str:
-        return suggestion(text, ["learned"])
+        return suggestion(text, ["learned"]) or super().hint(text)
 
     def fits(self, value: object) -> bool:
         return value == "learned" or super().fits(value)

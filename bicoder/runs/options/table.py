@@ -254,7 +254,7 @@ class Options(CommandOptions):
         Choice("constant", "cosine"), "constant", "whether the learning rate stays, or falls to 0"
     )
     learning_rate_warmup: float = of_training(
-        Number("a number from 0", 0.0), 0.0, "epochs in which the learning rate rises from 0"
+        Number("a number from 0 to 2147483647", 0.0, 2.0**31), 0.0, "epochs in which the learning rate rises from 0"
     )
     weight_decay: float | None = of_training(
         Number("a number from 0", 0.0),

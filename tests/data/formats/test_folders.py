@@ -280,6 +280,7 @@ def test_an_entry_that_is_no_file_among_the_images(tmp_path, rng, notes, kind):
     assert found.left_out == (1,)
 
 
+@pytest.mark.fault(175)
 @pytest.mark.parametrize("names", [(), ("notes.txt",), (".hidden.png",)])
 def test_no_images(tmp_path, names):
     for name in names:
@@ -337,6 +338,7 @@ def test_a_jpeg_called_png_is_read(tmp_path, rng):
     assert read_folder(tmp_path)[0].shape == (1, 8, 6, 1)
 
 
+@pytest.mark.fault(171)
 @pytest.mark.parametrize("place", range(4))
 def test_a_png_with_a_wrong_checksum(tmp_path, rng, place):
     """Its pixels can still be unpacked, and may be wrong."""
@@ -348,6 +350,7 @@ def test_a_png_with_a_wrong_checksum(tmp_path, rng, place):
         read_folder(tmp_path)
 
 
+@pytest.mark.fault(171)
 @pytest.mark.parametrize("name", [b"tEXt", b"eXIf", b"iCCP", b"zzZz"])
 def test_a_block_of_a_png_that_claims_a_gigabyte(tmp_path, rng, name):
     save(tmp_path / "a.png", color(rng))
@@ -373,6 +376,7 @@ def test_a_picture_that_claims_more_pixels_than_any_camera_has(tmp_path, rng, re
     assert not recwarn
 
 
+@pytest.mark.fault(174)
 def test_more_pixels_in_all_than_memory_can_hold(tmp_path, rng):
     for i in range(3):
         save(tmp_path / f"{i}.png", grey(rng))

@@ -116,6 +116,7 @@ def test_sixteen_bits_among_eight(tmp_path, rng):
     assert "16 bits of grey in 1 of 2 images, and eight in the others: all are read as 16." in notes[0]
 
 
+@pytest.mark.fault(173)
 def test_twelve_bits_among_eight_are_refused(tmp_path, rng):
     eight, deep = rng.integers(0, 256, (5, 5), "uint8"), rng.integers(0, 4096, (5, 5)).astype("uint16")
     with pytest.raises(DataError, match=r"16 bits of grey in 1 of 2 images, with values up to [\d,]+ alone"):
@@ -157,6 +158,7 @@ def test_a_file_of_real_numbers_is_refused_in_one_word(tmp_path, capsys):
 # ---- What is refused
 
 
+@pytest.mark.fault(172)
 @pytest.mark.parametrize("packed", [*PACKED, "jpeg", "tiff_ccitt", "zstd"])
 def test_a_tiff_is_unpacked_by_few_methods(tmp_path, packed):
     mode = "1" if packed == "tiff_ccitt" else "L"
@@ -180,6 +182,7 @@ def test_a_webp_that_claims_more_pixels_than_any_camera_has(tmp_path, chunk):
         read(tmp_path)
 
 
+@pytest.mark.fault(172)
 def test_a_tile_of_a_tiff_that_claims_more_than_any_image(tmp_path):
     tags = {256: 8, 257: 8, 258: 8, 259: 5, 262: 1, 277: 1, 322: 2**20, 323: 2**20, 324: 8, 325: 64}
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())

@@ -261,6 +261,7 @@ def test_a_key_without_an_array_and_an_empty_dictionary(tmp_path):
         read(tmp_path, pickle.dumps({}))
 
 
+@pytest.mark.fault(177)
 @pytest.mark.parametrize("data", [np.arange(3.0), 3, "m0", None, (1, 2), b"m0"])
 def test_what_is_no_dictionary(tmp_path, data):
     with pytest.raises(DataError, match="expected a pickled dictionary of arrays, received"):
