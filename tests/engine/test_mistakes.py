@@ -50,9 +50,10 @@ def test_callbacks_that_are_none(wrong, vae, x):
 
 
 @pytest.mark.fault(204)
-def test_a_dict_of_arrays_is_no_array(vae, x):
+def test_views_for_a_model_of_one_tensor(vae, x):
+    vae.build((None, 4))
     for options in ({"x": {"images": x}}, {"x": x, "validation_data": ({"images": x},)}):
-        with pytest.raises(UsageError, match=r"x: expected one array of examples .* received a dict of arrays"):
+        with pytest.raises(UsageError, match=r"x: expected examples of shape \(4,\), received"):
             vae.fit(**options, verbose=0)
 
 

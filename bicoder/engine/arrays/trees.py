@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from bicoder.engine.arrays.masked import from_numpy, shape_of_example
+from bicoder.engine.arrays.masked import Masked, from_numpy
 from bicoder.engine.arrays.there import examples_there
 from bicoder.engine.tensor import Shape
 from bicoder.errors import DataError, UsageError, counted
@@ -41,7 +41,8 @@ def example_to_build(shape: Any) -> Any:
     """
     if isinstance(shape, dict) and shape:
         return {name: example_to_build(shape[name]) for name in sorted(shape)}
-    example = shape_of_example(shape) if hasattr(shape, "__len__") and shape else ()
+    values = shape.values if isinstance(shape, Masked) else shape
+    example = tuple(values)[1:] if hasattr(values, "__len__") else ()
     if not example or any(not isinstance(size, numbers.Integral) or size < 1 for size in example):
         raise UsageError(f"build: expected a shape such as (None, 28, 28, 1), received {shape!r}")
     return example
