@@ -19,7 +19,9 @@ def check_views(views: Sequence[str]) -> tuple[str, ...]:
         UsageError: they are no names, come twice, or are too many.
     """
     names = tuple(views)
-    if not all(isinstance(name, str) and name and name not in ("name", "class_name") for name in names):
+    if not all(
+        isinstance(name, str) and name.isprintable() and name not in ("", "name", "class_name") for name in names
+    ):
         raise UsageError(f"views: expected names of views other than 'name' and 'class_name', received {names!r}")
     if not 1 < len(set(names)) == len(names) <= MOST_VIEWS:
         raise UsageError(f"views: expected 2 to {MOST_VIEWS} names, each once, received {', '.join(names)}")

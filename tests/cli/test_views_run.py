@@ -127,6 +127,7 @@ def test_from_views_to_views(run, data, tmp_path, capsys):
         assert min(image.size) > 100
 
 
+@pytest.mark.fault(212)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -168,6 +169,7 @@ def test_each_view_has_its_own_likelihood_and_network(data, tmp_path):
     assert bicoder.load(tmp_path / "again").decoder.views["right"].likelihood.sigma == 0.2
 
 
+@pytest.mark.fault(213)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -210,6 +212,7 @@ def test_what_is_refused(data, tmp_path, options, message, capsys):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.fault(214)
 def test_a_config_of_views_that_contradicts_itself_is_refused(run, tmp_path):
     for name, change in {
         "views": lambda config: config["data"].update(image_shape={"left": [4, 4, 1]}),

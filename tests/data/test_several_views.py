@@ -50,6 +50,7 @@ def test_rows_of_arrays_belong_together(npz):
     np.testing.assert_allclose(batch["left"][:, 0, 0, 0], batch["right"][:, 0], atol=1e-6)
 
 
+@pytest.mark.fault(210)
 def test_files_of_equal_names_belong_together_and_a_missing_file_is_a_missing_view(write, capsys):
     folder = write(*(f"left/{i}.png" for i in range(9)))
     write(*(f"right/{i}.png" for i in range(2, 10)), size=(5, 2))
@@ -94,6 +95,7 @@ def test_folders_to_train_and_to_test_in_each_view(write):
     assert {name.split("/")[0] for name in loader.training_files} == {"train"}
 
 
+@pytest.mark.fault(211)
 def test_a_damaged_file_of_a_pair(write):
     folder = write(*(f"{view}/{i}.png" for view in ("a", "b") for i in range(6)))
     (folder / "b" / "3.png").write_bytes(b"no picture")
@@ -133,6 +135,7 @@ def test_equal_names_in_all_folders_are_mentioned(write, capsys):
     assert "--views" not in capsys.readouterr().err
 
 
+@pytest.mark.fault(208, 209)
 @pytest.mark.parametrize(
     ("views", "error", "message"),
     [

@@ -23,8 +23,8 @@ def of_views(check: Check) -> Check:
     def check_all(where: str, value: Any) -> None:
         if not several(value):
             return check(where, value)
-        if not 0 < len(value) <= MOST:
-            refuse(where, f"1 to {MOST} views", value)
+        if not 0 < len(value) <= MOST or not all(map(str.isprintable, value)):
+            refuse(where, f"1 to {MOST} views, whose names a terminal can show", value)
         for view, one in value.items():
             check(f"{where}.{shown(view)}", one)
 
@@ -36,7 +36,7 @@ class Views(Kind):
 
     metavar = "VIEW,VIEW,..."
     least = 2
-    expected = f"a list of 2 to {MOST} names of views, each once, none of them 'name' or 'class_name'"
+    expected = f"a list of 2 to {MOST} names of views, each once, none of them name or class_name"
 
     def parse(self, text: str) -> Any:
         return text.split(",")
@@ -44,7 +44,7 @@ class Views(Kind):
     def fits(self, value: object) -> bool:
         if type(value) is not list or not self.least <= len(value) <= MOST:
             return False
-        names = [name for name in value if isinstance(name, str) and 0 < len(name) <= 200 and "\0" not in name]
+        names = [name for name in value if isinstance(name, str) and 0 < len(name) <= 200 and name.isprintable()]
         return len({*names} - {"name", "class_name"}) == len(value)
 
     def value(self, found: Any) -> tuple[str, ...]:
