@@ -303,7 +303,7 @@ def test_a_poor_environment(tmp_path, rng):
     for label in ("ä", "ö"):
         (folder / label).mkdir(parents=True)
         for i in range(12):
-            Image.fromarray((rng.random((8, 8)) * 255).astype("uint8")).save(folder / label / f"{i}.png")
+            Image.fromarray((rng.random((8, 8)) * 255).astype("uint8")).save(folder / label / f"{label}{i}.png")
     home.mkdir()
     (home / "keras.json").write_text('{"backend": "jax"}')
     env = {k: v for k, v in os.environ.items() if k not in ("HOME", "DISPLAY", "KERAS_BACKEND")}
