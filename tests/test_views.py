@@ -376,7 +376,7 @@ def test_numbers_that_are_none_name_their_view(views):
 def test_what_is_for_one_tensor_says_so(views):
     vae = small()
     vae(views)
-    with pytest.raises(UsageError, match="evaluate: expected a model of one tensor, received one of the views a, b, c"):
+    with pytest.raises(DataError, match="data: expected a dict of the views a, b, c, or a pair of it and labels"):
         bicoder.evaluate(vae, views["a"])
     with pytest.raises(
         UsageError, match="mean_model: expected an encoder of one tensor, received one of the views a, b, c"

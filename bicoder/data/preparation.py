@@ -113,7 +113,7 @@ def known_scalings(views: Iterable[str], only_test: Any, scaling: Any) -> dict[s
     """view -> the two scalings of `DataLoader`, each a `Scaling` or None; they are given as one, or as view -> one."""
 
     def of(given: Any, name: str, view: str) -> Scaling | None:
-        found = given.get(view) if isinstance(given, dict) else given
+        found = given.get(view) if view and isinstance(given, dict) else given
         return None if found is None else to_scaling(found, name)
 
     return {view: (of(only_test, "only_test", view), of(scaling, "scaling", view)) for view in views}

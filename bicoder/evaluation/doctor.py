@@ -22,7 +22,9 @@ def diagnose(vae: "VAE", images: Any, numbers: dict[str, Any]) -> list[str]:
         images: (N, ...), or of each view, on which it was evaluated.
         numbers: dict of `evaluate`.
     """
-    codes, found = vae.encode(on_arrays(lambda array: array[:SOME], images)).mean, []
+    found, codes = [], None
+    if any(has_a_sigma_for_each_pixel(decoder) for _, _, decoder in decoders(vae)):
+        codes = vae.encode(on_arrays(lambda array: array[:SOME], images)).mean
     for where, view, decoder in decoders(vae):
         x = images[view] if view else images
         found += [pixels_at_their_floor(decoder, codes, where), support(decoder, x, where), activation(decoder, where)]
@@ -67,12 +69,17 @@ def sigma_at_its_floor(decoder: "Decoder", where: str) -> str | None:
     )
 
 
+def has_a_sigma_for_each_pixel(decoder: "Decoder") -> bool:
+    """Whether the network says the sigma of every pixel, down to a floor."""
+    return hasattr(decoder.likelihood, "smallest") and not hasattr(decoder.likelihood, "log_sigma")
+
+
 def pixels_at_their_floor(decoder: "Decoder", codes: Any, where: str) -> str | None:
     """Pixels with a sigma of their own that would be smaller if it could, as on a margin that is always black."""
     import numpy as np
 
-    likelihood = decoder.likelihood
-    if not hasattr(likelihood, "smallest") or hasattr(likelihood, "log_sigma"):
+    likelihood: Any = decoder.likelihood
+    if not has_a_sigma_for_each_pixel(decoder):
         return None
     p: Any = decoder(codes)
     scale = np.asarray(p.scale)

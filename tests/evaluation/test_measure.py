@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from bicoder import VAE, Decoder, Encoder, evaluate
 from bicoder.errors import DataError, NumericError, UsageError
-from bicoder.evaluation import measure as evaluation
+from bicoder.evaluation import importance
 from bicoder.evaluation.measure import table
 from bicoder.likelihoods import BernoulliLikelihood, GaussianLikelihood
 from bicoder.networks import MLP
@@ -98,7 +98,7 @@ def test_no_number_depends_on_the_batches(inexact):
 def test_nll_does_not_depend_on_the_portions(numbers_at_once, inexact, monkeypatch):
     vae, x, exact = inexact
     monkeypatch.setattr(
-        evaluation,
+        importance,
         "samples_at_once",
         lambda batch, example, prior: max(1, numbers_at_once // (batch * np.prod(example))),
     )

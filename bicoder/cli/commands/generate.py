@@ -141,8 +141,9 @@ def check_room(count: int, example: Any, output: Path) -> None:
         most = min(MOST_IN_A_GRID, LARGEST_PICTURE // numbers)
         several = isinstance(example, dict)
         shape = f"shapes {', '.join(map(str, map(tuple, example.values())))}" if several else f"shape {tuple(example)}"
-        hint = "" if several else " in a picture; --output FILE.npy takes more"
-        raise UsageError(f"num_images: expected at most {most:,} images of {shape}, received {count:,}{hint}")
+        what, hint = ("examples", "") if several else ("images", "; --output FILE.npy takes more")
+        where = "" if several else " in a picture"
+        raise UsageError(f"num_images: expected at most {most:,} {what} of {shape}{where}, received {count:,}{hint}")
 
 
 def portions(vae: "VAE", count: int, seed: int) -> "Iterator[Any]":
