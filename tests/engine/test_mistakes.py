@@ -55,6 +55,8 @@ def test_views_for_a_model_of_one_tensor(vae, x):
     for options in ({"x": {"images": x}}, {"x": x, "validation_data": ({"images": x},)}):
         with pytest.raises(UsageError, match=r"x: expected examples of shape \(4,\), received"):
             vae.fit(**options, verbose=0)
+    with pytest.raises(UsageError, match=r"x: expected one array of examples .* received a tuple of arrays"):
+        vae.fit((x, x), verbose=0)
 
 
 @pytest.mark.fault(205)
