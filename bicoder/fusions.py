@@ -15,13 +15,12 @@ from keras import ops
 from bicoder.component import Component
 from bicoder.distributions import Distribution, FullGaussian, Gaussian
 from bicoder.engine.arrays.there import both
+from bicoder.engine.arrays.view_names import MOST_VIEWS
 from bicoder.engine.random_numbers import uniform
 from bicoder.engine.tensor import Seed, Tensor
 from bicoder.errors import UsageError
 from bicoder.mixtures import Mixture
 from bicoder.posteriors import Posterior
-
-MOST_VIEWS = 10  # of which all sets are taken: 1,023
 
 
 class Experts(NamedTuple):

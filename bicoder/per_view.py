@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bicoder.engine.arrays.inputs import numbers_of
+from bicoder.engine.arrays.view_names import is_of_views
 from bicoder.errors import UsageError, check_number
 
 ViewWeights = dict[str, float] | str | None
@@ -11,7 +12,7 @@ ViewWeights = dict[str, float] | str | None
 
 def for_views(function: Callable[[Any], Any], value: Any) -> Any:
     """A function of what is given for all views, or of that of each view of a dict; the config of a part is no dict."""
-    if isinstance(value, dict) and not {"name", "class_name"} & set(value):
+    if is_of_views(value):
         return {view: function(one) for view, one in value.items()}
     return function(value)
 

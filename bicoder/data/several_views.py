@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from bicoder.data.formats.folders import MOST_VIEWS, NO_LABEL
+from bicoder.data.formats.folders import NO_LABEL
 from bicoder.data.preparation import Read
 from bicoder.data.splits import Split, rows_of
 from bicoder.engine.arrays.masked import Masked
+from bicoder.engine.arrays.view_names import MOST_VIEWS, is_view_name
 from bicoder.errors import DataError, UsageError, counted
 
 
@@ -19,9 +20,7 @@ def check_views(views: Sequence[str]) -> tuple[str, ...]:
         UsageError: they are no names, come twice, or are too many.
     """
     names = tuple(views)
-    if not all(
-        isinstance(name, str) and name.isprintable() and name not in ("", "name", "class_name") for name in names
-    ):
+    if not all(is_view_name(name) and name.isprintable() for name in names):
         raise UsageError(f"views: expected names of views other than 'name' and 'class_name', received {names!r}")
     if not 1 < len(set(names)) == len(names) <= MOST_VIEWS:
         raise UsageError(f"views: expected 2 to {MOST_VIEWS} names, each once, received {', '.join(names)}")

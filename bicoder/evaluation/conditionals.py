@@ -6,15 +6,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from bicoder.engine.arrays.masked import Masked, arrays_in
+from bicoder.engine.arrays.masked import Masked, arrays_in, lacking
 from bicoder.engine.arrays.portions import portions_of_examples
 from bicoder.evaluation.codes import compiled
-from bicoder.evaluation.importance import block_weights, log_mean_exp
+from bicoder.evaluation.importance import BLOCK, block_weights, log_mean_exp
 from bicoder.vae import VAE
 from bicoder.waiting import watched
 
 MOST = 1000  # examples; each view takes as long as the joint density
-BLOCK = 100
 
 
 def conditionals(vae: VAE, images: dict[str, Any], num_samples: int, seed: int, progress: bool) -> dict[str, Any]:
@@ -33,8 +32,8 @@ def conditionals(vae: VAE, images: dict[str, Any], num_samples: int, seed: int, 
         "of_views", view -> "alone", "given_others" and "standard_error" of the latter; "complete_examples", how many.
         Empty if no example has all views.
     """
-    chosen = complete(images)
-    chosen = np.random.default_rng(seed).permutation(chosen)[:MOST]
+    complete = np.flatnonzero(lacking(images) == 0)
+    chosen = np.random.default_rng(seed).permutation(complete)[:MOST]
     if not len(chosen):
         return {}
     views = list(images)
@@ -71,15 +70,6 @@ def conditionals(vae: VAE, images: dict[str, Any], num_samples: int, seed: int, 
 def others(views: list[str], view: str) -> tuple[str, ...]:
     """The other views, in their order."""
     return tuple(name for name in views if name != view)
-
-
-def complete(images: dict[str, Any]) -> np.ndarray:
-    """The numbers of the examples that have all views as a whole."""
-    there = np.ones(len(arrays_in(images)[0]), bool)
-    for one in images.values():
-        if isinstance(one, Masked):
-            there &= np.asarray(one.there).reshape(len(there), -1).min(axis=1) > 0
-    return np.flatnonzero(there)
 
 
 def table(numbers: dict[str, Any]) -> list[str]:

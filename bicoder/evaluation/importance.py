@@ -11,6 +11,8 @@ from bicoder.engine.tensor import Tensor
 from bicoder.priors import Prior
 from bicoder.vae import samples_at_once
 
+BLOCK = 100  # examples at a time
+
 
 def to_numpy(tensor: Tensor) -> np.ndarray:
     """A tensor of any backend as float64."""

@@ -23,13 +23,12 @@ from bicoder.evaluation import conditionals
 from bicoder.evaluation.codes import compiled
 from bicoder.evaluation.doctor import diagnose
 from bicoder.evaluation.examples import take
-from bicoder.evaluation.importance import Sums, block_weights
+from bicoder.evaluation.importance import BLOCK, Sums, block_weights
 from bicoder.evaluation.latent_space import active_units, label_accuracy
 from bicoder.kl import kl_divergence
 from bicoder.vae import VAE
 from bicoder.waiting import told, watched
 
-BLOCK = 100  # images at a time
 MOST_CODES = 1000  # codes z for which q(z), the mixture of all posteriors, is computed
 BEYOND = 1e290  # nats that no density has: `log_mean_exp` gives them for images of density zero
 

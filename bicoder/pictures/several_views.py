@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from bicoder.engine.arrays.masked import Masked, arrays_in
+from bicoder.engine.arrays.masked import Masked, lacking
+from bicoder.engine.arrays.there import spread
 from bicoder.errors import counted
 from bicoder.pictures.matrix import matrix
 from bicoder.pictures.picture import Subject
@@ -17,11 +18,8 @@ EXAMPLES = 6  # of a cell of the matrix
 
 def joint_samples(subject: Subject, images: dict[str, Any], title: str, path: Path) -> Path:
     """In each column, all views of one z ~ p(z); the images are those of each view, (N, ...)."""
-    views = list(subject.image_shape)
-    count = len(images[views[0]])
-    rows = [(view, slice(start, start + ACROSS)) for start in range(0, count, ACROSS) for view in views]
-    cells = [[as_images(images[view][some], subject.image_shape[view])] for view, some in rows]
-    return matrix(cells, path, title, [view for view, _ in rows], [""], min(ACROSS, count))
+    views = [(view, as_images(images[view], shape)) for view, shape in subject.image_shape.items()]
+    return below_each_other(views, title, path)
 
 
 def given_and_made(given: dict[str, Any], made: dict[str, Any], shapes: dict[str, Any], name: str, path: Path) -> Path:
@@ -33,13 +31,18 @@ def given_and_made(given: dict[str, Any], made: dict[str, Any], shapes: dict[str
         name: of the data.
         path: PNG to write.
     """
-    views = [(f"given {view}", view, images) for view, images in given.items()]
-    views += [(view, view, images) for view, images in made.items()]
-    count = len(views[0][2])
-    rows = [(*view, slice(start, start + ACROSS)) for start in range(0, count, ACROSS) for view in views]
-    cells = [[as_images(images[some], shapes.get(view))] for _, view, images, some in rows]
+    views = [(f"given {view}", as_images(images, shapes.get(view))) for view, images in given.items()]
+    views += [(view, as_images(images, shapes.get(view))) for view, images in made.items()]
     title = f"{name}: {', '.join(made)} from {', '.join(given)}, mean of p(x|z) for z ~ q(z|x given)"
-    return matrix(cells, path, title, [called for called, *_ in rows], [""], min(ACROSS, count))
+    return below_each_other(views, title, path)
+
+
+def below_each_other(views: list[tuple[str, np.ndarray]], title: str, path: Path) -> Path:
+    """A row for each view of its name and images, and rows below them for examples that are too many for one."""
+    count = len(views[0][1])
+    rows = [(name, images[start : start + ACROSS]) for start in range(0, count, ACROSS) for name, images in views]
+    cells = [[images] for _, images in rows]
+    return matrix(cells, path, title, [name for name, _ in rows], [""], min(ACROSS, count))
 
 
 def from_each_to_each(subject: Subject, path: Path) -> Path:
@@ -57,17 +60,13 @@ def from_each_to_each(subject: Subject, path: Path) -> Path:
 
 def complete(subject: Subject) -> np.ndarray:
     """The numbers of test examples by chance, those that have all views first."""
-    chosen = subject.some(len(arrays_in(subject.images)[0]))
-    lacks = np.zeros(len(chosen))
-    for one in subject.images.values():
-        if isinstance(one, Masked):
-            lacks += np.asarray(one.there).reshape(len(one.there), -1)[chosen].min(axis=1) == 0
-    return chosen[np.argsort(lacks, kind="stable")]
+    lacks = lacking(subject.images)
+    chosen = subject.some(len(lacks))
+    return chosen[np.argsort(lacks[chosen], kind="stable")]
 
 
 def values(x: Any) -> np.ndarray:
     """Images in white where they are missing."""
     if not isinstance(x, Masked):
         return x
-    there = np.reshape(x.there, (*x.there.shape, *[1] * (x.values.ndim - x.there.ndim)))
-    return np.where(there > 0, x.values, 1.0)
+    return np.where(np.asarray(spread(x.there, x.values)) > 0, x.values, 1.0)

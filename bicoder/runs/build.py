@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bicoder.engine.arrays.masked import Masked, shape_of_example
+from bicoder.engine.arrays.view_names import is_of_views
 from bicoder.errors import ModelError, UsageError
 from bicoder.runs.options.table import Settled
-from bicoder.runs.options.view_kinds import several
 
 if TYPE_CHECKING:
     import keras
@@ -27,7 +27,7 @@ def with_sigma(options: Settled, loader: "DataLoader") -> Settled:
     """
     from bicoder.likelihoods import Likelihood
 
-    if several(options.likelihood):
+    if is_of_views(options.likelihood):
         if options.sigma is not None:
             raise UsageError(
                 f"sigma: expected that of each view, as in --likelihood view=gaussian:sigma={options.sigma}, received "
@@ -78,20 +78,20 @@ def build_model(options: Settled, loader: "DataLoader") -> "VAE":
 
 def sigma_of(options: Settled, loader: "DataLoader") -> float | str | None:
     """The sigma of a view whose likelihood says none."""
-    return loader.dataset.sigma if several(options.likelihood) else options.sigma
+    return loader.dataset.sigma if is_of_views(options.likelihood) else options.sigma
 
 
 def check_images(options: Settled, loader: "DataLoader", likelihood: Any) -> None:
     """`DataError` if images are none that the likelihood, or that of their view, has a density of."""
+    from bicoder.per_view import of_view
+
     found = {"training": loader.training_images, "validation": loader.validation_images, "test": loader.test_images}
     for purpose, images in found.items():
         if images is None or (options.binarize == "dynamic" and purpose != "test"):
             continue
         for view, one in (images if loader.views else {"": images}).items():
             name = f"{options.dset}: {purpose} images" + (f" of {view}" if view else "")
-            (likelihood[view] if isinstance(likelihood, dict) else likelihood).check(
-                one.values if isinstance(one, Masked) else one, name
-            )
+            of_view("likelihood", likelihood, view).check(one.values if isinstance(one, Masked) else one, name)
 
 
 def with_defaults(family: "type[Component]", config: dict[str, Any], **known: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from bicoder.data.pixels import Scaling
 from bicoder.data.splits import Split
-from bicoder.engine.arrays.masked import Masked
+from bicoder.engine.arrays.masked import Masked, lacking
 from bicoder.errors import ModelError, UsageError
 from bicoder.runs.folder import CONFIG
 from bicoder.runs.options.earlier import dataset_of
@@ -151,14 +151,15 @@ def given_views(
 
     if None in given.values():
         test = own_data(folder, config, **whereabouts).test_images
-        there = [test[view].there > 0 for view in given if isinstance(test[view], Masked)]
-        rows = np.flatnonzero(np.all(there, axis=0))[:most] if there else slice(most)
-        return {view: (x.values if isinstance(x, Masked) else x)[rows] for view, x in test.items() if view in given}
+        some = {view: x for view, x in test.items() if view in given}
+        rows = np.flatnonzero(lacking(some) == 0)[:most]
+        return {view: (x.values if isinstance(x, Masked) else x)[rows] for view, x in some.items()}
     found = {}
     for view, path in given.items():
         portions = images_like(path, treatment(config, view), say=say).batches(most)
         found[view] = next(portions)
-    if len(lengths := {view: len(images) for view, images in found.items()}) > 1 and len({*lengths.values()}) > 1:
+    lengths = {view: len(images) for view, images in found.items()}
+    if len({*lengths.values()}) > 1:
         listed = ", ".join(f"{count} of {view}" for view, count in lengths.items())
         raise UsageError(f"given: expected as many images of each view, received {listed}")
     return found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bicoder.engine.arrays.masked import Masked, arrays_in, shape_of_example
 from bicoder.engine.arrays.portions import portions_of_examples
+from bicoder.engine.arrays.view_names import is_of_views
 from bicoder.engine.start import import_keras
 from bicoder.errors import ModelError, UsageError, counted
 from bicoder.pictures.picture import Subject, draw, flags
@@ -17,7 +18,7 @@ from bicoder.runs import folder as runs
 from bicoder.runs.config import read_config
 from bicoder.runs.options.earlier import dataset_of, placed, places_left, repeated, resumed
 from bicoder.runs.options.table import Options, Settled
-from bicoder.runs.options.view_kinds import check_several, several
+from bicoder.runs.options.view_kinds import check_several
 from bicoder.waiting import told
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def counts(loader: "DataLoader") -> str:
 
 def has_convolutions(options: Options, loader: "DataLoader") -> bool:
     """Whether the network of the options has some; "auto" is an MLP for vectors only."""
-    networks = options.network.values() if several(options.network) else [options.network]
+    networks = options.network.values() if is_of_views(options.network) else [options.network]
     images = any(len(array.shape) > 2 for array in arrays_in(loader.training_images))
     return images and any(network["name"] != "mlp" for network in networks)
 
@@ -204,7 +205,7 @@ def fingerprint(*examples: Any) -> str:
             for portion in portions_of_examples(one):
                 known = [portion.values[portion.there > 0], portion.there] if isinstance(portion, Masked) else [portion]
                 for array in known:
-                    digest.update(array.data.cast("B"))
+                    digest.update(array)
     return digest.hexdigest()
 
 

@@ -79,6 +79,12 @@ def test_what_is_missing_is_no_part_of_the_fingerprint():
     assert fingerprint({"a": one}) != fingerprint({"a": Masked(one.values + 1, there)})
 
 
+def test_a_view_that_no_example_has_is_part_of_the_fingerprint():
+    values, nobody = np.ones((3, 2), "float32"), np.zeros(3, "float32")
+    assert fingerprint({"a": values, "b": Masked(values, nobody)}) != fingerprint({"a": values, "b": values})
+    assert fingerprint({"a": values, "b": Masked(values, nobody)}) != fingerprint({"a": values})
+
+
 def test_class_folders_in_each_view_are_labels(write):
     folder = write(*(f"{view}/{label}/{i}.png" for view in ("a", "b") for label in ("cat", "dog") for i in range(5)))
     write("a/cow/0.png")

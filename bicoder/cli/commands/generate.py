@@ -74,11 +74,13 @@ def generate(options: GenerateOptions) -> None:
     images = portions(vae, options.num_images, options.seed)
     if output.suffix == ".npy":
         write_array(output, (options.num_images, *example), images)
-    elif output.suffix == ".npz":
-        write_arrays(output, mapped(lambda *arrays: np.concatenate(arrays), *images))
+        print(output)
+        return
+    found = mapped(lambda *arrays: np.concatenate(arrays), *images)
+    if output.suffix == ".npz":
+        write_arrays(output, found)
     else:
         title, image_shape = title_of(config["arguments"]), config["data"].get("image_shape")
-        found = mapped(lambda *arrays: np.concatenate(arrays), *images)
         generated(Subject(vae, title, found, image_shape=image_shape), output)
     print(output)
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bicoder.data.formats.images import LISTED, SUFFIXES
+from bicoder.engine.arrays.view_names import MOST_VIEWS
 from bicoder.errors import DataError, counted
 
 # What images are for -> names of the folders that say so, in small letters.
@@ -19,7 +20,6 @@ SPLITS = {
 }
 # What shows that a folder is that of a run, whose pictures are none to learn from.
 RUN = ("config.json", {"metrics.csv", "model.safetensors", "model.weights.h5"})
-MOST_VIEWS = 10
 NO_LABEL = -1  # of an image in a folder; all labels are 0 or more
 
 

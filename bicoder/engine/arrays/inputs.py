@@ -9,6 +9,7 @@ import numpy as np
 
 from bicoder.engine.arrays.masked import Masked, from_numpy
 from bicoder.engine.arrays.trees import is_arrays, leaves, mapped
+from bicoder.engine.arrays.view_names import is_view_name
 from bicoder.engine.streams import batches_of, is_endless, standard
 from bicoder.engine.tensor import Shape
 from bicoder.errors import UsageError
@@ -109,21 +110,13 @@ def check_views(x: dict[str, Any], shape: Any) -> None:
     """`UsageError` if the views of a dict are none, or some that a model does not have."""
     if shape is not None and not isinstance(shape, dict):
         raise UsageError(f"x: expected examples of shape {shape}, received a dict of {', '.join(map(str, x))}")
-    unknown = [view for view in x if not is_name(view) or (shape is not None and view not in shape)]
+    unknown = [view for view in x if not is_view_name(view) or (shape is not None and view not in shape)]
     if unknown or not x:
-        known = (
-            "views by names other than 'name' and 'class_name'"
-            if shape is None
-            else f"some of the views {', '.join(shape)}"
-        )
+        names = "views by names other than 'name' and 'class_name'"
+        known = names if shape is None else f"some of the views {', '.join(shape)}"
         raise UsageError(
             f"x: expected {known}, received {unknown[0]!r}" if x else f"x: expected {known}, received none"
         )
-
-
-def is_name(view: Any) -> bool:
-    """Whether a view may be called so: a dict with one of the other two is the config of a part."""
-    return isinstance(view, str) and view not in ("", "name", "class_name")
 
 
 def check_lengths(views: dict[str, Any]) -> None:

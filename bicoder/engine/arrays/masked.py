@@ -56,3 +56,13 @@ def shape_of_example(x: Any) -> Any:
         return {name: shape_of_example(x[name]) for name in sorted(x)}
     values = x.values if isinstance(x, Masked) else x
     return tuple(values if isinstance(values, (tuple, list)) else values.shape)[1:]
+
+
+def lacking(views: dict[str, Any]) -> np.ndarray:
+    """How many of its views each example lacks, in part or as a whole, (N,)."""
+    length = len(arrays_in(views)[0])
+    found = np.zeros(length, int)
+    for one in views.values():
+        if isinstance(one, Masked):
+            found += np.asarray(one.there).reshape(length, -1).min(axis=1) == 0
+    return found

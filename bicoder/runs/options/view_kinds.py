@@ -3,28 +3,22 @@
 import re
 from typing import TYPE_CHECKING, Any
 
+from bicoder.engine.arrays.view_names import MOST_VIEWS, is_of_views, is_view_name
 from bicoder.errors import UsageError
 from bicoder.runs.options.kinds import Check, Kind, Number, Part, check_part, refuse, shown
 
 if TYPE_CHECKING:
     from bicoder.runs.options.table import Options
 
-MOST = 10
-
-
-def several(value: Any) -> bool:
-    """Whether a value of JSON is an object of one for each view, and not a part."""
-    return type(value) is dict and not {"name", "class_name"} & set(value)
-
 
 def of_views(check: Check) -> Check:
     """What `check` takes, or an object of one for each view."""
 
     def check_all(where: str, value: Any) -> None:
-        if not several(value):
+        if not is_of_views(value):
             return check(where, value)
-        if not 0 < len(value) <= MOST or not all(map(str.isprintable, value)):
-            refuse(where, f"1 to {MOST} views, whose names a terminal can show", value)
+        if not 0 < len(value) <= MOST_VIEWS or not all(map(str.isprintable, value)):
+            refuse(where, f"1 to {MOST_VIEWS} views, whose names a terminal can show", value)
         for view, one in value.items():
             check(f"{where}.{shown(view)}", one)
 
@@ -36,16 +30,16 @@ class Views(Kind):
 
     metavar = "VIEW,VIEW,..."
     least = 2
-    expected = f"a list of 2 to {MOST} names of views, each once, none of them name or class_name"
+    expected = f"a list of 2 to {MOST_VIEWS} names of views, each once, none of them name or class_name"
 
     def parse(self, text: str) -> Any:
         return text.split(",")
 
     def fits(self, value: object) -> bool:
-        if type(value) is not list or not self.least <= len(value) <= MOST:
+        if type(value) is not list or not self.least <= len(value) <= MOST_VIEWS:
             return False
-        names = [name for name in value if isinstance(name, str) and 0 < len(name) <= 200 and name.isprintable()]
-        return len({*names} - {"name", "class_name"}) == len(value)
+        names = {name for name in value if is_view_name(name) and len(name) <= 200 and name.isprintable()}
+        return len(names) == len(value)
 
     def value(self, found: Any) -> tuple[str, ...]:
         return tuple(found)
@@ -54,7 +48,7 @@ class Views(Kind):
 class SomeViews(Views):
     """Names of some views: m0, or m0,m1."""
 
-    expected = f"a list of 1 to {MOST} names of views, each once"
+    expected = f"a list of 1 to {MOST_VIEWS} names of views, each once"
     least = 1
 
 
@@ -70,7 +64,7 @@ class GivenViews(Kind):
         return found if len(found) == len(pairs) else None
 
     def fits(self, value: object) -> bool:
-        if type(value) is not dict or not 0 < len(value) <= MOST or "" in value:
+        if type(value) is not dict or not 0 < len(value) <= MOST_VIEWS or "" in value:
             return False
         paths = list(value.values())
         return not any(paths) if None in paths else all(paths)
@@ -93,7 +87,7 @@ class ViewWeights(Kind):
     def fits(self, value: object) -> bool:
         weight = Number("a number from 0", 0.0)
         return value == "size" or (
-            type(value) is dict and 0 < len(value) <= MOST and all(weight.fits(one) for one in value.values())
+            type(value) is dict and 0 < len(value) <= MOST_VIEWS and all(weight.fits(one) for one in value.values())
         )
 
 
@@ -103,7 +97,7 @@ class PartOfViews(Part):
     metavar = "NAME|VIEW=NAME,..."
 
     def fits(self, value: Any) -> bool:
-        if several(value):
+        if is_of_views(value):
             return all(super(PartOfViews, self).fits(one) for one in value.values())
         return super().fits(value)
 
@@ -134,7 +128,7 @@ def check_several(options: "Options") -> None:
                 raise UsageError(f"{name}: expected it with --views, received it without; leave it out, or add them")
     for name in ("network", "likelihood", "view_weights"):
         value, views = getattr(options, name), options.views or ()
-        if not several(value):
+        if not is_of_views(value):
             continue
         if unknown := [view for view in value if view not in views]:
             known = f"those of --views, {', '.join(views)}" if views else "one part for all, since there are no --views"
