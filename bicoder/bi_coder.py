@@ -1,7 +1,9 @@
 """BiCoder: what encoders and decoders share."""
 
 import abc
+import math
 import random
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -10,17 +12,33 @@ from keras import ops
 
 from bicoder.component import Component
 from bicoder.distributions import Distribution
+from bicoder.engine.arrays.conditioned import parted
 from bicoder.engine.arrays.masked import Masked
 from bicoder.engine.arrays.there import values_of
 from bicoder.engine.arrays.trees import batched
 from bicoder.engine.programs.fixed import still_frozen
 from bicoder.engine.programs.slices import by_slices, one_by_one
-from bicoder.engine.tensor import Shape
+from bicoder.engine.tensor import Shape, Tensor
 from bicoder.errors import UsageError
 from bicoder.networks import MLP, Conv, Network
 from bicoder.per_view import check_names, for_views, of_view
 from bicoder.returned import check_distribution
 from bicoder.saving import no_export
+
+
+def channels_beside(event: Shape, shape: Shape) -> int:
+    """How many channels y of this shape has beside an event: its own if it is an image of the same size, else one for
+    each of its numbers, the same everywhere in the event."""
+    return shape[-1] if len(event) > 1 and shape[:-1] == event[:-1] else math.prod(shape)
+
+
+def beside(x: Tensor, y: Tensor, axes: int) -> Tensor:
+    """x (..., batch, *event) with y (batch, ...) as further channels; `axes` is how many the event has."""
+    event, shape = tuple(x.shape[-axes:]), tuple(y.shape[1:])
+    channels = channels_beside(event, shape)
+    if channels != shape[-1] or len(shape) != axes:
+        y = ops.reshape(y, (-1, *[1] * (axes - 1), channels))
+    return ops.concatenate([x, ops.broadcast_to(ops.cast(y, x.dtype), (*ops.shape(x)[:-1], channels))], axis=-1)
 
 
 class BiCoder(Component, keras.layers.Layer):
@@ -34,7 +52,12 @@ class BiCoder(Component, keras.layers.Layer):
         seed: int or None, for the initial weights of a network that is not your own.
     Attributes:
         views: view -> its coder; empty if the data are one tensor.
+        told: of a conditional model, which sets it before the coder is built: the function from y to what the network
+            gets beside its input, and `told_shape`, of what it gives for one example.
     """
+
+    told: Callable[[Tensor], Tensor] | None = None
+    told_shape: Shape = ()
 
     def __init__(self, network: Any = "auto", seed: int | None = None) -> None:
         super().__init__()
@@ -110,7 +133,7 @@ class BiCoder(Component, keras.layers.Layer):
         with still_frozen(self):
             for view, seed in zip(sorted(shapes), seeds.generate_state(len(shapes)), strict=True):
                 coder = self.views[view] = self.coder_of(view, shapes[view])
-                coder.seed = int(seed)
+                coder.seed, coder.told, coder.told_shape = int(seed), self.told, self.told_shape
                 coder.build(batched(shapes[view]) if isinstance(input_shape, dict) else input_shape)
         self.network = {view: coder.network for view, coder in self.views.items()}  # what "auto" stood for
 
@@ -124,6 +147,9 @@ class BiCoder(Component, keras.layers.Layer):
         self.example_shape, self.event_axes = input_shape[1:], len(input_shape) - 1
         if self.network == "auto":
             self.network = self.fitting_network(self.image_shape(input_shape))
+        if self.told is not None:
+            *axes, channels = input_shape[1:]
+            input_shape = (None, *axes, channels + channels_beside(input_shape[1:], self.told_shape))
         with still_frozen(self):
             self.body = self.network if self.is_layer(self.network) else self.make_body(input_shape)
             if not self.body.built:
@@ -170,7 +196,12 @@ class BiCoder(Component, keras.layers.Layer):
 
     def raw(self, inputs: Any, training: bool | None = None) -> Any:
         """The network's output, of which the head makes the distribution: (batch, *raw_shape), float32."""
+        inputs, y = parted(inputs)
         inputs = values_of(inputs)
+        if self.told is not None:
+            if y is None:
+                raise UsageError(f"{self.part_name()}: expected the condition of each example too, received none")
+            inputs = beside(inputs, self.told(y), self.event_axes)
         leading = ops.shape(inputs)[: -self.event_axes]
         if len(leading) > 1:  # a network knows one batch axis only: fold the samples into it
             inputs = ops.reshape(inputs, (-1, *inputs.shape[-self.event_axes :]))

@@ -7,7 +7,8 @@ from keras import ops
 
 from bicoder.bi_coder import BiCoder
 from bicoder.distributions import Distribution
-from bicoder.engine.arrays.masked import Masked, shape_of_example
+from bicoder.engine.arrays.conditioned import conditioned, parted
+from bicoder.engine.arrays.masked import Masked, arrays_in, shape_of_example
 from bicoder.engine.arrays.there import both, examples_there, values_of
 from bicoder.engine.programs.slices import by_slices, one_by_one
 from bicoder.engine.tensor import Shape, Tensor
@@ -76,9 +77,10 @@ class Encoder(BiCoder):
         """The network's output, or of each view, `Masked` where the view is missing of some examples."""
         if not self.views:
             return super().raw(inputs, training)
-        raw = {}
-        for view in sorted(inputs):
-            found, there = self.views[view].raw(inputs[view], training), examples_there(inputs[view])
+        (views, y), raw = parted(inputs), {}
+        for view in sorted(views):
+            found = self.views[view].raw(conditioned(views[view], y), training)
+            there = examples_there(views[view])
             raw[view] = found if there is None else Masked(found, there)
         return raw
 
@@ -106,6 +108,8 @@ class Encoder(BiCoder):
         if self.views:
             views = ", ".join(self.views)
             raise UsageError(f"mean_model: expected an encoder of one tensor, received one of the views {views}")
+        if self.told is not None:
+            raise UsageError("mean_model: expected an encoder of x alone, received one that is told y too")
         inputs = keras.Input(self.example_shape)
         return keras.Model(inputs, PosteriorMean(self)(inputs))
 
@@ -193,14 +197,17 @@ class Decoder(BiCoder):
         weights: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """view -> log p(x_v|z) of the views of x, (K, batch); of one tensor under the name "x". See `VAE.terms`."""
+        x, y = parted(x)
         if self.views:
-            return {view: self.views[view].log_px(x[view], z, training, keep, weights)["x"] for view in sorted(x)}
-        likelihood = self.likelihood
-        masked = isinstance(x, Masked)
+            return {
+                view: self.views[view].log_px(conditioned(x[view], y), z, training, keep, weights)["x"]
+                for view in sorted(x)
+            }
+        likelihood, arrays = self.likelihood, arrays_in(x)
 
         def log_prob(z: Tensor, *parts: Tensor) -> Tensor:
-            known = Masked(*parts) if masked else parts[0]
-            p = self(z, training=training)
+            known = Masked(*parts[:2]) if isinstance(x, Masked) else parts[0]
+            p = self(conditioned(z, None if y is None else parts[-1]), training=training)
             if training:
                 p = likelihood.for_batch(p, known, both(weights, examples_there(known)))
             if keep:
@@ -208,7 +215,7 @@ class Decoder(BiCoder):
             return log_prob_there(p, known)
 
         alone = self.one_by_one and one_by_one(likelihood)
-        parts = [(ops.cast(part, "float32"), 0) for part in (x if masked else [x])]
+        parts = [(ops.cast(part, "float32"), 0) for part in (arrays if y is None else [*arrays, y])]
         return {"x": by_slices(log_prob, (z, -2), *parts, axis=-1, allowed=alone)}
 
     def image_shape(self, input_shape: Any) -> Any:

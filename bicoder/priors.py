@@ -1,4 +1,4 @@
-"""Priors p(z) over the latent code."""
+"""Priors p(z) over the latent code, and p(z|y) of a conditional model."""
 
 import abc
 import math
@@ -12,7 +12,7 @@ from bicoder.component import Component
 from bicoder.distributions import MEAN_SAMPLES, Distribution, Gaussian
 from bicoder.engine.arrays.trees import mapped
 from bicoder.engine.tensor import Seed, Shape, Tensor
-from bicoder.errors import MOST_REPEATS, MOST_UNITS, check_count
+from bicoder.errors import MOST_REPEATS, MOST_UNITS, UsageError, check_count
 from bicoder.mixtures import Mixture
 from bicoder.networks import Initialisers, glorot
 
@@ -24,8 +24,13 @@ class Prior(Component, keras.layers.Layer):
     needs: tuple[type, ...] = ()
     # Of a mixture.
     components = 1
-    # Set by the model before the prior is built: where its initial weights come from.
+    # Set by the model before the prior is built: where its initial weights come from, and the shape of what it is told.
     seed: int | None = None
+    told_shape: Shape = ()
+    # Whether it is a prior of conditional models alone.
+    needs_condition = False
+    # Whether it is one of conditional models too.
+    takes_condition = True
 
     def __init__(self) -> None:
         super().__init__(dtype="float32")
@@ -49,6 +54,10 @@ class Prior(Component, keras.layers.Layer):
     def distribution(self) -> Distribution:
         """p(z), a `Distribution` whose parameters are those of one code, (1, latent_dim)."""
 
+    def given(self, y: Tensor | None) -> Distribution:
+        """p(z|y) of what is told of a batch of examples, (batch, ...): p(z) unless a prior makes something of y."""
+        return self.distribution()
+
     def log_prob(self, z: Tensor) -> Tensor:
         """log p(z) in nats: (..., batch, latent_dim) -> (..., batch)."""
         return self.distribution().log_prob(z)
@@ -59,8 +68,9 @@ class Prior(Component, keras.layers.Layer):
 
 
 def draw_codes(p: Distribution, num_samples: int, seed: Seed) -> Tensor:
-    """Codes (num_samples, latent_dim) of the prior's distribution."""
-    return p.sample(seed, num_samples)[:, 0]
+    """Codes (num_samples, latent_dim) of the prior's distribution, which has the parameters of one code or of each."""
+    one = p.mean.shape[0] == 1
+    return p.sample(seed, num_samples)[:, 0] if one else p.sample(seed)
 
 
 def standard_normal(latent_dim: int) -> Gaussian:
@@ -130,13 +140,14 @@ class MixtureOfGaussians(Prior):
 class VampPrior(Prior):
     """The average of the posteriors of K learned pseudo-inputs, 1/K sum_k q(z|u_k) (Tomczak & Welling 2018).
 
-    It needs a diagonal Gaussian posterior.
+    It needs a diagonal Gaussian posterior, and takes no condition: nobody knows the y of a pseudo-input.
 
     Args:
         pseudo_inputs: K; they live in [0, 1], the range of pixels.
     """
 
     needs = (Gaussian,)
+    takes_condition = False
 
     def __init__(self, pseudo_inputs: int = 100) -> None:
         super().__init__()
@@ -234,3 +245,33 @@ class RealNVP(Prior):
             moved = moved * ops.exp(log_scale) + shift
             first, second = (seen, moved) if i % 2 == 0 else (moved, seen)
         return ops.concatenate([first, second], axis=-1)
+
+
+class ConditionalGaussian(Prior):
+    """p(z|y) = N(mu(y), diag(sigma(y)^2)), with a network of one hidden layer, or linear in y (Sohn et al. 2015).
+
+    It begins as N(0, I).
+
+    Args:
+        hidden: width of the hidden layer; 0 for none.
+    """
+
+    needs_condition = True
+
+    def __init__(self, hidden: int = 0) -> None:
+        super().__init__()
+        self.hidden = 0 if hidden == 0 else check_count("hidden", hidden, MOST_UNITS)
+
+    def make_weights(self, initialisers: Initialisers) -> None:
+        layers = [keras.layers.Dense(self.hidden, "relu", kernel_initializer=next(initialisers))] if self.hidden else []
+        zeros = keras.layers.Dense(2 * self.latent_dim, kernel_initializer="zeros", dtype="float32")
+        self.net = keras.Sequential([keras.layers.Flatten(dtype="float32"), *layers, zeros])
+        self.net.build((None, *self.told_shape))
+
+    def given(self, y: Tensor | None) -> Distribution:
+        if y is None:
+            return self.distribution()
+        return Gaussian(*ops.split(ops.cast(self.net(y), "float32"), 2, axis=-1))
+
+    def distribution(self) -> Distribution:
+        raise UsageError("prior conditional_gaussian: p(z|y) is of a condition, and none was given")

@@ -1,10 +1,9 @@
 """The variational autoencoder: Equation 1, as a Keras model."""
 
-import math
 import random
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import keras
@@ -14,25 +13,25 @@ from keras import ops
 from bicoder import view_objectives  # noqa: F401 - whose members can be chosen by their names
 from bicoder.coders import Decoder, Encoder
 from bicoder.component import plain
+from bicoder.conditions import Condition
 from bicoder.distributions import Distribution
-from bicoder.engine.arrays.inputs import joined, numbers_of, portions_of, rows_at_once
+from bicoder.engine.arrays.conditioned import conditioned, parted
 from bicoder.engine.arrays.masked import on_values
-from bicoder.engine.arrays.numbers import check_numbers, is_known
 from bicoder.engine.arrays.there import kept, values_of
 from bicoder.engine.arrays.trees import batched, example_to_build, leaves
 from bicoder.engine.programs.fixed import still_frozen
 from bicoder.engine.programs.tracing import TARGET, WEIGHTS
 from bicoder.engine.random_numbers import normal
-from bicoder.engine.tensor import Seed, Tensor
-from bicoder.errors import UsageError, check_count, check_number, check_seed
+from bicoder.engine.tensor import Tensor
+from bicoder.errors import UsageError, check_number, check_seed
 from bicoder.fusions import Fused
+from bicoder.inference import Inference
 from bicoder.kl import kl_divergence
 from bicoder.networks import check_precision
 from bicoder.objectives import Objective, Terms
 from bicoder.per_view import check_names, check_view_weights, of_view, weight_of
 from bicoder.priors import Prior
 from bicoder.returned import check_distribution, check_tensor, name_of
-from bicoder.saving import SaveableModel
 
 # Held while a model is built: one that is first used by two threads at once is built by one of them.
 BUILDING = threading.RLock()
@@ -48,13 +47,8 @@ class Bound(NamedTuple):
     rate: Tensor  # KL[q(z|x) || p(z)]
 
 
-def samples_at_once(batch: int, example: Any, prior: Prior, numbers: int = 2**24) -> int:
-    """How many samples of z for so many examples of this shape keep each tensor below `numbers` (64 MB)."""
-    return max(1, numbers // (batch * max(numbers_of(example), prior.numbers_per_code)))
-
-
 @keras.saving.register_keras_serializable("bicoder")
-class VAE(SaveableModel):
+class VAE(Inference):
     """A variational autoencoder (Kingma & Welling 2014).
 
     It maximises L = E_q(z|x)[log p(x|z)] - KL[q(z|x) || p(z)]; -L = distortion + rate. All values are in nats of a
@@ -73,6 +67,8 @@ class VAE(SaveableModel):
         view_weights: how much log p(x_v|z) of each view counts in the objective, a dict view -> weight, or "size" for
             one divided by the numbers that the view has; None for 1, which makes the objective a bound. Likelihoods
             and metrics never have them.
+        condition: name or `Condition` of what is given, y, if the model is one of log p(x|y): all three of q(z|x, y),
+            p(x|z, y) and p(z|y) are told it. `fit(x, y)` then takes it as y, and a target in `fit((x, target), y)`.
         seed: int; the same seed gives the same initial weights and the same noise. None for one that is drawn, which
             `keras.utils.set_random_seed` decides.
         name: of the Keras model.
@@ -88,6 +84,7 @@ class VAE(SaveableModel):
         latent_dim: int | None = None,
         input_noise: float = 0.0,
         view_weights: dict[str, float] | str | None = None,
+        condition: str | dict[str, Any] | Condition | None = None,
         seed: int | None = None,
         name: str | None = None,
     ) -> None:
@@ -104,6 +101,8 @@ class VAE(SaveableModel):
         self.latent_dim: Any = latent_dim  # a number, once the model is built
         self.input_noise = check_number("input_noise", input_noise)
         self.view_weights = check_view_weights(view_weights)
+        self.condition = Condition.get(condition)
+        self._check_condition()
         self.seed = check_seed(seed)
         self.noise = keras.random.SeedGenerator(self.seed)
         self._says_sigma = decoder is None
@@ -114,6 +113,8 @@ class VAE(SaveableModel):
 
     def build(self, input_shape: Any) -> None:
         example = example_to_build(input_shape)
+        if self.condition is not None:
+            self.condition.take(parted(input_shape)[1])
         encoder, decoder = self.encoder, self.decoder
         before = encoder.network, encoder.latent_dim, decoder.network, decoder.output_shape
         with BUILDING:
@@ -130,19 +131,40 @@ class VAE(SaveableModel):
         if self.decoder.output_shape is None:
             self.decoder.output_shape = example
         seed = random.randrange(2**31) if self.seed is None else self.seed
-        seeds = np.random.SeedSequence(seed).generate_state(3)
-        for part, seed in zip((self.encoder, self.decoder, self.prior), seeds, strict=True):
-            part.seed = int(seed) if part.seed is None else part.seed
+        parts: list[Any] = [self.encoder, self.decoder, self.prior]
+        parts += [] if self.condition is None else [self.condition]
+        for part, own in zip(parts, np.random.SeedSequence(seed).generate_state(len(parts)), strict=True):
+            part.seed = int(own) if part.seed is None else part.seed
         with still_frozen(self):
+            self._tell_parts()
             if not self.encoder.built:
                 self.encoder.build(batched(example))
             self._check_posterior()
             self.latent_dim = self.encoder.latent_dim
             self.prior.attach(self.encoder, example)
-            for part in (self.decoder, self.prior, self.objective):
+            rest: tuple[Any, ...] = (self.decoder, self.prior, self.objective)
+            for part in rest:
                 if not part.built:
                     part.build((None, self.latent_dim))
         self._example_shape = example
+
+    def _check_condition(self) -> None:
+        """Some priors are of conditional models alone, and some of none."""
+        if self.condition is None and self.prior.needs_condition:
+            raise UsageError(f"{name_of(self.prior)}: expected a VAE with a condition, received one without")
+        if self.condition is not None and not self.prior.takes_condition:
+            raise UsageError(f"{name_of(self.prior)}: takes no condition; expected another prior, or no condition")
+
+    def _tell_parts(self) -> None:
+        """Let the parts know what they will be told of each example."""
+        if self.condition is None:
+            return
+        if not self.condition.built:
+            self.condition.build((None,))
+        for part in (self.encoder, self.decoder, self.prior):
+            part.told_shape = self.condition.output_shape
+        # A function, for Keras would take the condition for a part of each coder.
+        self.encoder.told = self.decoder.told = lambda y: self.condition(y)
 
     def _check_posterior(self) -> None:
         """Some priors and objectives need the parameters of a posterior that they know."""
@@ -164,7 +186,7 @@ class VAE(SaveableModel):
         self.check_shape(x)
         q = self.encoder(self.noisy(x) if training else x, training=training)
         z, log_qz = self.objective.draw(q, self.noise)  # (K, batch, latent), (K, batch)
-        target = x if TARGET.get() is None else TARGET.get()
+        target = x if TARGET.get() is None else conditioned(TARGET.get(), parted(x)[1])
         terms = self.terms(target, z, q, log_qz, training, keep=bool(training), weights=WEIGHTS.get())
         bound, rate = self.objective.bound(terms), ops.sum(terms.kl, axis=-1)
         check_tensor(self.objective, "bound", bound, (leaves(x)[0].shape[0],), "(batch,)")
@@ -201,7 +223,7 @@ class VAE(SaveableModel):
             check_tensor(self.decoder.likelihoods[view], "log_prob", one, samples, "(samples, batch)")
         log_px = sum(weight_of(self.view_weights, view, self.example_shape) * one for view, one in views.items())
         distortion = -ops.mean(sum(views.values()), axis=0)
-        prior = self.prior.distribution()
+        prior = self.prior_given(parted(x)[1])
         check_distribution(self.prior, "distribution", prior)
         log_pz = prior.log_prob(z)
         check_tensor(self.prior, "log_prob", log_pz, samples, "(samples, batch)")
@@ -213,21 +235,22 @@ class VAE(SaveableModel):
             return self.terms(x, z, q, q.log_prob(z), training, weights=weights)
 
         def given(names: Iterable[str], chosen: dict[str, Tensor] | None = None) -> Terms:
-            some = {name: x[name] if chosen is None else kept(x[name], chosen[name]) for name in names}
+            views, y = parted(x)
+            some = {name: views[name] if chosen is None else kept(views[name], chosen[name]) for name in names}
             q_given = q.given(names, chosen)
             z_given, log_q = q_given.sample_and_log_prob(self.noise, z.shape[0])
-            return self.terms(some, z_given, q_given, log_q, training, weights=weights)
+            return self.terms(conditioned(some, y), z_given, q_given, log_q, training, weights=weights)
 
         noise = self.noise
         return Terms(log_px, log_pz, log_qz, kl, z, q, prior, noise, bool(training), weights, distortion, at, given)
 
-    def log_px(self, x: Any, z: Tensor) -> Tensor:
-        """log p(x|z) of x (batch, ...), the sum over its views, for z (K, batch, latent): (K, batch)."""
-        return sum(self.decoder.log_px(x, z).values())
-
     def check(self, x: Any, y: Any = None) -> None:
         """See that arrays are something to learn from, and have a density: that of y, if it is there."""
         super().check(x, y)
+        x, told = parted(x)
+        if self.condition is not None:
+            self.condition.take(told.shape)
+            self.condition.check(told)
         name, target = ("x", x) if y is None else ("y", y)
         for view, one in (target if isinstance(target, dict) else {"": target}).items():
             likelihood = of_view("likelihood", self.decoder.likelihood, view) if view else self.decoder.likelihood
@@ -257,106 +280,6 @@ class VAE(SaveableModel):
         loss = y_pred.loss if sample_weight is None else y_pred.loss * ops.cast(sample_weight, "float32")
         return ops.mean(loss) + sum(self.losses)
 
-    def check_built(self, method: str) -> None:
-        """`UsageError`, in the name of `method`, if the model does not know the shape of its data yet."""
-        if not self.built:
-            raise UsageError(f"{method}: the model has not seen data yet; fit it first, or call build((None, *shape))")
-
-    def encode(self, x: Any) -> Any:
-        """q(z|x), a `Distribution` over codes (batch, latent_dim), for x (batch, ...), or for all of a data set.
-
-        Args:
-            x: (batch, ...), or what gives batches: a `tf.data.Dataset` or a `PyDataset`, whose examples follow each
-                other in the order of the batches. The network gets some at a time.
-        """
-        raw = []
-        for portion in portions_of(x, self.example_shape):
-            for array in leaves(portion):
-                if is_known(array):
-                    check_numbers(array)
-            raw.append(self.encoder.raw(self.prepare(portion)))
-        return self.encoder.from_raw(joined(raw))
-
-    def decode(self, z: Tensor) -> Any:
-        """p(x|z), a `Distribution` over data, for codes z (batch, latent_dim) or (samples, batch, latent_dim)."""
-        self.check_built("decode")
-        z = ops.convert_to_tensor(z, dtype="float32")
-        if len(z.shape) < 2 or z.shape[-1] != self.latent_dim:
-            raise UsageError(
-                f"z: expected codes (batch, {self.latent_dim}) or (samples, batch, {self.latent_dim}), received shape "
-                f"{tuple(z.shape)}"
-            )
-        return self.decoder(z)
-
-    def reconstruct(self, x: Any) -> Tensor:
-        """The mean of p(x|z) at the mean of q(z|x), (batch, ...), for what `encode` takes: no randomness."""
-        portions = portions_of(x, self.example_shape)
-        return joined([self.decode(self.encode(portion).mean).mean for portion in portions])
-
-    def generate(self, n: int, seed: int | None = None) -> Tensor:
-        """The means of p(x|z) for `n` codes from the prior, z ~ p(z): (n, ...).
-
-        Args:
-            n: number of images.
-            seed: int or None.
-        """
-        return joined([*self.generated(n, seed)])
-
-    def generated(self, n: int, seed: int | None = None) -> Iterator[Tensor]:
-        """What `generate` gives, a few MB at a time."""
-        self.check_built("generate")
-        codes, rows = self.prior.sample(check_count("n", n), check_seed(seed)), rows_at_once(self.example_shape)
-        for start in range(0, n, rows):
-            yield self.decode(codes[start : start + rows]).mean
-
-    def log_weights(
-        self, x: Tensor, num_samples: int, noise: Seed, q: Distribution | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """log p(x, z) - log q(z|x) of samples z of q(z|x), with its terms: three tensors (num_samples, batch).
-
-        Args:
-            x: (batch, ...).
-            num_samples: K.
-            noise: `keras.random.SeedGenerator`.
-            q: q(z|x), if it is known already.
-        Returns:
-            log w, log p(x|z), and log q(z|x) - log p(z).
-        """
-        q = self.encode(x) if q is None else q
-        z, log_qz = q.sample_and_log_prob(noise, num_samples)
-        log_px = self.log_px(x, z)
-        log_ratio = log_qz - self.prior.log_prob(z)
-        return log_px - log_ratio, log_px, log_ratio
-
-    def log_likelihood(self, x: Tensor, num_samples: int = 1000, seed: int = 0) -> Tensor:
-        """The importance-weighted estimate of log p(x) in nats, log 1/K sum_k w_k (Burda et al. 2016): (batch,).
-
-        Args:
-            x: (batch, ...).
-            num_samples: K; the samples are drawn in portions, so that memory does not grow with it.
-            seed: int.
-        """
-        noise = keras.random.SeedGenerator(check_seed(seed))
-        x, sums = self.prepare(x), []
-        batch = leaves(x)[0].shape[0]
-        q, portion = self.encoder(x), samples_at_once(batch, self.example_shape, self.prior)
-        for start in range(0, check_count("num_samples", num_samples), portion):
-            log_weights, _, _ = self.log_weights(x, min(portion, num_samples - start), noise, q)
-            sums.append(ops.logsumexp(log_weights, axis=0))
-        return ops.logsumexp(ops.stack(sums), axis=0) - math.log(num_samples)
-
-    def predict_step(self, *args: Any) -> Any:
-        """Reconstructions are what `predict` returns; JAX hands over (state, data), the others data alone."""
-        *state, data = args
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        if not state:
-            return self.reconstruct(x)
-        trainable, fixed = state[0]
-        values = [*zip(self.trainable_variables, trainable, strict=True)]
-        values += zip(self.non_trainable_variables, fixed, strict=True)
-        with keras.StatelessScope(state_mapping=values):
-            return self.reconstruct(x), fixed
-
     def __repr__(self) -> str:
         """Its parts, and the shapes of x and z once it is built."""
         shapes = f"x {self.example_shape}, z ({self.latent_dim},)" if self.built else "not built"
@@ -364,5 +287,6 @@ class VAE(SaveableModel):
         return f"VAE({shapes}, {', '.join(map(repr, parts))})"
 
     def get_config(self) -> dict[str, Any]:
-        names = ("encoder", "decoder", "prior", "objective", "latent_dim", "input_noise", "view_weights", "seed")
+        names = ["encoder", "decoder", "prior", "objective", "latent_dim", "input_noise", "view_weights"]
+        names += ["condition", "seed"]
         return {name: plain(getattr(self, name)) for name in names} | self._named

@@ -8,6 +8,7 @@ import pytest
 from bicoder import VAE, DataLoader, Encoder
 from bicoder.coders import BiCoder
 from bicoder.component import names_in_source, part_name, snake_case
+from bicoder.conditions import Condition
 from bicoder.data.datasets import Dataset
 from bicoder.errors import UsageError
 from bicoder.fusions import Fused, Fusion
@@ -23,6 +24,7 @@ FAMILIES = {
     Prior: "priors.py",
     Objective: ("objectives.py", "view_objectives.py"),
     Fusion: "fusions.py",
+    Condition: "conditions.py",
     Network: "networks.py",
 }
 
@@ -33,8 +35,15 @@ def own_members(family):
 
 
 def of_one_tensor(family):
-    """The names of the members that data of one tensor have a use for; those of several views are in test_views.py."""
-    return [name for name, cls in own_members(family).items() if not needs_views(cls)]
+    """The names of the members that data of one tensor have a use for.
+
+    Those of several views are in test_views.py, those of conditional models in test_conditions.py.
+    """
+    return [name for name, cls in own_members(family).items() if not needs_views(cls) and not needs_condition(cls)]
+
+
+def needs_condition(cls):
+    return issubclass(cls, Condition) or getattr(cls, "needs_condition", False)
 
 
 def needs_views(cls):

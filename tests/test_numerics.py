@@ -79,11 +79,11 @@ def test_importance_weights_at_the_ends_of_float32(vae, rng):
 @pytest.mark.fault(75)
 def test_portions_of_samples_give_the_same_estimate(vae, rng, monkeypatch):
     """5000 samples at once, and in portions of 211, the last one smaller: each is a fair estimate."""
-    import bicoder.vae
+    import bicoder.inference
 
     x = rng.random((2, 12), "float32")
     whole = np.array(vae.log_likelihood(x, 5000))
-    monkeypatch.setattr(bicoder.vae, "samples_at_once", lambda batch, example, prior: 211)
+    monkeypatch.setattr(bicoder.inference, "samples_at_once", lambda batch, example, prior: 211)
     np.testing.assert_allclose(vae.log_likelihood(x, 5000), whole, atol=0.3)
     np.testing.assert_allclose(vae.log_likelihood(x[:1], 5000)[0], whole[0], atol=0.3)
 

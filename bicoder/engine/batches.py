@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from bicoder.engine.arrays.aligned import aligned, is_aligned
+from bicoder.engine.arrays.conditioned import Conditioned
 from bicoder.engine.arrays.masked import Masked, shape_of_example
 from bicoder.engine.arrays.trees import leaves, mapped
 from bicoder.engine.tensor import Tensor
@@ -120,7 +121,7 @@ class Batches:
     def example_shape(self) -> Any:
         """Shape of one x, or of each of its views."""
         x, _, _ = keras.utils.unpack_x_y_sample_weight(self.images)
-        if not hasattr(x, "shape") and not isinstance(x, (dict, Masked)):
+        if not hasattr(x, "shape") and not isinstance(x, (dict, Masked, Conditioned)):
             raise UsageError(f"x: expected one array of examples (N, ...), received a {type(x).__name__} of arrays")
         return shape_of_example(x)
 

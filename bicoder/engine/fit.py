@@ -108,7 +108,11 @@ def source(
     for name, value in (("y", y), ("sample_weight", sample_weight)):
         if value is not None:
             raise UsageError(f"{name}: a {type(x).__name__} gives it in its batches; expected None beside it")
-    return source_of(x) or Stream(x, shuffle, model.check_batch)
+    ours = source_of(x)
+    if ours is None:
+        return Stream(x, shuffle, model.check_batch, model.arranged_batch)
+    model.learn(keras.utils.unpack_x_y_sample_weight(model.arranged_batch(ours.images))[0])
+    return ours
 
 
 def in_batches(arrays: tuple[Any, Any, Any], batch_size: int, seed: list[int], shuffle: bool) -> Batches:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from bicoder.engine.arrays.conditioned import Conditioned, conditioned, parted
 from bicoder.engine.arrays.inputs import examples_of, whole
 from bicoder.engine.arrays.masked import shape_of_example
 from bicoder.engine.arrays.numbers import check_numbers, check_target
@@ -41,8 +42,12 @@ class Model(keras.Model):
     """`compile`, `fit`, `evaluate` and `train` of a model whose `call` gives the terms of its loss.
 
     y is what the model has to explain in place of x, such as clean images of noisy ones: of the shape of x. `call`
-    finds it in `TARGET`, and the weights of the examples in `WEIGHTS`.
+    finds it in `TARGET`, and the weights of the examples in `WEIGHTS`. If the model has a condition, y is what it is
+    told beside x, and `call` gets `Conditioned(x, y)`; a target then comes with x, as (x, target).
     """
+
+    # A `Condition`, of a model of p(x|y).
+    condition: Any = None
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -146,7 +151,7 @@ class Model(keras.Model):
         if is_arrays(x):
             data = self._for_keras(**data)
         elif not kwargs and not self._is_ours(x):  # Keras' own `fit` adds some, and takes the same data again and again
-            batches = Stream(x, check=self.check_batch).iterator
+            batches = Stream(x, check=self.check_batch, arranged=self.arranged_batch).iterator
             data["x"] = (batch if isinstance(batch, tuple) else (batch,) for batch in batches)
         options = {"verbose": verbose, "steps": steps, "callbacks": callbacks, "return_dict": return_dict}
         return super().evaluate(batch_size=batch_size, **data, **options, **kwargs)
@@ -158,6 +163,7 @@ class Model(keras.Model):
             UsageError: y is of another shape.
             DataError: numbers that are not finite, or on another scale.
         """
+        x, _ = parted(x)
         if y is not None:
             check_target(x, y)
         for name, tree in (("x", x), ("y", y)):
@@ -167,11 +173,37 @@ class Model(keras.Model):
                     check_numbers(array, name_of_view)
 
     def check_batch(self, batch: Any) -> Any:
-        """`check` a batch (x, y, sample weights), or x alone; the batch."""
+        """`check` a batch (x, y, sample weights), or x alone, that is arranged; the batch."""
         x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
         self.check(x, y)
         check_there(x)
         return batch
+
+    def learn(self, x: Any) -> None:
+        """Let the condition take from all examples what nobody has said of it."""
+        if isinstance(x, Conditioned):
+            self.condition.learn(np.asarray(x.y))
+
+    def arranged(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """x and the target, of x and y of `fit`: y of a conditional model is no target but what it is told.
+
+        Raises:
+            UsageError: there is no y, or x is more than examples and a target.
+        """
+        if self.condition is None or isinstance(x, Conditioned):
+            return x, y
+        if y is None:
+            raise UsageError(f"condition: expected {self.condition.expected}, beside x, received none")
+        x, target = x if type(x) is tuple and len(x) == 2 else (x, None)
+        return Conditioned(x, y if hasattr(y, "shape") and len(y.shape) else np.atleast_1d(y)), target
+
+    def arranged_batch(self, batch: Any) -> Any:
+        """A batch (x, y, sample weights), or x alone, with x and y as `arranged` has them."""
+        if self.condition is None:
+            return batch
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        x, y = self.arranged(x, y)
+        return keras.utils.pack_x_y_sample_weight(x, y) if weights is None else (x, y, weights)
 
     def examples(self, x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
         """x, y and the weights of all examples, once they are looked at, as `arrays_of` has them; y is None if it is x.
@@ -179,16 +211,18 @@ class Model(keras.Model):
         Raises:
             UsageError, DataError: they are none to learn from.
         """
-        x, y = whole(x), None if y is x else whole(y)  # the same twice would take twice the memory
-        if isinstance(x, dict) or isinstance(self.example_shape, dict):
+        x, y = self.arranged(x, None if y is x and self.condition is None else y)  # twice would take twice the memory
+        x, y = whole(x), whole(y)
+        if isinstance(x, (dict, Conditioned)) or isinstance(self.example_shape, dict):
             x = examples_of(x, self.example_shape)
+        self.learn(x)
         self.check(x, y)
         return arrays_of(x, y, sample_weight)
 
     def _for_keras(self, x: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
         """Arguments for Keras' own functions, which leave the weights out of data that have no y."""
         x, y, weights = self.examples(x, y, sample_weight)
-        return {"x": x, "y": x if y is None and weights is not None else y, "sample_weight": weights}
+        return {"x": x, "y": parted(x)[0] if y is None and weights is not None else y, "sample_weight": weights}
 
     def train_step(self, *args: Any) -> Any:
         """Keras' step on a batch, or on (state, batch)."""
@@ -212,9 +246,10 @@ class Model(keras.Model):
     def _beside_x(self, step: Callable, args: tuple) -> Any:
         """A step of Keras in which `call` knows the target and the weights."""
         *state, batch = args
+        batch = self.arranged_batch(batch)
         x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
         if y is not None:
-            check_target(x, y)
+            check_target(parted(x)[0], y)
         with during(TARGET, y), during(WEIGHTS, weights):
             return step(*state, batch)
 
@@ -225,7 +260,7 @@ class Model(keras.Model):
         """One update of the trainable variables, the same as `fit` makes (TensorFlow only).
 
         Args:
-            x: batch (batch, ...).
+            x: batch (batch, ...); of a conditional model (x, y).
             optimizer: a Keras optimizer; keep to one, since it owns the moments.
         Returns:
             The loss before the update, a scalar tensor, in nats for one example.
@@ -233,8 +268,11 @@ class Model(keras.Model):
         if optimizer is None and isinstance(x, bool) and hasattr(super(), "train"):
             return super().train(x)  # PyTorch's modules have a method of this name: training mode, on or off
         check_optimizer("train", optimizer, "a batch and ")
+        if self.condition is not None and type(x) is tuple and len(x) == 2:
+            x, _ = self.arranged(*x)
         if self._programs is None:  # the first batch, since to look at each would take a twentieth of its step
-            check_numbers(x)
+            for array in leaves(parted(x)[0]):
+                check_numbers(array)
         x = self.prepare(x)
         self.say_before_training()
         return self.programs.one_step(self, optimizer)(x)
@@ -260,11 +298,11 @@ class Model(keras.Model):
 
     def prepare(self, x: Any) -> Any:
         """`x` as a tensor, or as those of its views; a model that is not built yet takes its shape."""
-        if isinstance(self.example_shape, dict) or isinstance(x, (dict, np.ma.MaskedArray)):
+        if isinstance(self.example_shape, dict) or isinstance(x, (dict, Conditioned, np.ma.MaskedArray)):
             x = examples_of(x, self.example_shape)
         x = mapped(lambda one: ops.convert_to_tensor(one, dtype="float32"), x)
         if not self.built:
-            self.build(batched(shape_of_example(x)))
+            self.build(conditioned(batched(shape_of_example(x)), x.y.shape if isinstance(x, Conditioned) else None))
         self.check_shape(x)
         return x
 

@@ -23,6 +23,7 @@ class Stream:
         data: an iterable of batches; a generator ends with its last batch, all else begins again every epoch.
         shuffle: whether a `PyDataset`, whose batches have numbers, gives them in a new order every epoch.
         check: function that raises an error if a batch is none to learn from; it sees those of the first epoch.
+        arranged: function from a batch to what a model takes.
     Attributes:
         count: batches in an epoch; None if nobody knows.
     """
@@ -30,10 +31,16 @@ class Stream:
     done = 0  # batches that its first epoch leaves out
     examples = None  # it cannot give batches by their numbers
 
-    def __init__(self, data: Any, shuffle: bool = False, check: Callable[[Any], Any] = lambda batch: batch) -> None:
+    def __init__(
+        self,
+        data: Any,
+        shuffle: bool = False,
+        check: Callable[[Any], Any] = lambda batch: batch,
+        arranged: Callable[[Any], Any] = lambda batch: batch,
+    ) -> None:
         if not hasattr(data, "__iter__") and not isinstance(data, keras.utils.PyDataset):
             raise UsageError(f"x: expected arrays or an iterable of batches, received {type(data).__name__}")
-        self.data, self.shuffle = data, shuffle
+        self.data, self.shuffle, self.arranged = data, shuffle, arranged
         self.count = count_of(data)
         iterator = map(check, self.begin())
         self.first = next(iterator, None)
@@ -45,7 +52,7 @@ class Stream:
 
     def begin(self) -> Iterator[Any]:
         """The batches from the beginning; those of a generator go on."""
-        return (standard(batch) for batch in batches_of(self.data, self.shuffle))
+        return (self.arranged(standard(batch)) for batch in batches_of(self.data, self.shuffle))
 
     @property
     def example_shape(self) -> Any:

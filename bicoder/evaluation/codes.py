@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from bicoder.distributions import Distribution, FullGaussian, Gaussian
+from bicoder.engine.arrays.conditioned import conditioned, parted
 from bicoder.engine.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -56,5 +57,5 @@ def encoded(vae: "VAE", batches: Iterable[np.ndarray]) -> Iterator[Codes]:
 
 def reconstructed(vae: "VAE", batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """The means of p(x|z) at the means of q(z|x), (n, ...), of batches of images (n, ...)."""
-    reconstruct = compiled(lambda x: vae.decoder(vae.encoder(x).mean).mean)
+    reconstruct = compiled(lambda x: vae.decoder(conditioned(vae.encoder(x).mean, parted(x)[1])).mean)
     return (ops.convert_to_numpy(reconstruct(vae.prepare(batch))) for batch in batches)

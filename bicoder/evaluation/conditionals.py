@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from bicoder.engine.arrays.conditioned import conditioned, parted
 from bicoder.engine.arrays.masked import Masked, arrays_in, lacking
 from bicoder.engine.arrays.portions import portions_of_examples
 from bicoder.evaluation.codes import compiled
@@ -16,7 +17,7 @@ from bicoder.waiting import watched
 MOST = 1000  # examples; each view takes as long as the joint density
 
 
-def conditionals(vae: VAE, images: dict[str, Any], num_samples: int, seed: int, progress: bool) -> dict[str, Any]:
+def conditionals(vae: VAE, images: Any, num_samples: int, seed: int, progress: bool) -> dict[str, Any]:
     """-log p(x_v) and -log p(x_v|x_S) of each view v, S being all the others, in nats per example.
 
     log p(x_v|x_S) = log p(x_v, x_S) - log p(x_S), each by K samples of its own q(z|x of these views). The difference
@@ -24,7 +25,8 @@ def conditionals(vae: VAE, images: dict[str, Any], num_samples: int, seed: int, 
 
     Args:
         vae: of several views.
-        images: view -> (N, ...); those that lack a view are left out, and of more than 1,000 some are taken by chance.
+        images: view -> (N, ...), with y of a conditional model, which all of these densities are given; examples that
+            lack a view are left out, and of more than 1,000 some are taken by chance.
         num_samples: K.
         seed: of the choice and the samples.
         progress: whether to show how long it takes.
@@ -32,19 +34,21 @@ def conditionals(vae: VAE, images: dict[str, Any], num_samples: int, seed: int, 
         "of_views", view -> "alone", "given_others" and "standard_error" of the latter; "complete_examples", how many.
         Empty if no example has all views.
     """
+    images, y = parted(images)
     complete = np.flatnonzero(lacking(images) == 0)
     chosen = np.random.default_rng(seed).permutation(complete)[:MOST]
     if not len(chosen):
         return {}
     views = list(images)
     x = {view: (one.values if isinstance(one, Masked) else one)[chosen] for view, one in images.items()}
+    y = None if y is None else y[chosen]
     sets = {(*views,), *((view,) for view in views), *(others(views, view) for view in views)}
     found = {}
     for names in watched(sorted(sets), "density of views", len(sets), progress):
         noise = keras.random.SeedGenerator(seed)
         weigh = compiled(lambda some, count: vae.log_weights(some, count, noise))  # noqa: B023
         logs = []
-        for some in portions_of_examples({view: x[view] for view in names}, BLOCK):
+        for some in portions_of_examples(conditioned({view: x[view] for view in names}, y), BLOCK):
             block = vae.prepare(some)
             size = len(arrays_in(some)[0])
             weights = block_weights(partial(weigh, block), size, vae.example_shape, num_samples, vae.prior)[0]

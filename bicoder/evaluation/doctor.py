@@ -3,6 +3,7 @@
 import math
 from typing import TYPE_CHECKING, Any
 
+from bicoder.engine.arrays.conditioned import conditioned, parted
 from bicoder.engine.arrays.masked import Masked, on_arrays
 from bicoder.errors import DataError
 
@@ -24,9 +25,11 @@ def diagnose(vae: "VAE", images: Any, numbers: dict[str, Any]) -> list[str]:
     """
     found, codes = [], None
     if any(has_a_sigma_for_each_pixel(decoder) for _, _, decoder in decoders(vae)):
-        codes = vae.encode(on_arrays(lambda array: array[:SOME], images)).mean
+        some = on_arrays(lambda array: array[:SOME], images)
+        codes = conditioned(vae.encode(some).mean, parted(some)[1])
     for where, view, decoder in decoders(vae):
-        x = images[view] if view else images
+        x, _ = parted(images)
+        x = x[view] if view else x
         found += [pixels_at_their_floor(decoder, codes, where), support(decoder, x, where), activation(decoder, where)]
     found.append(sampling(numbers))
     return [*of_training(vae, numbers), *(sentence for sentence in found if sentence)]

@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bicoder.conditions import Condition, Labels, is_soft
 from bicoder.data.pixels import to_labels
 from bicoder.data.stored.stored_images import StoredImages
 from bicoder.engine import streams
+from bicoder.engine.arrays.conditioned import Conditioned
 from bicoder.engine.arrays.inputs import examples_of
 from bicoder.engine.arrays.masked import arrays_in, on_values
 from bicoder.engine.arrays.numbers import check_numbers
@@ -20,20 +22,25 @@ IMAGES, LABELS = ("image", "images", "x", "x_test", "pixel_values"), ("label", "
 
 
 class Examples(NamedTuple):
-    """Images (N, ...) as one float32 array, or those of each view, and labels, whole numbers (N,), or None."""
+    """Images (N, ...) as one float32 array, or those of each view, with y of a conditional model, and labels, whole
+    numbers (N,), or None."""
 
     images: Any
     labels: np.ndarray | None
 
 
-def take(data: Any, shape: Any) -> Examples:
-    """The images and labels of `data`, see `evaluate`; images have this shape, or each view has its own, of an example.
+def take(data: Any, shape: Any, condition: Condition | None = None) -> Examples:
+    """The images and labels of `data`, see `evaluate`.
 
+    Args:
+        data: of anybody.
+        shape: of one example, or a dict view -> shape.
+        condition: of the model, which then has the labels as y.
     Raises:
         DataError: there are none, or they do not fit.
     """
     if isinstance(shape, dict):
-        return take_views(data, shape)
+        return take_views(data, shape, condition)
     if isinstance(data, list) and data and shape_of(data[0]) == tuple(shape):  # one image after the other
         data = np.asarray(data)
     if hasattr(data, "test_images"):
@@ -48,10 +55,10 @@ def take(data: Any, shape: Any) -> Examples:
     if images.ndim < 2 or not len(images):
         raise DataError(f"data: expected images (N, ...), received shape {images.shape}")
     checked((images, labels), shape)
-    return Examples(images, class_numbers(labels, len(images)))
+    return with_labels(images, labels, condition)
 
 
-def take_views(data: Any, shape: dict[str, Shape]) -> Examples:
+def take_views(data: Any, shape: dict[str, Shape], condition: Condition | None) -> Examples:
     """The examples of several views, of a loader, a dict view -> images, or a pair of it and labels."""
     if hasattr(data, "test_images"):
         data = data.test_images, data.test_labels
@@ -64,7 +71,26 @@ def take_views(data: Any, shape: dict[str, Shape]) -> Examples:
     found = on_values(as_array, examples_of(views, shape, "data"))
     check_there(found)
     check_numbers(found, "data")
-    return Examples(found, class_numbers(labels, len(arrays_in(found)[0])))
+    return with_labels(found, labels, condition)
+
+
+def with_labels(images: Any, labels: Any, condition: Condition | None) -> Examples:
+    """Images with labels, whatever form these have, and with y, if the model has a condition.
+
+    Raises:
+        DataError: labels are missing that the condition needs, or they do not fit.
+    """
+    count = len(arrays_in(images)[0])
+    if condition is None:
+        return Examples(images, class_numbers(labels, count))
+    if labels is None:
+        raise DataError(f"data: expected {condition.expected}, beside the images, received none")
+    y = np.asarray(labels)
+    condition.check(y)
+    if len(y) != count:
+        raise DataError(f"data: expected a condition for each of {count:,} images, received {len(y):,}")
+    numbers = class_numbers(y, count) if isinstance(condition, Labels) and not is_soft(y) else None
+    return Examples(Conditioned(images, y.astype("float32")), numbers)
 
 
 def is_whole(data: Any, shape: Shape) -> bool:

@@ -8,8 +8,8 @@ import numpy as np
 from keras import ops
 
 from bicoder.engine.tensor import Tensor
+from bicoder.inference import samples_at_once
 from bicoder.priors import Prior
-from bicoder.vae import samples_at_once
 
 BLOCK = 100  # examples at a time
 

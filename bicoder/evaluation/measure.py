@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from bicoder.distributions import Distribution
+from bicoder.engine.arrays.conditioned import conditioned, parted
 from bicoder.engine.arrays.masked import Masked, arrays_in, on_arrays
 from bicoder.engine.arrays.portions import portions_of_examples
 from bicoder.engine.arrays.there import spread, values_of
@@ -40,7 +41,7 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
         vae: a built `VAE`.
         data: images (N, ...); a pair (images, labels); a dict with `image` and `label`; batches of any of these, as a
             `tf.data.Dataset` gives them; or a `DataLoader`, whose test images are taken. Labels are whole numbers, text
-            or one-hot.
+            or one-hot. Of a conditional model they are its y, and log p(x) is log p(x|y) everywhere.
         num_samples: importance samples K for each image.
         seed: int; the same seed gives the same numbers.
         progress: show a bar with the time left, or a line now and then if standard error is no terminal.
@@ -61,7 +62,7 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
     if not hasattr(vae, "check_built"):
         raise UsageError(f"vae: expected a model, and the data after it, received {type(vae).__name__}")
     vae.check_built("evaluate")
-    images, labels = take(data, vae.example_shape)
+    images, labels = take(data, vae.example_shape, vae.condition)
     noise = keras.random.SeedGenerator(check_seed(seed))
     raw, means, numbers = look(vae, images, num_samples, noise, progress)
     if not abs(numbers["nll"]) < BEYOND:
@@ -126,10 +127,11 @@ def exact_quantities(vae: VAE, x: Any) -> tuple[Any, Tensor, Tensor | None, Tens
     """
     raw = vae.encoder.raw(x)
     q = vae.encoder.from_raw(raw)
-    means = vae.decoder(q.mean).mean
+    x, y = parted(x)
+    means = vae.decoder(conditioned(q.mean, y)).mean
     views = {view: (means[view], one) for view, one in x.items()} if isinstance(x, dict) else {"x": (means, x)}
     error = sum(squared_error(mean, one) for mean, one in views.values())
-    return raw, q.mean, kl_divergence(q, vae.prior.distribution()), error
+    return raw, q.mean, kl_divergence(q, vae.prior_given(y)), error
 
 
 def squared_error(mean: Tensor, x: Any) -> Tensor:
@@ -140,6 +142,7 @@ def squared_error(mean: Tensor, x: Any) -> Tensor:
 
 def numbers_there(images: Any) -> int:
     """How many numbers are there in all images, (N, ...), or in those of each view."""
+    images, _ = parted(images)
     if isinstance(images, dict):
         return sum(map(numbers_there, images.values()))
     if not isinstance(images, Masked):
@@ -162,7 +165,8 @@ def marginal(vae: VAE, raw: Any, noise: Seed) -> dict[str, float | None]:
     def rows(start: int, size: int) -> Any:
         return on_arrays(lambda array: ops.convert_to_tensor(array[start : start + size]), raw)
 
-    if not posterior(rows(0, 1)).density_is_cheap:  # the density of another image's code takes too long
+    # The density of another image's code takes too long; of a conditional model, it is one given another y.
+    if vae.condition is not None or not posterior(rows(0, 1)).density_is_cheap:
         return {"mutual_information": None, "marginal_kl": None}
     draw = compiled(lambda raw: posterior(raw).sample_and_log_prob(noise))
     log_densities = compiled(lambda raw, z: log_density_of_each(posterior(raw), z))

@@ -125,7 +125,7 @@ MODEL = {
     "input_noise": Number("a number from 0", 0.0).check,
     "view_weights": or_null(ViewWeights().check),
     "seed": SEED,
-    "condition": or_null(TEXT),  # what of the data the model is told beside x
+    "condition": or_null(check_part),
 }
 SCHEMA = {
     "format": Whole(1, FORMAT).check,

@@ -14,7 +14,7 @@ from bicoder.evaluation import importance
 from bicoder.evaluation.measure import table
 from bicoder.likelihoods import BernoulliLikelihood, GaussianLikelihood
 from bicoder.networks import MLP
-from bicoder.vae import samples_at_once
+from bicoder.inference import samples_at_once
 
 SIGMA, LATENT, PIXELS = 0.5, 2, 6
 

@@ -1,12 +1,13 @@
 """Examples as people hand them to a model, looked at before Keras does, and some of them at a time."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
+from bicoder.engine.arrays.conditioned import Conditioned
 from bicoder.engine.arrays.masked import Masked, from_numpy
 from bicoder.engine.arrays.trees import is_arrays, leaves, mapped
 from bicoder.engine.arrays.view_names import is_view_name
@@ -28,12 +29,13 @@ def rows_at_once(shape: Any) -> int:
     return max(1, NUMBERS // max(WIDTH, numbers_of(shape)))
 
 
-def portions_of(x: Any, shape: Any) -> Iterator[Any]:
+def portions_of(x: Any, shape: Any, with_condition: Callable[[Any, Any], Any]) -> Iterator[Any]:
     """x in the portions that a network gets: rows of an array (N, ...), or the batches of a data set.
 
     Args:
         x: see `examples_of`, or a `tf.data.Dataset`, a `PyDataset`, or another iterable of batches.
         shape: of one example, or of each of its views; None if it is not known.
+        with_condition: function of x, and of y, which is None unless the data set gives some, to what the model takes.
     """
     if gives_batches(x):
         if is_endless(x):
@@ -42,12 +44,12 @@ def portions_of(x: Any, shape: Any) -> Iterator[Any]:
             )
         found = None
         for batch in batches_of(x):
-            found, _, _ = keras.utils.unpack_x_y_sample_weight(standard(batch))
-            yield from rows_of(examples_of(found, shape))
+            found, y, _ = keras.utils.unpack_x_y_sample_weight(standard(batch))
+            yield from rows_of(examples_of(with_condition(found, y), shape))
         if found is None:
             raise UsageError(f"x: expected at least one batch, received none from a {type(x).__name__}")
     else:
-        yield from rows_of(examples_of(x, shape))
+        yield from rows_of(examples_of(with_condition(x, None), shape))
 
 
 def rows_of(x: Any) -> Iterator[Any]:
@@ -85,6 +87,10 @@ def examples_of(x: Any, shape: Any = None, name: str = "x") -> Any:
     Raises:
         UsageError: it is something else, or examples of another shape.
     """
+    if isinstance(x, Conditioned):
+        values, y = examples_of(x.x, shape, name), x.y
+        check_lengths({name: values, "condition": y}, "x: expected a condition for each example")
+        return Conditioned(values, y)
     if isinstance(x, dict):
         check_views(x, shape)
         found = {view: examples_of(x[view], shape and shape[view], f"x[{view!r}]") for view in sorted(x)}
@@ -119,12 +125,14 @@ def check_views(x: dict[str, Any], shape: Any) -> None:
         )
 
 
-def check_lengths(views: dict[str, Any]) -> None:
-    """`UsageError` if views have different numbers of examples."""
-    lengths = {view: leaves(one)[0].shape[0] for view, one in views.items()}
+def check_lengths(
+    arrays: dict[str, Any], expected: str = "x: expected as many examples of each view; a missing one is masked"
+) -> None:
+    """`UsageError` if views, or a condition, have different numbers of examples."""
+    lengths = {name: leaves(one)[0].shape[0] for name, one in arrays.items()}
     if len(set(lengths.values())) > 1:
-        said = ", ".join(f"{length} of {view}" for view, length in lengths.items())
-        raise UsageError(f"x: expected as many examples of each view, received {said}; a missing one is masked")
+        said = ", ".join(f"{length} of {name}" for name, length in lengths.items())
+        raise UsageError(f"{expected}, received {said}")
 
 
 def refuse_sparse(x: Any) -> None:
@@ -140,6 +148,8 @@ def whole(x: Any) -> Any:
     """All examples at once: a list of them as an array, all else as it is; of a dict each view."""
     if isinstance(x, dict):
         return {view: whole(one) for view, one in x.items()}
+    if isinstance(x, Conditioned):
+        return Conditioned(whole(x.x), x.y)
     refuse_sparse(x)
     return stacked(x) if isinstance(x, list) and is_arrays(x) else x
 

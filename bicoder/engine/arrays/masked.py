@@ -1,9 +1,14 @@
-"""Examples x: one array, `Masked` where something is missing, or a dict view -> x. Keras is not needed for them."""
+"""Examples x: one array, `Masked` where something is missing, or a dict view -> x; `Conditioned` if y comes with them.
+
+Keras is not needed for them.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from bicoder.engine.arrays.conditioned import Conditioned, parted
 
 
 class Masked(NamedTuple):
@@ -20,9 +25,11 @@ class Masked(NamedTuple):
 
 
 def on_values(function: Callable[[Any], Any], x: Any) -> Any:
-    """A function of a tensor, of the values of `Masked` ones, or of those of each view of a dict."""
+    """A function of a tensor, of the values of `Masked` ones, or of those of each view of a dict; y stays as it is."""
     if isinstance(x, dict):
         return {name: on_values(function, one) for name, one in x.items()}
+    if isinstance(x, Conditioned):
+        return Conditioned(on_values(function, x.x), x.y)
     return Masked(function(x.values), x.there) if isinstance(x, Masked) else function(x)
 
 
@@ -37,21 +44,24 @@ def from_numpy(array: np.ma.MaskedArray) -> Any:
 
 
 def on_arrays(function: Callable[[Any], Any], x: Any) -> Any:
-    """A function of one array, of both of `Masked`, or of those of each view of a dict."""
+    """A function of one array, of both of `Masked` or `Conditioned`, or of those of each view of a dict."""
     if isinstance(x, dict):
         return {name: on_arrays(function, one) for name, one in x.items()}
-    return Masked(*map(function, x)) if isinstance(x, Masked) else function(x)
+    if isinstance(x, (Masked, Conditioned)):
+        return type(x)(*(on_arrays(function, one) for one in x))
+    return function(x)
 
 
 def arrays_in(x: Any) -> list[Any]:
-    """One array, both of `Masked`, or those of each view of a dict in the order of their names."""
+    """One array, both of `Masked` or `Conditioned`, or those of each view of a dict in the order of their names."""
     if isinstance(x, dict):
         return [array for name in sorted(x) for array in arrays_in(x[name])]
-    return [*x] if isinstance(x, Masked) else [x]
+    return [array for one in x for array in arrays_in(one)] if isinstance(x, (Masked, Conditioned)) else [x]
 
 
 def shape_of_example(x: Any) -> Any:
     """Shape of one example of x (batch, ...), or of each view of a dict; x may be shapes, as Keras gives them."""
+    x, _ = parted(x)
     if isinstance(x, dict):
         return {name: shape_of_example(x[name]) for name in sorted(x)}
     values = x.values if isinstance(x, Masked) else x

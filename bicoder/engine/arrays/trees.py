@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from bicoder.engine.arrays.conditioned import parted
 from bicoder.engine.arrays.masked import Masked, from_numpy
 from bicoder.engine.arrays.there import examples_there
 from bicoder.engine.tensor import Shape
@@ -39,6 +40,7 @@ def example_to_build(shape: Any) -> Any:
     Raises:
         UsageError: it is none.
     """
+    shape, _ = parted(shape)
     if isinstance(shape, dict) and shape:
         return {name: example_to_build(shape[name]) for name in sorted(shape)}
     values = shape.values if isinstance(shape, Masked) else shape
@@ -64,6 +66,7 @@ def as_array(array: Any) -> Any:
 
 def check_there(x: Any) -> None:
     """`DataError` if an example has nothing at all: no view of it is there, or no pixel."""
+    x, _ = parted(x)
     views = [examples_there(one) for one in (x.values() if isinstance(x, dict) else [x])]
     if not views or any(there is None for there in views):
         return
