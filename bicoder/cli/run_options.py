@@ -23,6 +23,7 @@ class DataOptions(RunOptions):
     """What those can be told that use the data of a run too."""
 
     dset: str | None = option(Text("PATH"), None, "where the data of the run are now", "where they were")
+    labels: str | None = option(Text("FILE"), None, "where the file of its labels is now", "where it was")
     data_dir: str | None = option(
         Text("DIR"), None, "where downloaded files live", "$BICODER_DATA, else the user's cache"
     )
@@ -33,7 +34,7 @@ class DataOptions(RunOptions):
 
     def whereabouts(self) -> dict[str, Any]:
         """Where the data of the run are, as `run_data.own_data` takes it."""
-        return {"dset": self.dset, "data_dir": self.data_dir, "mirror": self.mirror, "anyway": self.anyway}
+        return {name: getattr(self, name) for name in ("dset", "labels", "data_dir", "mirror", "anyway")}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,14 +1,17 @@
 """What a data set is, and what it gives."""
 
 import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from bicoder.component import Component
 from bicoder.errors import UsageError
+
+if TYPE_CHECKING:
+    from bicoder.data.formats.label_file import LabelFile
 
 
 class Images(NamedTuple):
@@ -38,7 +41,7 @@ class Dataset(Component):
             set that cannot reads both.
         data_dir: folder of files that are kept, see `cache.data_folder`.
         channels: 1 or 3, of a folder of images; None for what they have.
-        labels: path of a CSV with the labels of a folder of images, or None.
+        labels: function -> what `label_file.read_labels` reads, labels that come before those of the data set; or None.
         skip_damaged: True to go on without images of a folder that are damaged.
         validation: whether images for validation are wanted.
         split: what images are for -> what they are called, to read no others of a folder; or None.
@@ -62,7 +65,7 @@ class Dataset(Component):
         only_test: bool = False,
         data_dir: str | Path | None = None,
         channels: int | None = None,
-        labels: str | Path | None = None,
+        labels: "Callable[[], LabelFile] | None" = None,
         skip_damaged: bool = False,
         validation: bool = False,
         split: Mapping[str, np.ndarray] | None = None,
@@ -71,12 +74,16 @@ class Dataset(Component):
         self.only_test, self.data_dir, self.channels, self.labels = only_test, data_dir, channels, labels
         self.skip_damaged, self.validation, self.split = skip_damaged, validation, split
 
-    def of_view(self, view: str) -> "Dataset":
-        """The data set of one view alone, whose images are in the order of those of all views, or have their names.
+    def of_views(self, views: Sequence[str]) -> "dict[str, Dataset]":
+        """View -> the data set of it alone, whose images are in the order of those of all views, or have their names.
 
         Raises:
-            UsageError: it has no such view.
+            UsageError: it has no such views.
         """
+        return {view: self.of_view(view) for view in views}
+
+    def of_view(self, view: str) -> "Dataset":
+        """The data set of one view alone."""
         raise UsageError(
             "views: expected mnist_color, a folder with a sub-folder for each view, or an .npz file with an array for "
             f"each, received {self.name}; leave them out"

@@ -7,6 +7,7 @@ import contextlib
 import copy
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,19 @@ class Folder(Dataset):
     def accepts(cls, dset: Any) -> bool:
         return Path(dset).is_dir() and not Idx.accepts(dset)
 
+    every: Sequence[str] = ()  # names of all files of all views, if there are several; else they are those found here
+
+    def of_views(self, views: Sequence[str]) -> dict[str, Dataset]:
+        found = [self.of_view(view) for view in views]
+        if self.labels is not None:  # which may be in the order of the examples, some of which lack this view or that
+            from bicoder.data.formats.folders import find_images, names_below
+
+            folders = [Path(part.dset) for part in found]
+            every = {name for folder in folders for name in names_below(folder, find_images(folder))}
+            for part in found:
+                part.every = sorted(every)
+        return dict(zip(views, found, strict=True))
+
     def of_view(self, view: str) -> "Folder":
         folder, found = Path(self.dset), copy.copy(self)
         found.dset = folder / view
@@ -60,13 +74,14 @@ class Folder(Dataset):
 
     def arranged(self) -> "Arrangement":
         """The images that are wanted, with their names, labels and purposes."""
-        from bicoder.data.formats.folders import arrange, find_images
-        from bicoder.data.formats.label_file import read_labels
+        from bicoder.data.formats.folders import arrange, find_images, names_below
 
         folder = Path(self.dset)
-        found = arrange(folder, find_images(folder, self.say), self.validation, self.say if not self.split else str)
+        paths = find_images(folder, self.say)
+        found = arrange(folder, paths, self.validation, self.say if not self.split else str)
         if self.labels is not None:
-            labels, label_names = read_labels(Path(self.labels), found.names.tolist(), self.say)
+            every = self.every or names_below(folder, paths)
+            labels, label_names = self.labels().of(found.names.tolist(), every, self.say)
             found = found._replace(labels=labels, label_names=label_names)
         if self.split is None:
             return found

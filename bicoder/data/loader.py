@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bicoder.data.dataset import Dataset, Images
-from bicoder.data.datasets import Folder, find_dataset
+from bicoder.data.datasets import find_dataset
 from bicoder.data.formats.folders import NO_LABEL
+from bicoder.data.formats.label_file import class_count, read_labels
 from bicoder.data.pixels import draw_binary, drawn, say_channels, scaling, warn_of_overlap
 from bicoder.data.preparation import Read, known_scalings, prepared
 from bicoder.data.several_views import check_views, together
-from bicoder.data.splits import DAMAGED, PURPOSES, Split, as_recorded, by_purpose, check_share, read_split
+from bicoder.data.splits import DAMAGED, PURPOSES, Split, as_recorded, by_purpose, check_share, read_split, set_aside
 from bicoder.data.stored.conversion import StoreError, converted
 from bicoder.data.stored.sources import Source
 from bicoder.data.stored.stored_images import ImageArray, StoredImages
 from bicoder.engine.arrays.masked import arrays_in, on_arrays, on_values, shape_of_example
 from bicoder.engine.arrays.portions import Portions, portions
-from bicoder.errors import DataError, UsageError, check_count, check_seed, counted
+from bicoder.errors import DataError, UsageError, check_count, check_seed
 from bicoder.files.cache import cached_file
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ class DataLoader:
             `seed`.
         only_test: the `scaling` of an earlier loader, to read the test images without the training images; a data set
             that holds its test images out of the others reads all of them all the same.
-        labels: path of a CSV with the labels of a folder of images: a header, then a file name and a label a line; by
-            default sub-folders are labels.
+        labels: path of a file with a label for each training image, or for each image if test images are held out of
+            them, see `label_file.read_labels`; by default what the data set has: sub-folders are labels.
         skip_damaged: True to go on without images of a folder that are damaged; else they are listed in an error.
         channels: 1 or 3, to read a folder of images as grey or in colour; by default in colour unless all are grey.
         split: path of the split.csv of a run, whose split is taken by the names of the files, or by their rows.
@@ -70,6 +71,8 @@ class DataLoader:
         training_images, test_images: arrays (N, ...); with `stream`, `StoredImages`, which read what they are asked
             for; of several views, a dict view -> array, `Masked` where examples lack the view.
         training_labels, test_labels: whole numbers (N,), or None.
+        classes: how many classes the labels are of: as many as there are names, or as the data set says, or from 0 to
+            the largest label; None without labels.
         training_files, test_files: names of their files below the folder, text (N,); of arrays, their rows, whole
             numbers (N,).
         validation_images, validation_labels, validation_files: the same of the validation images; None if `validation`
@@ -124,18 +127,18 @@ class DataLoader:
             only_test is not None,
             data_dir=data_dir,
             channels=channels,
-            labels=labels,
+            labels=None if labels is None else functools.cache(functools.partial(read_labels, labels)),
             skip_damaged=skip_damaged,
             validation=self.validation > 0,
             split=self.recorded,
         )
-        if labels is not None and not isinstance(self.dataset, Folder):
-            raise UsageError(f"labels: expected a folder of images with it, received {self.dataset.name}; leave it out")
+        if self.dataset.labels is not None and only_test is None:
+            self.dataset.labels()  # what is wrong with it is said before the images are read
         self.views = None if views is None else check_views(views)
         if self.views and binarize:
             raise UsageError("binarize: expected one tensor, received several views; leave one of the two out")
         # view -> its data set; "" of data that are one tensor
-        self.parts = {view: self.dataset.of_view(view) for view in self.views} if self.views else {"": self.dataset}
+        self.parts = self.dataset.of_views(self.views) if self.views else {"": self.dataset}
         self.known = known_scalings(self.parts, only_test, scaling)
         self.stream, self.data_dir = bool(stream), data_dir
         self.flatten = self.dataset.flatten if flatten is None else bool(flatten)
@@ -225,7 +228,8 @@ class DataLoader:
             first = {use: arrays_in(parts[use].images)[0] for use in ("training", "test")}
             warn_of_overlap(first["training"], first["test"], name, say)
         if self.validation and "training" in parts and "validation" not in parts:
-            parts["training"], parts["validation"] = self._set_aside(parts["training"])
+            share, seed = self.validation, self.split_seed
+            parts["training"], parts["validation"] = set_aside(parts["training"], share, seed, name, say)
             self.is_drawn = True
         return parts
 
@@ -241,18 +245,6 @@ class DataLoader:
         if self._own_test:
             del found["test"]
         return found | ({DAMAGED: self._damaged} if len(self._damaged) else {})
-
-    def _set_aside(self, train: Split) -> tuple[Split, Split]:
-        """The training images without those that are for validation, and these; drawn apart from the test images."""
-        left, validation = train.hold_out(None if self.split_seed is None else [self.split_seed, 1], self.validation)
-        images = counted(len(train.names), "training image")
-        if not 0 < len(left.names) < len(train.names):
-            raise UsageError(
-                f"validation: expected a share that leaves some to train on, received {self.validation:g} of {images}; "
-                "take a smaller share, or more images"
-            )
-        say(f"{self.dataset.name}: {len(validation.names):,} of {images} are set aside for validation.")
-        return left, validation
 
     def _ready(self, split: Split, draw: bool, seed: int | None) -> Split:
         """A split as it is asked for: its images as vectors if they shall be, and drawn as 0 or 1."""
@@ -329,6 +321,12 @@ class DataLoader:
     def test_labels(self) -> np.ndarray | None:
         """Their labels (N,), or None."""
         return self._test.labels
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes the labels are of, or None."""
+        labels = [part.labels for part in (self._training, self._validation, self._test) if part]
+        return class_count(labels, self.label_names, self.dataset.classes)
 
     @functools.cached_property
     def batches(self) -> "Batches":

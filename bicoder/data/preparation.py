@@ -92,6 +92,27 @@ def scaled_splits(
     return splits.get(name), splits.get(f"{name}: test images"), how
 
 
+def labelled(images: Images, dataset: Dataset) -> Images:
+    """The same with the labels of a file that the user gave; a data set of files has looked at it itself.
+
+    Args:
+        images: as the data set gave them.
+        dataset: which one.
+    Raises:
+        DataError: they are not as many as the images, or they are words beside test labels that are numbers.
+    """
+    if dataset.labels is None or images.train is None or images.names is not None:
+        return images
+    file, rows = dataset.labels(), range(images.train.shape[0])
+    labels, label_names = file.of(rows)
+    if label_names and images.test_labels is not None:
+        raise DataError(
+            f"{file.path}: expected whole numbers, as the test labels of {dataset.name} are, received "
+            f"{label_names[0][:80]!r}"
+        )
+    return images._replace(train_labels=labels, label_names=label_names)
+
+
 def prepared(images: Images, dataset: Dataset, only_test: Any, known: Any, say: Callable[[str], Any]) -> Read:
     """What was read of a data set, in [0, 1].
 
@@ -102,7 +123,7 @@ def prepared(images: Images, dataset: Dataset, only_test: Any, known: Any, say: 
         known: how 16-bit pixels were scaled before; or None.
         say: called with a line about what was decided.
     """
-    images, damaged = without_damaged(images, dataset.name, say)
+    images, damaged = without_damaged(labelled(images, dataset), dataset.name, say)
     alone = only_test if images.train is None else None
     divisor = 0 if known is None else known.divisor
     train, test, how = scaled_splits(images, dataset.name, dataset.classes, alone, divisor, say)

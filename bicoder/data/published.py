@@ -15,6 +15,7 @@ from bicoder.data.formats.pickles import read_views
 from bicoder.data.stored.sources import Source, of_files
 from bicoder.data.views import VIEWS
 from bicoder.errors import DataError, UsageError
+from bicoder.files.cache import data_folder
 
 # dl=1 asks for the file; dl=0, which people share, can answer with a web page.
 DROPBOX = "https://www.dropbox.com/scl/fi/{}/{}?rlkey={}&st={}&dl=1"
@@ -70,6 +71,11 @@ class _OwnTest(Named):
         train, test, labels = self.files
         return None if self.only_test else self.fetch_file(train), self.fetch_file(test), self.fetch_file(labels)
 
+    def training_labels(self) -> np.ndarray | None:
+        """Labels of the training images, from a file that nobody publishes but that may lie beside theirs; or None."""
+        path = data_folder(self.data_dir) / list(self.files)[2].replace("_te", "")
+        return read_array(path) if not self.only_test and self.labels is None and path.is_file() else None
+
 
 class MnistBW(_OwnTest):
     """28x28 grey digits, 60,000 to train and 10,000 to test, as vectors of 784."""
@@ -91,7 +97,7 @@ class MnistBW(_OwnTest):
             received = " and ".join(map(str, shapes))
             raise DataError(f"mnist_bw: expected images of 784 pixels, received shapes {received}")
         train, test = (None if images is None else images.reshape(-1, 28, 28) for images in (train, test))
-        return Images(train, test, test_labels=labels)
+        return Images(train, test, self.training_labels(), labels)
 
 
 class MnistColor(_OwnTest):
@@ -137,7 +143,7 @@ class MnistColor(_OwnTest):
         """`Images` of the files, each array what its function makes of its path."""
         known_view(self.view)
         train, test, labels = self.fetch_wanted()
-        return Images(train and train_of(train), test_of(test), test_labels=read_array(labels))
+        return Images(train and train_of(train), test_of(test), self.training_labels(), read_array(labels))
 
     def is_slow(self) -> bool:
         """A bare pickle is not: its view is found by skipping the others, so a copy is no less to read."""

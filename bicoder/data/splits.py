@@ -73,6 +73,31 @@ def check_share(value: Any) -> float:
     return float(value)
 
 
+def set_aside(
+    train: Split, share: float, seed: int | None, name: str, say: Callable[[str], Any]
+) -> tuple[Split, Split]:
+    """The training images without those that are for validation, and these; drawn apart from the test images.
+
+    Args:
+        train: the training images.
+        share: that is for validation.
+        seed: of the split, or None.
+        name: what messages call the data.
+        say: called with a line about how many.
+    Raises:
+        UsageError: the share leaves none.
+    """
+    left, validation = train.hold_out(None if seed is None else [seed, 1], share)
+    images = counted(len(train.names), "training image")
+    if not 0 < len(left.names) < len(train.names):
+        raise UsageError(
+            f"validation: expected a share that leaves some to train on, received {share:g} of {images}; "
+            "take a smaller share, or more images"
+        )
+    say(f"{name}: {len(validation.names):,} of {images} are set aside for validation.")
+    return left, validation
+
+
 def by_purpose(images: Split, purposes: np.ndarray, no_label: int) -> dict[str, Split]:
     """What images are for -> those images, by what is said of each, (N,); labels are None if one of them has none."""
     found = {use: images.take(np.flatnonzero(purposes == use)) for use in PURPOSES if use in purposes}

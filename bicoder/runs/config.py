@@ -104,6 +104,7 @@ DATA = {
     "label_names": TEXTS,
     "sha256": TEXT,
     "test_sha256": TEXT,  # of the test images alone, which can be read without the others
+    "labels_sha256": or_null(TEXT),  # of the training and validation images, if they have labels
     "scaling": or_null(of_views(scaling)),
     # Validation images are chosen by the seed, or named by their files.
     "split": record({"seed": COUNT, "validation": SHARE, "files": or_null(mapping(TEXTS))}),

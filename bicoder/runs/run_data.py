@@ -1,6 +1,7 @@
 """The data of a run, found again: what it was trained on, and other images that are treated in the same way."""
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import numpy as np
 from bicoder.data.pixels import Scaling
 from bicoder.data.splits import Split
 from bicoder.engine.arrays.masked import Masked, lacking
-from bicoder.errors import ModelError, UsageError
+from bicoder.errors import DataError, ModelError, UsageError
 from bicoder.runs.folder import CONFIG
 from bicoder.runs.options.earlier import dataset_of
 from bicoder.runs.options.table import Options
@@ -40,6 +41,7 @@ def own_data(
     folder: Path,
     config: dict[str, Any],
     dset: str | None = None,
+    labels: str | None = None,
     data_dir: str | None = None,
     mirror: str | None = None,
     anyway: bool = False,
@@ -50,6 +52,7 @@ def own_data(
         folder: of the run.
         config: what `read_config` read.
         dset: where its data are now, if they are not where they were.
+        labels: where the file of its labels is now, if it had one.
         data_dir: where downloaded files are.
         mirror: address of a folder to fetch them from.
         anyway: go on with other images than the run had.
@@ -59,8 +62,16 @@ def own_data(
     """
     options = options_of_data(folder, config["arguments"])
     dataset_of(dset or options.dset, folder if dset is None else None)
-    found = dataclasses.replace(options, dset=dset or options.dset, data_dir=data_dir, mirror=mirror)
-    return test_images_of(folder, config["data"], found, anyway)
+    if labels is not None and options.labels is None:
+        raise UsageError(f"labels: expected none, since {folder} was trained without --labels; leave it out")
+    dset, labels = dset or options.dset, labels or options.labels
+    found = dataclasses.replace(options, dset=dset, labels=labels, data_dir=data_dir, mirror=mirror)
+    try:
+        return test_images_of(folder, config["data"], found, anyway)
+    except DataError as error:
+        if labels is None or os.path.lexists(labels):
+            raise
+        raise DataError(f"{folder}: its labels: {error}; --labels FILE says where they are now") from error
 
 
 def test_images_of(folder: Path, data: dict[str, Any], of_run: Options, anyway: bool) -> "DataLoader":
@@ -78,10 +89,9 @@ def test_images_of(folder: Path, data: dict[str, Any], of_run: Options, anyway: 
     images = loader.test_images
     now = {"test_images": len(loader.test_files), "test_sha256": fingerprint(images)}
     if "test_sha256" not in data and loader.has_training_images:  # of an older run, which knows all of them together
-        parts = (loader.training_images, loader.validation_images, images)
         now = {
             "test_images": len(loader.test_files),
-            "sha256": fingerprint(*(part for part in parts if part is not None)),
+            "sha256": fingerprint(loader.training_images, loader.validation_images, images),
         }
     if not (changed := changes(data, {name: value for name, value in now.items() if name in data})):
         return loader

@@ -103,6 +103,7 @@ def settled(options: Options) -> Settled:
     found = {
         # Where the data are is said so that it is true from everywhere: a run folder is complete by itself.
         "dset": placed(options.dset),
+        "labels": options.labels and str(Path(options.labels).absolute()),
         "data_dir": named and str(named.absolute()),
         "epochs": dataset.epochs if epochs is None else epochs,
         "validation": validation or 0.0,
@@ -173,8 +174,8 @@ def has_convolutions(options: Options, loader: "DataLoader") -> bool:
 
 def describe(options: Settled, loader: "DataLoader") -> dict[str, Any]:
     """What config.json says about the data."""
-    images = [loader.training_images, loader.validation_images, loader.test_images]
     shape = as_lists(shape_of_example(loader.training_images))
+    labels = [some for some in (loader.training_labels, loader.validation_labels) if some is not None]
     return {
         "training_images": len(loader.training_files),
         "validation_images": 0 if loader.validation_files is None else len(loader.validation_files),
@@ -182,8 +183,9 @@ def describe(options: Settled, loader: "DataLoader") -> dict[str, Any]:
         "shape": shape,
         "image_shape": as_lists(loader.image_shape),
         "label_names": list(loader.label_names),
-        "sha256": fingerprint(*(array for array in images if array is not None)),
+        "sha256": fingerprint(loader.training_images, loader.validation_images, loader.test_images),
         "test_sha256": fingerprint(loader.test_images),
+        "labels_sha256": fingerprint(*labels) if labels else None,
         "scaling": as_lists(loader.scaling),
         "split": {"seed": options.split_seed, "validation": options.validation, "files": None},
         "views": shape if loader.views else None,
@@ -198,9 +200,9 @@ def as_lists(found: Any) -> Any:
 
 
 def fingerprint(*examples: Any) -> str:
-    """SHA-256 of the numbers of some arrays, or of those that are there of each view of a dict."""
+    """SHA-256 of the numbers of some arrays, or of those that are there of each view of a dict; None has none."""
     digest = hashlib.sha256()
-    for some in examples:
+    for some in (some for some in examples if some is not None):
         for one in (some[view] for view in sorted(some)) if isinstance(some, dict) else [some]:
             for portion in portions_of_examples(one):
                 known = [portion.values[portion.there > 0], portion.there] if isinstance(portion, Masked) else [portion]
@@ -210,9 +212,9 @@ def fingerprint(*examples: Any) -> str:
 
 
 def changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What of the data of a run is another now: "name then is now value"; what a run does not say is not compared."""
-    new = ("scaling", "test_sha256")  # an older run has none
-    known = {name: value for name, value in now.items() if name not in new or then.get(name) is not None}
+    """What of the data of a run is another now: "name then is now value"; what is said once alone is not compared."""
+    new = ("scaling", "test_sha256", "labels_sha256")  # an older run has none
+    known = {name: value for name, value in now.items() if name not in new or None not in (value, then.get(name))}
     return [f"{name} {then.get(name)!r} is now {value!r}" for name, value in known.items() if then.get(name) != value]
 
 
@@ -344,11 +346,8 @@ def report(options: Settled, vae: "VAE", numbers: dict[str, Any], training: "Tra
     from bicoder.evaluation.doctor import of_training
 
     per_dim = 1.0 / (numbers_of(vae.example_shape) * math.log(2.0))
-    rows = {
-        "test -ELBO": numbers["distortion"] + numbers["rate"],
-        "distortion": numbers["distortion"],
-        "rate": numbers["rate"],
-    }
+    terms = {name: numbers[name] for name in ("distortion", "rate")}
+    rows = {"test -ELBO": sum(terms.values()), **terms}
     per = "nats per example" if options.views else "nats per image"
     print(f"\n{'':<12}{per:>16}{'bits per dim':>16}")
     for name, value in rows.items():

@@ -46,8 +46,12 @@ def test_mnist_bw_is_the_file_divided_by_255(mnist, real_data, split, name):
     np.testing.assert_array_equal(images, pixels.reshape(-1, 784) / np.float32(255))
 
 
-def test_mnist_bw_has_the_labels_of_its_test_images_alone(mnist, real_data):
-    assert mnist.training_labels is None
+def test_mnist_bw_has_the_labels_that_are_there(mnist, real_data):
+    """Those of the training images have no publisher."""
+    training_labels = real_data / "mnist_bw_y.npy"
+    assert (mnist.training_labels is None) == (not training_labels.is_file())
+    if training_labels.is_file():
+        np.testing.assert_array_equal(mnist.training_labels, np.load(training_labels))
     np.testing.assert_array_equal(mnist.test_labels, np.load(real_data / "mnist_bw_y_te.npy"))
     assert mnist.test_labels.dtype == np.int64
     assert mnist.label_names == ()

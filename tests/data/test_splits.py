@@ -6,7 +6,7 @@ from PIL import Image
 
 from bicoder.data.loader import DataLoader
 from bicoder.data.splits import read_split, split_text
-from bicoder.errors import DataError, UsageError
+from bicoder.errors import DataError
 
 
 @pytest.fixture
@@ -213,9 +213,9 @@ def test_labels_that_are_no_text(labelled):
 
 
 @pytest.mark.fault(179)
-def test_labels_of_what_is_no_folder(labelled):
-    with pytest.raises(UsageError, match="labels: expected a folder of images with it, received digits"):
-        DataLoader("digits", labels=labelled()[1])
+def test_labels_by_names_of_what_is_no_folder(labelled):
+    with pytest.raises(DataError, match="expected one label a line, since the images are no files, received two col"):
+        DataLoader("digits", labels=labelled("file,label", "3.png,x")[1])
 
 
 # ---- The split of a run

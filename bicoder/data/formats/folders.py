@@ -144,10 +144,15 @@ def arrange(
         )
     level = 1 if len(meant) == len(tops) else 0
     labels, label_names = labels_of([way[level:] for way in ways], is_split)
-    found = Arrangement(list(paths), np.array(["/".join(way) for way in ways], object), labels, label_names)
+    found = Arrangement(list(paths), np.array(names_below(folder, paths), object), labels, label_names)
     if not meant:
         say_if_views(folder, ways, say)
     return split_of_folders(folder, found, meant, validation, say) if is_split else found
+
+
+def names_below(folder: Path, paths: Sequence[Path]) -> list[str]:
+    """What images are called: their paths below the folder."""
+    return ["/".join(path.relative_to(folder).parts) for path in paths]
 
 
 def say_if_views(folder: Path, ways: Sequence[Sequence[str]], say: Callable[[str], Any]) -> None:

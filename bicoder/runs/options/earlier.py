@@ -52,8 +52,12 @@ def resumed(options: Options) -> Options:
     for arguments in (then, now):
         if arguments.get("dset"):
             arguments["dset"] = placed(arguments["dset"])
+        if arguments.get("labels"):
+            arguments["labels"] = str(Path(arguments["labels"]).absolute())
     if "dset" in now and "dset" in then and not is_name(then["dset"]) and not os.path.lexists(then["dset"]):
         then["dset"] = now["dset"]  # its data have moved; whether they are the same their hash will say
+    if "labels" in now and then.get("labels") and not os.path.lexists(then["labels"]):
+        then["labels"] = now["labels"]  # as above
     changed = [
         name
         for name in then

@@ -167,8 +167,9 @@ class Options(CommandOptions):
     labels: str | None = of_data(
         Text("FILE"),
         None,
-        "labels of a folder of images: a CSV with a header, then a file name and a label a line",
-        "its sub-folders",
+        "labels of the training images, in their order: a .npy array of whole numbers, or a CSV with one a line; or a "
+        "CSV with a header, then a file name and a label a line",
+        "what the data have, such as sub-folders",
     )
     skip_damaged: bool = of_data(Flag(), False, "go on without images that are damaged", "list them and end")
     data_dir: str | None = of_data(
