@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from bicoder.engine.arrays.view_names import MOST_VIEWS, is_of_views, is_view_name
 from bicoder.errors import UsageError
-from bicoder.runs.options.kinds import Check, Kind, Number, Part, check_part, refuse, shown
+from bicoder.runs.options.kinds import Check, Kind, Number, Part, Text, check_part, refuse, shown
 
 if TYPE_CHECKING:
     from bicoder.runs.options.table import Options
@@ -60,7 +60,8 @@ class GivenViews(Kind):
 
     def parse(self, text: str) -> Any:
         pairs = [one.partition("=") for one in text.split(",")]
-        found = {view: path if equals else None for view, equals, path in pairs}
+        # After the = a shell leaves ~ as it is.
+        found = {view: Text().parse(path) or "" if equals else None for view, equals, path in pairs}
         return found if len(found) == len(pairs) else None
 
     def fits(self, value: object) -> bool:
