@@ -13,7 +13,7 @@ from bicoder.data.formats.folders import Arrangement
 from bicoder.data.formats.images import SUFFIXES, Plan
 from bicoder.data.formats.reading import DEFAULT, Pictures
 from bicoder.data.loader import TEST_SEED
-from bicoder.data.pixels import ROUNDING, Scaling, drawn, scaled, scaling, survey, to_images, to_labels
+from bicoder.data.pixels import ROUNDING, Scaling, drawn, scaled, scaling, seed_of_view, survey, to_images, to_labels
 from bicoder.data.published import Named
 from bicoder.data.splits import Split
 from bicoder.data.stored.sources import StartAgain
@@ -33,6 +33,7 @@ class Treatment(NamedTuple):
         scaling: how the pixels became what they are; None if the run does not say.
         image_size: (height, width) that images of a folder were scaled to, or None if nobody asked for one.
         binarize: whether test images were drawn as 0 or 1.
+        view: which view they are, "" of one tensor.
     """
 
     shape: tuple[int, ...]
@@ -40,6 +41,7 @@ class Treatment(NamedTuple):
     scaling: Scaling | None
     image_size: tuple[int, int] | None = None
     binarize: bool = False
+    view: str = ""
 
 
 class Likewise(NamedTuple):
@@ -107,7 +109,8 @@ def own(split: Split, label_names: tuple[str, ...]) -> Likewise:
 def prepared(arrays: Iterator[np.ndarray], how: Treatment) -> Iterator[np.ndarray]:
     """Images in the shape of the model's examples, and drawn as 0 or 1 if the run's test images were."""
     shaped = (images.reshape(len(images), *how.shape) for images in arrays)
-    return (some.astype("float32") for some in drawn(shaped, TEST_SEED)) if how.binarize else shaped
+    seed = seed_of_view(TEST_SEED, how.view)
+    return (some.astype("float32") for some in drawn(shaped, seed)) if how.binarize else shaped
 
 
 def files_of(source: Any, say: Say) -> Arrangement | None:

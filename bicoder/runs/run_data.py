@@ -118,17 +118,19 @@ def images_for(
     return views_like(sources, {view: treatment(config, view) for view in sources}, str(images or "given"), say)
 
 
-def treatment(config: dict[str, Any], view: str | None = None) -> "Treatment":
+def treatment(config: dict[str, Any], view: str = "") -> "Treatment":
     """What a run did to its images, or to those of one view."""
     from bicoder.data.likewise import Treatment
 
     data, arguments = config["data"], Options.values(config["arguments"])
     found = (config["input_shape"], data.get("image_shape"), data.get("scaling"))
     shape, image_shape, scaling = (one[view] if view and one is not None else one for one in found)
+    drawn = arguments.get("binarize")
     return Treatment(
         tuple(shape),
         tuple(image_shape) if image_shape else tuple(shape) if len(shape) == 3 else None,
         None if scaling is None else Scaling(*scaling),
         arguments.get("image_size"),
-        bool(arguments.get("binarize")),
+        bool(drawn.get(view) if isinstance(drawn, dict) else drawn),
+        view,
     )

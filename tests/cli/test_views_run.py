@@ -155,6 +155,25 @@ def test_each_view_has_its_own_likelihood_and_network(data, tmp_path):
     assert bicoder.load(tmp_path / "again").decoder.views["right"].likelihood.sigma == 0.2
 
 
+def test_binary_pixels_of_one_view_beside_grey_ones_of_another(data, tmp_path):
+    """Drawn anew in every step, as a bernoulli needs them; evaluated and encoded as the test images were drawn."""
+    run = tmp_path / "run"
+    options = ["--likelihood", "left=bernoulli,right=gaussian", "--binarize", "left=dynamic", "--batch_size", "16"]
+    train(data, "--run_dir", str(run), "--epochs", "1", "--no_pictures", *options)
+    assert cli.bicoder(["evaluate", str(run), "--num_samples", "2"]) == 0
+    loader = DataLoader(data, views=("left", "right"), binarize={"left": "dynamic"}, seed=0)
+    test = {"left": loader.test_images["left"], "right": loader.test_images["right"]}
+    assert set(np.unique(test["left"])) == {0.0, 1.0}
+    expected = bicoder.load(run).encode(test).mean
+    for source in ([], ["--given", f"left={tmp_path / 'left.npy'},right={tmp_path / 'right.npy'}"]):
+        grey = DataLoader(data, views=("left", "right")).test_images
+        for view in test:
+            np.save(tmp_path / f"{view}.npy", grey[view])
+        output = tmp_path / "codes.npy"
+        assert cli.bicoder(["encode", str(run), *source, "--output", str(output), "--overwrite"]) == 0
+        np.testing.assert_allclose(np.load(output), expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.fault(213)
 @pytest.mark.parametrize(
     ("options", "message"),
@@ -163,7 +182,7 @@ def test_each_view_has_its_own_likelihood_and_network(data, tmp_path):
         (["--view_weights", "size"], "view_weights: expected it with --views"),
         (
             ["--likelihood", "a=gaussian,b=laplace"],
-            "likelihood: expected one part for all, since there are no --views, received a, b",
+            "likelihood: expected one for all, since there are no --views, received a, b",
         ),
         (
             ["--views", "left,right", "--likelihood", "left=gaussian,rihgt=laplace"],
@@ -180,7 +199,15 @@ def test_each_view_has_its_own_likelihood_and_network(data, tmp_path):
             "view_weights: expected those of --views, left, right, received middle",
         ),
         (["--views", "left,right", "--likelihood", "left=gaussian,left=laplace"], "each view once, received 'left'"),
-        (["--views", "left,right", "--binarize", "static"], "binarize: expected one tensor, received several views"),
+        (
+            ["--views", "left,right", "--binarize", "left=static,rihgt=static"],
+            "binarize: expected those of --views, left, right, received rihgt",
+        ),
+        (["--binarize", "left=static"], "binarize: expected one for all, since there are no --views, received left"),
+        (
+            ["--views", "left,right", "--binarize", "left=maybe"],
+            "argument --binarize: expected static or dynamic, or one of them for some views, received 'left=maybe'",
+        ),
         (["--views", "left,right", "--posterior", "iaf"], "expected diagonal_gaussian or full_gaussian"),
         (["--views", "left,right", "--objective", "dreg", "--fusion", "mixture_of_experts"], "dreg: expected"),
         (["--dset", "digits", "--objective", "mvae"], "objective mvae: expected data of several views"),
