@@ -15,7 +15,7 @@ from bicoder.engine.arrays.there import values_of
 from bicoder.engine.arrays.trees import batched
 from bicoder.engine.programs.fixed import still_frozen
 from bicoder.engine.programs.slices import by_slices, one_by_one
-from bicoder.engine.tensor import Shape
+from bicoder.engine.tensor import Shape, Tensor
 from bicoder.errors import UsageError
 from bicoder.networks import MLP, Conv, Network
 from bicoder.per_view import check_names, for_views, of_view
@@ -124,6 +124,7 @@ class BiCoder(Component, keras.layers.Layer):
         self.example_shape, self.event_axes = input_shape[1:], len(input_shape) - 1
         if self.network == "auto":
             self.network = self.fitting_network(self.image_shape(input_shape))
+        input_shape = self.shape_seen(input_shape)
         with still_frozen(self):
             self.body = self.network if self.is_layer(self.network) else self.make_body(input_shape)
             if not self.body.built:
@@ -133,6 +134,14 @@ class BiCoder(Component, keras.layers.Layer):
             if not self.head.built:
                 self.head.seed = self.seed
                 self.head.build(received)
+
+    def seen(self, inputs: Any) -> Tensor:
+        """What the network sees of its input, of which something may be missing."""
+        return values_of(inputs)
+
+    def shape_seen(self, input_shape: Shape) -> Shape:
+        """The shape of that, from the shape of the input."""
+        return input_shape
 
     def check_outputs(self, received: Any) -> None:
         """`UsageError` if the network does not give what the head needs; `received` is what Keras says it gives."""
@@ -170,7 +179,7 @@ class BiCoder(Component, keras.layers.Layer):
 
     def raw(self, inputs: Any, training: bool | None = None) -> Any:
         """The network's output, of which the head makes the distribution: (batch, *raw_shape), float32."""
-        inputs = values_of(inputs)
+        inputs = self.seen(inputs)
         leading = ops.shape(inputs)[: -self.event_axes]
         if len(leading) > 1:  # a network knows one batch axis only: fold the samples into it
             inputs = ops.reshape(inputs, (-1, *inputs.shape[-self.event_axes :]))
