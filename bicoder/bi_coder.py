@@ -147,6 +147,7 @@ class BiCoder(Component, keras.layers.Layer):
         self.example_shape, self.event_axes = input_shape[1:], len(input_shape) - 1
         if self.network == "auto":
             self.network = self.fitting_network(self.image_shape(input_shape))
+        input_shape = self.shape_seen(input_shape)
         if self.told is not None:
             *axes, channels = input_shape[1:]
             input_shape = (None, *axes, channels + channels_beside(input_shape[1:], self.told_shape))
@@ -159,6 +160,14 @@ class BiCoder(Component, keras.layers.Layer):
             if not self.head.built:
                 self.head.seed = self.seed
                 self.head.build(received)
+
+    def seen(self, inputs: Any) -> Tensor:
+        """What the network sees of its input, of which something may be missing."""
+        return values_of(inputs)
+
+    def shape_seen(self, input_shape: Shape) -> Shape:
+        """The shape of that, from the shape of the input."""
+        return input_shape
 
     def check_outputs(self, received: Any) -> None:
         """`UsageError` if the network does not give what the head needs; `received` is what Keras says it gives."""
@@ -197,7 +206,7 @@ class BiCoder(Component, keras.layers.Layer):
     def raw(self, inputs: Any, training: bool | None = None) -> Any:
         """The network's output, of which the head makes the distribution: (batch, *raw_shape), float32."""
         inputs, y = parted(inputs)
-        inputs = values_of(inputs)
+        inputs = self.seen(inputs)
         if self.told is not None:
             if y is None:
                 raise UsageError(f"{self.part_name()}: expected the condition of each example too, received none")

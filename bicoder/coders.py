@@ -9,7 +9,7 @@ from bicoder.bi_coder import BiCoder
 from bicoder.distributions import Distribution
 from bicoder.engine.arrays.conditioned import conditioned, parted
 from bicoder.engine.arrays.masked import Masked, arrays_in, shape_of_example
-from bicoder.engine.arrays.there import both, examples_there, values_of
+from bicoder.engine.arrays.there import both, examples_there, values_of, with_mask
 from bicoder.engine.programs.slices import by_slices, one_by_one
 from bicoder.engine.tensor import Shape, Tensor
 from bicoder.errors import MOST_DIMENSIONS, UsageError, check_count
@@ -31,6 +31,8 @@ class Encoder(BiCoder):
         posterior: name or `Posterior`; of several views, that of each.
         fusion: name or `Fusion`: what becomes of the posteriors of several views.
         seed: see `BiCoder`.
+        sees_mask: whether the network sees which numbers are there, as channels beside those of x, 1 where one is and 0
+            where it is missing; else a missing number looks like 0.
     """
 
     def __init__(
@@ -40,13 +42,17 @@ class Encoder(BiCoder):
         posterior: Any = "diagonal_gaussian",
         fusion: Any = "product_of_experts",
         seed: int | None = None,
+        sees_mask: bool = False,
     ) -> None:
         super().__init__(network, seed)
+        if not isinstance(sees_mask, bool):
+            raise UsageError(f"sees_mask: expected True or False, received {sees_mask!r}")
         if latent_dim is None and self.is_layer(self.network):
             raise UsageError("latent_dim: needed with a network of your own, received None")
         self.latent_dim = None if latent_dim is None else check_count("latent_dim", latent_dim, MOST_DIMENSIONS)
         self.posterior = Posterior.get(posterior)
         self.fusion = Fusion.get(fusion)
+        self.sees_mask = sees_mask
 
     @property
     def head(self) -> Posterior:
@@ -71,7 +77,13 @@ class Encoder(BiCoder):
         if self.latent_dim is None:
             known = self.fitting_network(shape) if network == "auto" else Network.get(network)
             self.latent_dim = known.latent_dim
-        return Encoder(network, self.latent_dim, self.posterior.spec())
+        return Encoder(network, self.latent_dim, self.posterior.spec(), sees_mask=self.sees_mask)
+
+    def seen(self, inputs: Any) -> Tensor:
+        return with_mask(inputs) if self.sees_mask else super().seen(inputs)
+
+    def shape_seen(self, input_shape: Shape) -> Shape:
+        return (*input_shape[:-1], 2 * input_shape[-1]) if self.sees_mask else input_shape
 
     def raw(self, inputs: Any, training: bool | None = None) -> Any:
         """The network's output, or of each view, `Masked` where the view is missing of some examples."""

@@ -8,6 +8,7 @@ from typing import Any
 from bicoder.errors import UsageError
 from bicoder.runs.options.kinds import Flag, Text, Whole
 from bicoder.runs.options.table import CommandOptions, option
+from bicoder.runs.options.view_kinds import GivenViews
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,15 +52,32 @@ class ImagesOptions(DataOptions, WritingOptions):
     images: str | None = option(
         Text(),
         None,
-        "folder or array file, treated as the run treated its own",
+        "folder or array file, treated as the run treated its own; of several views, a folder with sub-folders, or a "
+        ".npz file with arrays, of some of them",
         "the run's test images",
         positional=True,
     )
+    given: dict[str, str | None] | None = option(
+        GivenViews(),
+        None,
+        "of a run of several views: these alone, from images at a path each, or of the run's test examples",
+        "all that there are",
+    )
+
+    def check_given(self, example: Any) -> None:
+        """`UsageError` if views are given that the run does not have, or beside images.
+
+        Args:
+            example: shape of one, or of each view.
+        """
+        check_views("given", self.given, example)
+        if self.given and self.images:
+            raise UsageError(f"given: expected it without IMAGES, received {self.images!r} too; leave one of them out")
 
     def check_apart(self, output: Path, config: dict[str, Any]) -> None:
         """`UsageError` if the output would replace images that are read or the run's own, or be pictures among them."""
         pictures = output.is_dir() or not output.suffix
-        for source in (self.images, self.dset or config["arguments"].get("dset")):
+        for source in (self.images, *(self.given or {}).values(), self.dset or config["arguments"].get("dset")):
             if source and pictures and output.resolve().is_relative_to(Path(source).resolve()):
                 raise UsageError(f"output: expected a folder outside of the images in {source}, received {output}")
             if source and output.resolve() == Path(source).resolve():
@@ -71,6 +89,20 @@ class SamplingOptions(WritingOptions):
     """What those can be told that draw samples."""
 
     seed: int = option(Whole(0), 0, "of the samples")
+
+
+def check_views(name: str, views: Iterable[str] | None, example: Any) -> None:
+    """`UsageError` in the name of an option if it names views that a run does not have.
+
+    Args:
+        name: of the option.
+        views: that it names, or None.
+        example: shape of an example of the run, or of each of its views.
+    """
+    there = list(example) if isinstance(example, dict) else []
+    if unknown := [view for view in views or () if view not in there]:
+        known = f"views of the run, {', '.join(there)}" if there else "none, since the run has no views"
+        raise UsageError(f"{name}: expected {known}, received {', '.join(unknown)}")
 
 
 def refuse_existing(paths: Iterable[Path], overwrite: bool) -> None:

@@ -7,15 +7,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bicoder.data.dataset import Dataset
 from bicoder.data.datasets import Folder, Npy, find_dataset, missing
 from bicoder.data.formats.folders import Arrangement
 from bicoder.data.formats.images import SUFFIXES, Plan
 from bicoder.data.formats.reading import DEFAULT, Pictures
 from bicoder.data.loader import TEST_SEED
-from bicoder.data.pixels import ROUNDING, Scaling, drawn, scaled, scaling, survey, to_images, to_labels
+from bicoder.data.pixels import ROUNDING, Scaling, drawn, scaled, scaling, seed_of_view, survey, to_images, to_labels
 from bicoder.data.published import Named
 from bicoder.data.splits import Split
 from bicoder.data.stored.sources import StartAgain
+from bicoder.engine.arrays.masked import arrays_in
 from bicoder.engine.arrays.portions import Portions, portions, portions_of_examples, rows_of
 from bicoder.errors import DataError, UsageError
 
@@ -31,6 +33,7 @@ class Treatment(NamedTuple):
         scaling: how the pixels became what they are; None if the run does not say.
         image_size: (height, width) that images of a folder were scaled to, or None if nobody asked for one.
         binarize: whether test images were drawn as 0 or 1.
+        view: which view they are, "" of one tensor.
     """
 
     shape: tuple[int, ...]
@@ -38,6 +41,7 @@ class Treatment(NamedTuple):
     scaling: Scaling | None
     image_size: tuple[int, int] | None = None
     binarize: bool = False
+    view: str = ""
 
 
 class Likewise(NamedTuple):
@@ -61,6 +65,17 @@ class Likewise(NamedTuple):
         """The images in batches of this size at most."""
         return (some for portion in self.portions for some in portions_of_examples(portion, size))
 
+    def first(self, count: int) -> list[Any]:
+        """The first so many images, in portions."""
+        found: list[Any] = []
+        for portion in self.portions:
+            some = next(portions_of_examples(portion, count))
+            found.append(some)
+            count -= len(arrays_in(some)[0])
+            if not count:
+                break
+        return found
+
 
 def images_like(source: Any, how: Treatment, say: Say = print) -> Likewise:
     """Images as a run would have had them.
@@ -73,7 +88,11 @@ def images_like(source: Any, how: Treatment, say: Say = print) -> Likewise:
     Raises:
         DataError: they are of another shape, colour or range; of what is read later, when it is read.
     """
-    files = files_of(source, say)
+    return likewise(source, files_of(source, say), how, say)
+
+
+def likewise(source: Any, files: Arrangement | None, how: Treatment, say: Say) -> Likewise:
+    """What `images_like` gives, of the files that `files_of` found."""
     if files is None:
         found = of_array(source, how, say)
     else:
@@ -90,19 +109,25 @@ def own(split: Split, label_names: tuple[str, ...]) -> Likewise:
 def prepared(arrays: Iterator[np.ndarray], how: Treatment) -> Iterator[np.ndarray]:
     """Images in the shape of the model's examples, and drawn as 0 or 1 if the run's test images were."""
     shaped = (images.reshape(len(images), *how.shape) for images in arrays)
-    return (some.astype("float32") for some in drawn(shaped, TEST_SEED)) if how.binarize else shaped
+    seed = seed_of_view(TEST_SEED, how.view)
+    return (some.astype("float32") for some in drawn(shaped, seed)) if how.binarize else shaped
 
 
 def files_of(source: Any, say: Say) -> Arrangement | None:
     """The image files of a folder, or the one image that a path is of; None for arrays."""
     if isinstance(source, (str, Path)) and (path := Path(source)).is_file() and path.name.lower().endswith(SUFFIXES):
         return Arrangement([path], np.array([path.name], object))
+    check_there(source)
+    kind = find_dataset(source)
+    return kind(source, validation=True, say=say).arranged() if issubclass(kind, Folder) else None
+
+
+def check_there(source: Any) -> None:
+    """`DataError` if nothing is at a path; `UsageError` if it is the name of a data set."""
     if isinstance(source, (str, Path)) and not Path(source).exists():
         if str(source) in Named.members():
             raise UsageError(f"images: expected a folder, a file or an array, received the data set {source}")
         raise DataError(f"images: expected a folder or a file, received {missing(source)}")
-    kind = find_dataset(source)
-    return kind(source, validation=True, say=say).arranged() if issubclass(kind, Folder) else None
 
 
 def of_files(path: Path, found: Arrangement, how: Treatment, say: Say) -> Iterator[np.ndarray]:
@@ -142,7 +167,7 @@ def check_fit(pictures: Pictures, how: Treatment, path: Path) -> None:
 
 def of_array(source: Any, how: Treatment, say: Say) -> Likewise:
     """The images of an array; vectors of as many numbers are taken as images."""
-    dataset = find_dataset(source)(source, say=say)
+    dataset = source if isinstance(source, Dataset) else find_dataset(source)(source, say=say)
     found, name = dataset.sources() if isinstance(dataset, Npy) else dataset.read(), dataset.name
     array: np.ndarray | Portions = found.train.open() if isinstance(dataset, Npy) else found.train
     if found.test is not None:

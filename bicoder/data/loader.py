@@ -13,7 +13,7 @@ from bicoder.data.dataset import Dataset, Images
 from bicoder.data.datasets import find_dataset
 from bicoder.data.formats.folders import NO_LABEL
 from bicoder.data.formats.label_file import class_count, read_labels
-from bicoder.data.pixels import draw_binary, drawn, say_channels, scaling, warn_of_overlap
+from bicoder.data.pixels import check_binarize, draw_binary, drawn, say_channels, scaling, seed_of_view, warn_of_overlap
 from bicoder.data.preparation import Read, known_scalings, prepared
 from bicoder.data.several_views import check_views, together
 from bicoder.data.splits import DAMAGED, PURPOSES, Split, as_recorded, by_purpose, check_share, read_split, set_aside
@@ -47,15 +47,14 @@ class DataLoader:
         mirror: address of a folder to fetch the files from; by default $BICODER_MIRROR, else their publisher.
         image_size: a number or (height, width), for folders of images; by default their own size.
         flatten: True for vectors, False for images; None for what the data set's own task has.
-        binarize: None; "static", every pixel drawn once as 0 or 1 with its grey value as probability; "dynamic", drawn
-            anew each time. Test and validation images are drawn once, always the same.
+        binarize: None; "static", every pixel drawn once as 0 or 1 with its grey value as probability; "dynamic", anew
+            each time; or a dict view -> one of these. Test and validation images are drawn once, always the same.
         download: False to use only what is there already.
         stream: True to keep the images of a folder, a .npy file or `mnist_color` out of memory: they are converted
             once, into a file in `data_dir`, and read from there.
         validation: the share of the training images, from 0 and below 1, that is set aside to choose by, at least one
             image unless it is 0. Test images do not depend on it.
-        split_seed: of the validation images, and of the test images if a data set has none of its own; by default
-            `seed`.
+        split_seed: of the validation images, and of the test images of a data set that has none; by default `seed`.
         only_test: the `scaling` of an earlier loader, to read the test images without the training images; a data set
             that holds its test images out of the others reads all of them all the same.
         labels: path of a file with a label for each training image, or for each image if test images are held out of
@@ -95,7 +94,7 @@ class DataLoader:
         mirror: str | None = None,
         image_size: int | tuple[int, int] | None = None,
         flatten: bool | None = None,
-        binarize: str | None = None,
+        binarize: str | dict[str, Any] | None = None,
         download: bool = True,
         stream: bool = False,
         validation: float = 0.0,
@@ -109,11 +108,9 @@ class DataLoader:
         views: Sequence[str] | None = None,
     ) -> None:
         size: Any = image_size if image_size is None or np.ndim(image_size) else (image_size, image_size)
-        if binarize not in (None, "static", "dynamic"):
-            raise UsageError(f"binarize: expected static or dynamic, received {binarize!r}")
         if channels not in (None, 1, 3):
             raise UsageError(f"channels: expected 1 or 3, received {channels!r}")
-        self.batch_size, self.seed, self.binarize = check_count("batch_size", batch_size), check_seed(seed), binarize
+        self.batch_size, self.seed = check_count("batch_size", batch_size), check_seed(seed)
         self.split_seed = self.seed if split_seed is None else check_seed(split_seed, "split_seed")
         self.validation = check_share(validation)
         self.split, self.recorded = split, None if split is None else read_split(split)
@@ -135,10 +132,9 @@ class DataLoader:
         if self.dataset.labels is not None and only_test is None:
             self.dataset.labels()  # what is wrong with it is said before the images are read
         self.views = None if views is None else check_views(views)
-        if self.views and binarize:
-            raise UsageError("binarize: expected one tensor, received several views; leave one of the two out")
         # view -> its data set; "" of data that are one tensor
         self.parts = self.dataset.of_views(self.views) if self.views else {"": self.dataset}
+        self.binarize = check_binarize(binarize, self.parts)
         self.known = known_scalings(self.parts, only_test, scaling)
         self.stream, self.data_dir = bool(stream), data_dir
         self.flatten = self.dataset.flatten if flatten is None else bool(flatten)
@@ -192,7 +188,7 @@ class DataLoader:
         self.is_drawn = read.are_files or self.recorded is not None
         self._own_test = read.test is not None and not read.are_files
         parts = self._parts(read, self.dataset.name)
-        shape, static = shape_of_example(parts["test"].images), self.binarize == "static"
+        shape = shape_of_example(parts["test"].images)
         shapes = shape if self.views else {"": shape}
         found = {view: shape if len(shape) == 3 else None for view, shape in shapes.items()}
         self.image_shape = found if self.views else found[""]
@@ -201,10 +197,10 @@ class DataLoader:
                 self.parts[view].check_size(shape)
             if len(shape) == 3:
                 say_channels(shape[-1], self.parts[view].name, say)
-        draw, training, validation = bool(self.binarize), parts.get("training"), parts.get("validation")
-        self._test = self._ready(parts["test"], draw, TEST_SEED)
-        self._validation = validation and self._ready(validation, draw, VALIDATION_SEED)
-        self._training = training and self._ready(training, static, self.seed)
+        training, validation, kinds = parts.get("training"), parts.get("validation"), ("static", "dynamic")
+        self._test = self._ready(parts["test"], kinds, TEST_SEED)
+        self._validation = validation and self._ready(validation, kinds, VALIDATION_SEED)
+        self._training = training and self._ready(training, ("static",), self.seed)
 
     def _parts(self, read: Read, name: str) -> dict[str, Split]:
         """What images are for -> those images."""
@@ -246,17 +242,21 @@ class DataLoader:
             del found["test"]
         return found | ({DAMAGED: self._damaged} if len(self._damaged) else {})
 
-    def _ready(self, split: Split, draw: bool, seed: int | None) -> Split:
-        """A split as it is asked for: its images as vectors if they shall be, and drawn as 0 or 1."""
+    def _ready(self, split: Split, kinds: Sequence[str], seed: int | None) -> Split:
+        """A split as it is asked for: its images as vectors if they shall be, and drawn as 0 or 1 in these ways."""
         images = on_values(lambda some: some.reshape(len(some), -1), split.images) if self.flatten else split.images
-        if draw:
-            images = self._drawn(images if self.stream else np.asarray(images), seed)
-        return split._replace(images=images)
 
-    def _drawn(self, images: ImageArray, seed: int | None) -> ImageArray:
+        def ready(view: str, one: Any) -> Any:
+            own = seed_of_view(seed, view)
+            return on_values(lambda some: self._drawn(some, own), one) if self.binarize[view] in kinds else one
+
+        several = bool(self.views)
+        return split._replace(images={v: ready(v, one) for v, one in images.items()} if several else ready("", images))
+
+    def _drawn(self, images: ImageArray, seed: int | list[int] | None) -> ImageArray:
         """`draw_binary`; of images in a file into another file."""
-        if not isinstance(images, StoredImages):
-            return draw_binary(images, seed)
+        if not (self.stream and isinstance(images, StoredImages)):
+            return draw_binary(np.asarray(images), seed)
 
         def draw(_: int) -> Iterator[np.ndarray]:
             return (some.astype("uint8") for some in drawn(portions(images), seed))
@@ -333,7 +333,8 @@ class DataLoader:
         """The batches of `training_data`, which know the epoch and the place in it."""
         from bicoder.engine.batches import Batches
 
-        return Batches(self.training_images, self.batch_size, self.seed, binarize=self.binarize == "dynamic")
+        anew = [view for view, kind in self.binarize.items() if kind == "dynamic"]
+        return Batches(self.training_images, self.batch_size, self.seed, binarize=anew)
 
     @functools.cached_property
     def training_data(self) -> "tf.data.Dataset":

@@ -1,7 +1,8 @@
 """Checks and transforms from what a file held to float32 pixels in [0, 1]."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -191,7 +192,7 @@ def to_scaling(value: Any, name: str = "only_test") -> Scaling:
     return Scaling(divisor, clip)
 
 
-def draw_binary(images: np.ndarray, seed: int | None) -> np.ndarray:
+def draw_binary(images: np.ndarray, seed: int | list[int] | None) -> np.ndarray:
     """Every pixel 1 with its grey value as probability, else 0 (Salakhutdinov & Murray 2008); (N, ...)."""
     found, start = aligned(images.shape), 0
     for some in drawn(portions(images), seed):
@@ -200,7 +201,30 @@ def draw_binary(images: np.ndarray, seed: int | None) -> np.ndarray:
     return found
 
 
-def drawn(arrays: Iterable[np.ndarray], seed: int | None) -> Iterator[np.ndarray]:
+def check_binarize(binarize: Any, views: Collection[str]) -> dict[str, str | None]:
+    """view -> "static", "dynamic" or None, of what `DataLoader` is given for all views, or for some of them.
+
+    Args:
+        binarize: "static", "dynamic", None, or a dict view -> one of them.
+        views: their names; "" for one tensor.
+    Raises:
+        UsageError: it is something else, or for a view that there is not.
+    """
+    given = binarize if isinstance(binarize, dict) else dict.fromkeys(views, binarize)
+    if any(kind not in (None, "static", "dynamic") for kind in given.values()):
+        raise UsageError(f"binarize: expected static or dynamic, or one of them for some views, received {binarize!r}")
+    if unknown := [str(view) for view in given if view not in views]:
+        known = f"the views {', '.join(views)}" if "" not in views else "one for all, since there are no views"
+        raise UsageError(f"binarize: expected {known}, received {', '.join(unknown)}")
+    return {view: given.get(view) for view in views}
+
+
+def seed_of_view(seed: int | None, view: str) -> int | list[int] | None:
+    """The seed of what is drawn of one view, whichever others there are: the same for two would draw the same noise."""
+    return [seed, zlib.crc32(view.encode())] if view and seed is not None else seed
+
+
+def drawn(arrays: Iterable[np.ndarray], seed: int | list[int] | None) -> Iterator[np.ndarray]:
     """`draw_binary` of images that come in portions (n, ...), as bool."""
     rng = np.random.default_rng(seed)
     return (rng.random(some.shape, "float32") < some for some in arrays)

@@ -1,7 +1,7 @@
 """Several views of the same examples: which rows or files of them belong together."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -66,8 +66,30 @@ def relabelled(split: Split, names: Sequence[str], all_names: Sequence[str]) -> 
     return split._replace(labels=np.where(split.labels < 0, NO_LABEL, new[split.labels]))
 
 
-def aligned_by_name(views: Mapping[str, Split], name: str, say: Callable[[str], Any]) -> Split:
-    """The images of each view, of which those of the same name are one example."""
+class Together(NamedTuple):
+    """Which rows of some views are one example.
+
+    Args:
+        names: of the examples, text (N,), or whole numbers (N,).
+        labels: whole numbers (N,), `NO_LABEL` if no view says one; None if none has any.
+        rows: view -> its row of each example, (N,), in their order; -1 if the example lacks it.
+    """
+
+    names: np.ndarray
+    labels: np.ndarray | None
+    rows: dict[str, np.ndarray]
+
+
+def rows_together(views: Mapping[str, Split], name: str, say: Callable[[str], Any]) -> Together:
+    """The rows of each view, of which those of the same name are one example; the images themselves are not asked for.
+
+    Args:
+        views: view -> what its images are called, and their labels.
+        name: what messages call the data.
+        say: called with a line about examples that lack a view.
+    Raises:
+        DataError: they are called by their rows, and views differ in length.
+    """
     called = {view: split.names for view, split in views.items()}
     first = next(iter(called.values()))
     if first.dtype.kind == "i":
@@ -78,16 +100,22 @@ def aligned_by_name(views: Mapping[str, Split], name: str, say: Callable[[str], 
         names = first
     else:
         names = np.array(sorted({one for some in called.values() for one in some.tolist()}), object)
-    images, labels = {}, None
+    found, labels = {}, None
     for view, split in views.items():
         places = {one: place for place, one in enumerate(split.names.tolist())}
-        rows = np.array([places.get(one, -1) for one in names.tolist()], "int64")
-        images[view] = of_rows(split.images, rows)
+        found[view] = rows = np.array([places.get(one, -1) for one in names.tolist()], "int64")
         if missing := int((rows < 0).sum()):
             say(f"{name}: {missing:,} of {counted(len(names), 'example')} lack the view {view}.")
         if split.labels is not None:
             labels = np.full(len(names), NO_LABEL) if labels is None else labels
             labels = np.where((labels < 0) & (rows >= 0), split.labels[rows], labels)
+    return Together(names, labels, found)
+
+
+def aligned_by_name(views: Mapping[str, Split], name: str, say: Callable[[str], Any]) -> Split:
+    """The images of each view, of which those of the same name are one example."""
+    names, labels, rows = rows_together(views, name, say)
+    images = {view: of_rows(split.images, rows[view]) for view, split in views.items()}
     return Split(images, None if labels is None or (labels < 0).any() else labels, names)
 
 

@@ -3,7 +3,8 @@
 import math
 import random
 import weakref
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeAlias
 
@@ -13,7 +14,7 @@ import tensorflow as tf
 
 from bicoder.engine.arrays.aligned import aligned, is_aligned
 from bicoder.engine.arrays.conditioned import Conditioned
-from bicoder.engine.arrays.masked import Masked, shape_of_example
+from bicoder.engine.arrays.masked import Masked, on_values, shape_of_example
 from bicoder.engine.arrays.trees import leaves, mapped
 from bicoder.engine.tensor import Tensor
 from bicoder.errors import UsageError
@@ -47,7 +48,8 @@ class Batches:
         batch_size: examples in a batch; the last one of an epoch may be shorter.
         seed: int, or the two numbers of a `keras.random.SeedGenerator`; None for one that is drawn here.
         shuffle: False to keep the order of the examples.
-        binarize: True to draw every pixel as 0 or 1 anew each time, with its grey value as probability.
+        binarize: the views whose pixels are drawn as 0 or 1 anew each time, with their grey value as probability; ""
+            of one tensor.
     Attributes:
         epoch: `tf.Variable`, the number of the epoch that begins next, from 0.
         skip: `tf.Variable`, how many batches that epoch leaves out at its beginning.
@@ -60,7 +62,7 @@ class Batches:
         batch_size: int,
         seed: int | Sequence[int] | None,
         shuffle: bool = True,
-        binarize: bool = False,
+        binarize: Collection[str] = (),
     ) -> None:
         # As they are: a tensor of them would be a second copy.
         self.images, self.batch_size = images, batch_size
@@ -110,10 +112,20 @@ class Batches:
         batch = mapped(lambda _: next(rest), self.images)
         return self.draw(batch, key, number) if self.binarize else batch
 
-    def draw(self, images: Tensor, key: Tensor, number: Tensor) -> Tensor:
-        """Every pixel 1 with its grey value as probability, else 0."""
+    def draw(self, images: Any, key: Tensor, number: Tensor) -> Any:
+        """Every pixel of the views that are to be drawn 1 with its grey value as probability, else 0."""
         key = tf.random.experimental.stateless_fold_in(key, number)
-        return tf.cast(tf.random.stateless_uniform(tf.shape(images), key) < images, images.dtype)
+
+        def of_view(view: str, one: Any) -> Any:
+            if view not in self.binarize:
+                return one
+            # Whichever views there are; the same key would draw the same noise for two.
+            own = tf.random.experimental.stateless_fold_in(key, zlib.crc32(view.encode())) if view else key
+            return on_values(lambda v: tf.cast(tf.random.stateless_uniform(tf.shape(v), own) < v, v.dtype), one)
+
+        if not isinstance(images, dict):
+            return of_view("", images)
+        return {view: of_view(view, one) for view, one in images.items()}
 
     # What the training loop asks for
 
@@ -211,19 +223,20 @@ class Batches:
         sizes = ([(steps, self.batch_size)] if full else []) + ([(1, rest)] if rest else [])
         return [self._member(np.zeros((0, batch), "int32"), count, chosen=True) for count, batch in sizes]
 
-    def _draw_group(self, images: Tensor, key: Tensor, first: int) -> Tensor:
+    def _draw_group(self, images: Any, key: Tensor, first: int) -> Any:
         """`draw` for some batches, (n, batch, ...), which begin with the number `first`."""
-        if len(images) == 1:  # often the short one, which has its own shape
-            return self.draw(images[0], key, tf.constant(first, "int64"))[None]
-        return self._draw_many(images, key, tf.range(first, first + len(images), dtype="int64"))
+        count = len(leaves(images)[0])
+        if count == 1:  # often the short one, which has its own shape
+            only = mapped(lambda one: one[0], images)
+            return mapped(lambda one: one[None], self.draw(only, key, tf.constant(first, "int64")))
+        return self._draw_many(images, key, tf.range(first, first + count, dtype="int64"))
 
     @tf.function(reduce_retracing=True)  # three times as fast as without
-    def _draw_many(self, images: Tensor, key: Tensor, numbers: Tensor) -> Tensor:
+    def _draw_many(self, images: Any, key: Tensor, numbers: Tensor) -> Any:
         """`draw` for each of some batches, (n, batch, ...)."""
-        drawn = tf.map_fn(
-            lambda pair: self.draw(pair[0], key, pair[1]), (images, numbers), fn_output_signature="float32"
-        )
-        return tf.ensure_shape(drawn, images.shape)
+        types = mapped(lambda one: one.dtype, images)
+        drawn = tf.map_fn(lambda pair: self.draw(pair[0], key, pair[1]), (images, numbers), fn_output_signature=types)
+        return mapped(lambda one, before: tf.ensure_shape(one, before.shape), drawn, images)
 
 
 def as_tensor(array: np.ndarray) -> Tensor:

@@ -9,6 +9,7 @@ from keras import ops
 
 from bicoder.distributions import Distribution, FullGaussian, Gaussian
 from bicoder.engine.arrays.conditioned import conditioned, parted
+from bicoder.engine.arrays.masked import on_arrays
 from bicoder.engine.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def log_deviation(q: Distribution) -> Tensor | None:
     return None
 
 
-def encoded(vae: "VAE", batches: Iterable[np.ndarray]) -> Iterator[Codes]:
+def encoded(vae: "VAE", batches: Iterable[Any]) -> Iterator[Codes]:
     """The `Codes` of batches of images (n, ...)."""
 
     def moments(x: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -55,7 +56,7 @@ def encoded(vae: "VAE", batches: Iterable[np.ndarray]) -> Iterator[Codes]:
         yield Codes(ops.convert_to_numpy(mean), None if deviation is None else ops.convert_to_numpy(deviation))
 
 
-def reconstructed(vae: "VAE", batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """The means of p(x|z) at the means of q(z|x), (n, ...), of batches of images (n, ...)."""
+def reconstructed(vae: "VAE", batches: Iterable[Any]) -> Iterator[Any]:
+    """The means of p(x|z) at the means of q(z|x), (n, ...), of batches of images (n, ...); of each view, of several."""
     reconstruct = compiled(lambda x: vae.decoder(conditioned(vae.encoder(x).mean, parted(x)[1])).mean)
-    return (ops.convert_to_numpy(reconstruct(vae.prepare(batch))) for batch in batches)
+    return (on_arrays(ops.convert_to_numpy, reconstruct(vae.prepare(batch))) for batch in batches)

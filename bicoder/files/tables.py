@@ -1,7 +1,10 @@
 """Arrays and tables that are written a portion at a time, whole or not at all: .npy, CSV and Parquet."""
 
+import contextlib
 import csv
 import importlib.util
+import shutil
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -40,17 +43,34 @@ class Table(NamedTuple):
 def write_array(path: Path, shape: tuple[int, ...], portions: Iterable[np.ndarray]) -> None:
     """A .npy file of float32 of this shape, (N, ...), whose rows come in portions (n, ...)."""
     with whole_file(path) as new, open(new, "wb") as file:
-        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
+        write_header(file, shape)
         file.writelines(np.ascontiguousarray(portion, "<f4").data for portion in portions)
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """A .npz file of some arrays by their names."""
-    with whole_file(path) as new, zipfile.ZipFile(new, "w") as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.ascontiguousarray(array, "<f4"), allow_pickle=False)
+def write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
+    """What stands before the numbers of an array of float32 in a .npy file."""
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": tuple(shape)})
+
+
+def write_arrays(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], portions: Iterable[Mapping[str, np.ndarray]]
+) -> None:
+    """A .npz file of arrays of float32 of these shapes by their names, whose rows come in portions of all of them.
+
+    An archive has one array after the other, so the rows wait in files that have no names.
+    """
+    with contextlib.ExitStack() as stack:
+        new = stack.enter_context(whole_file(path))
+        waiting = {name: stack.enter_context(tempfile.TemporaryFile(dir=path.parent)) for name in shapes}
+        for portion in portions:
+            for name, file in waiting.items():
+                file.write(np.ascontiguousarray(portion[name], "<f4").data)
+        with zipfile.ZipFile(new, "w") as archive:
+            for name, file in waiting.items():
+                file.seek(0)
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    write_header(member, shapes[name])
+                    shutil.copyfileobj(file, member)
 
 
 def write_csv(path: Path, table: Table) -> None:

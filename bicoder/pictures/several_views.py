@@ -31,7 +31,7 @@ def given_and_made(given: dict[str, Any], made: dict[str, Any], shapes: dict[str
         name: of the data.
         path: PNG to write.
     """
-    views = [(f"given {view}", as_images(images, shapes.get(view))) for view, images in given.items()]
+    views = [(f"given {view}", as_images(values(images), shapes.get(view))) for view, images in given.items()]
     views += [(view, as_images(images, shapes.get(view))) for view, images in made.items()]
     title = f"{name}: {', '.join(made)} from {', '.join(given)}, mean of p(x|z) for z ~ q(z|x given)"
     return below_each_other(views, title, path)

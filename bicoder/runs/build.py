@@ -87,9 +87,11 @@ def check_images(options: Settled, loader: "DataLoader", likelihood: Any) -> Non
 
     found = {"training": loader.training_images, "validation": loader.validation_images, "test": loader.test_images}
     for purpose, images in found.items():
-        if images is None or (options.binarize == "dynamic" and purpose != "test"):
+        if images is None:
             continue
         for view, one in (images if loader.views else {"": images}).items():
+            if loader.binarize[view] == "dynamic" and purpose != "test":
+                continue
             name = f"{options.dset}: {purpose} images" + (f" of {view}" if view else "")
             of_view("likelihood", likelihood, view).check(one.values if isinstance(one, Masked) else one, name)
 

@@ -112,7 +112,12 @@ DATA = {
 }
 MODEL = {
     "encoder": part(
-        network=of_views(check_part), latent_dim=LATENT_DIM, posterior=check_part, fusion=check_part, seed=SEED
+        network=of_views(check_part),
+        latent_dim=LATENT_DIM,
+        posterior=check_part,
+        fusion=check_part,
+        seed=SEED,
+        sees_mask=Flag().check,
     ),
     "decoder": part(
         network=of_views(check_part),

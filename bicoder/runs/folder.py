@@ -28,6 +28,8 @@ FORMAT = 2
 RUNS = "runs"  # where runs are that have no folder of their own
 CONFIG, METRICS, EVALUATION, SPLIT = "config.json", "metrics.csv", "evaluation.json", "split.csv"
 CODES, RECONSTRUCTIONS = "codes.csv", "reconstructions.npy"
+RECONSTRUCTED_VIEWS = "reconstructions.npz"
+FROM_IMAGES = (CODES, RECONSTRUCTIONS, RECONSTRUCTED_VIEWS)
 LARGEST_METRICS = 2**26  # bytes; ten thousand epochs have a million
 
 
@@ -67,7 +69,7 @@ def make_folder(dset: str, run_dir: Path | str | None) -> Path:
 
 def own_files(folder: Path) -> list[Path]:
     """All files that a run may have, beside its checkpoints; first the one that makes the folder that of a run."""
-    written = (CONFIG, METRICS, EVALUATION, SPLIT, CODES, RECONSTRUCTIONS, weights.NAME, weights.OLD_NAME)
+    written = (CONFIG, METRICS, EVALUATION, SPLIT, *FROM_IMAGES, weights.NAME, weights.OLD_NAME)
     return [folder / name for name in (*written, *(picture.file for picture in pictures()))]
 
 
@@ -130,7 +132,7 @@ def split_file(folder: Path | str) -> Path | None:
 def forget_numbers(folder: Path) -> None:
     """Remove what other commands found out about weights that are learnt further now."""
     pictured = (picture.file for picture in pictures() if picture.command != "train")
-    for name in (EVALUATION, CODES, RECONSTRUCTIONS, *pictured):
+    for name in (EVALUATION, *FROM_IMAGES, *pictured):
         (folder / name).unlink(missing_ok=True)
 
 

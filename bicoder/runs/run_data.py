@@ -6,11 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from bicoder.data.pixels import Scaling
 from bicoder.data.splits import Split
-from bicoder.engine.arrays.masked import Masked, lacking
 from bicoder.errors import DataError, ModelError, UsageError
 from bicoder.runs.folder import CONFIG
 from bicoder.runs.options.earlier import dataset_of
@@ -105,71 +102,45 @@ def test_images_of(folder: Path, data: dict[str, Any], of_run: Options, anyway: 
 def images_for(
     folder: Path,
     config: dict[str, Any],
-    images: str | None,
+    images: str | None = None,
+    given: dict[str, str | None] | None = None,
     **whereabouts: Any,
 ) -> "Likewise":
     """The examples at a path as the model of a run takes them, or, without a path, the run's own test images.
 
     Args:
-        images: a folder or an array file, or None.
+        images: a folder or an array file, or None; of several views, a folder or an .npz file of some of them.
+        given: view -> path of its images; None for the test examples that have one of these views, and these alone.
         folder, config, whereabouts: as in `own_data`.
     """
     from bicoder.data.likewise import images_like, own
     from bicoder.data.loader import say
+    from bicoder.data.views_likewise import having, sources_of_views, views_like
 
-    if images is None:
+    sources: dict[str, Any] = {view: path for view, path in (given or {}).items() if path is not None}
+    if images is None and not sources:
         loader = own_data(folder, config, **whereabouts)
-        return own(Split(loader.test_images, loader.test_labels, loader.test_files), loader.label_names)
-    if isinstance(config["input_shape"], dict):
-        raise UsageError(
-            f"images: expected none with a run of several views, whose own test examples are taken, received {images!r}"
-            "; in Python, bicoder.load(folder) takes any"
-        )
-    return images_like(images, treatment(config), say=say)
+        split = Split(loader.test_images, loader.test_labels, loader.test_files)
+        return own(having(split, given, say) if given else split, loader.label_names)
+    if not isinstance(config["input_shape"], dict):
+        return images_like(images, treatment(config), say=say)
+    sources = sources or sources_of_views(images, config["input_shape"])
+    return views_like(sources, {view: treatment(config, view) for view in sources}, str(images or "given"), say)
 
 
-def treatment(config: dict[str, Any], view: str | None = None) -> "Treatment":
+def treatment(config: dict[str, Any], view: str = "") -> "Treatment":
     """What a run did to its images, or to those of one view."""
     from bicoder.data.likewise import Treatment
 
     data, arguments = config["data"], Options.values(config["arguments"])
     found = (config["input_shape"], data.get("image_shape"), data.get("scaling"))
     shape, image_shape, scaling = (one[view] if view and one is not None else one for one in found)
+    drawn = arguments.get("binarize")
     return Treatment(
         tuple(shape),
         tuple(image_shape) if image_shape else tuple(shape) if len(shape) == 3 else None,
         None if scaling is None else Scaling(*scaling),
         arguments.get("image_size"),
-        bool(arguments.get("binarize")),
+        bool(drawn.get(view) if isinstance(drawn, dict) else drawn),
+        view,
     )
-
-
-def given_views(
-    folder: Path, config: dict[str, Any], given: dict[str, str | None], most: int, **whereabouts: Any
-) -> dict[str, Any]:
-    """The first examples of some views, (n, ...) each, from files, or of the run's own test examples.
-
-    Args:
-        folder, config, whereabouts: as in `own_data`.
-        given: view -> path of a file or a folder; None for the test examples that have the view.
-        most: examples.
-    Raises:
-        UsageError: the run has no such view, or the files are not as many of each.
-    """
-    from bicoder.data.likewise import images_like
-    from bicoder.data.loader import say
-
-    if None in given.values():
-        test = own_data(folder, config, **whereabouts).test_images
-        some = {view: x for view, x in test.items() if view in given}
-        rows = np.flatnonzero(lacking(some) == 0)[:most]
-        return {view: (x.values if isinstance(x, Masked) else x)[rows] for view, x in some.items()}
-    found = {}
-    for view, path in given.items():
-        portions = images_like(path, treatment(config, view), say=say).batches(most)
-        found[view] = next(portions)
-    lengths = {view: len(images) for view, images in found.items()}
-    if len({*lengths.values()}) > 1:
-        listed = ", ".join(f"{count} of {view}" for view, count in lengths.items())
-        raise UsageError(f"given: expected as many images of each view, received {listed}")
-    return found

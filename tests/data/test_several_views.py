@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from bicoder.data.loader import DataLoader
-from bicoder.engine.arrays.masked import Masked
+from bicoder.engine.arrays.masked import Masked, arrays_in, on_arrays
+from bicoder.engine.batches import Batches
 from bicoder.errors import DataError, UsageError
 from bicoder.runs.train import fingerprint
 
@@ -134,6 +135,61 @@ def test_views_of_mnist_color_are_those_of_one_view_each(tmp_path):
     np.testing.assert_array_equal(together.test_labels, np.arange(10))
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_pixels_of_some_views_are_drawn(write, tmp_path, stream):
+    """The others stay grey, what is missing stays missing, and no two views have the same noise."""
+    folder = write(*(f"{view}/{i:02d}.png" for view in ("a", "b", "c") for i in range(40)))
+    for i in range(0, 40, 3):
+        (folder / "a" / f"{i:02d}.png").unlink()
+    for path in folder.rglob("*.png"):
+        Image.fromarray(np.full((4, 3), 128, "uint8")).save(path)
+    binarize = {"a": "dynamic", "b": "static"}
+    options = {"views": ("a", "b", "c"), "data_dir": tmp_path / "cache", "stream": stream, "seed": 1}
+    loader = DataLoader(folder, 32, binarize=binarize, **options)
+    test = {view: np.asarray(getattr(one, "values", one)[:]) for view, one in loader.test_images.items()}
+    assert set(np.unique(test["a"])) == set(np.unique(test["b"])) == {0.0, 1.0}
+    assert (test["a"] != test["b"]).mean() > 0.2
+    np.testing.assert_allclose(test["c"], 128 / 255, atol=1e-6)
+    again = DataLoader(folder, 32, binarize="dynamic", **options).test_images
+    for view, one in loader.test_images.items():
+        if view != "c":  # whatever is drawn of the others
+            np.testing.assert_array_equal(test[view], np.asarray(getattr(again[view], "values", again[view])[:]))
+        if isinstance(one, Masked):
+            np.testing.assert_array_equal(one.there, [int(name[:2]) % 3 != 0 for name in loader.test_files])
+    first, second = (next(iter(loader.training_data)) for _ in range(2))
+    assert isinstance(first["a"], Masked)
+    assert set(np.unique(first["a"].values)) == set(np.unique(first["b"])) == {0.0, 1.0}
+    np.testing.assert_allclose(first["c"], 128 / 255, atol=1e-6)
+    sums = {view: [np.sum(getattr(batch[view], "values", batch[view])) for batch in (first, second)] for view in "ab"}
+    assert sums["a"][0] != sums["a"][1]
+    assert sums["b"][0] == sums["b"][1]
+
+
+def test_dynamic_pixels_of_views_are_drawn_in_programs_of_many_steps_as_in_one():
+    """The same numbers, however many batches come together; the masks as they were."""
+    rng = np.random.default_rng(0)
+    x = {"a": Masked(rng.random((20, 6), "float32"), (np.arange(20) % 2).astype("float32")), "b": rng.random((20, 3))}
+    x["b"] = x["b"].astype("float32")
+    one, many = (Batches(x, 8, seed=3, binarize=("a",)) for _ in range(2))
+    single = [batch for group in one.groups(1) for batches, n in group for batch in rows(batches, n)]
+    joint = [batch for group in many.groups(2) for batches, n in group for batch in rows(batches, n)]
+    assert len(single) == len(joint) == 3
+    for expected, found in zip(single, joint, strict=True):
+        for view in x:
+            for left, right in zip(arrays_in(expected[view]), arrays_in(found[view]), strict=True):
+                np.testing.assert_array_equal(left, right)
+    values = np.concatenate([batch["a"].values for batch in joint])
+    assert set(np.unique(values)) == {0.0, 1.0}
+    assert np.concatenate([batch["a"].there for batch in joint]).sum() == 10
+    grey = np.concatenate([batch["b"] for batch in joint])
+    np.testing.assert_array_equal(np.sort(grey, axis=0), np.sort(x["b"], axis=0))
+
+
+def rows(batches, count):
+    """Some batches of a group, one by one."""
+    return [on_arrays(lambda array: np.asarray(array)[i], batches) for i in range(count)]  # noqa: B023
+
+
 def test_equal_names_in_all_folders_are_mentioned(write, capsys):
     DataLoader(write(*(f"{view}/{i}.png" for view in ("a", "b") for i in range(3))))
     assert "files of equal names; if they are views of one, --views a,b." in capsys.readouterr().err
@@ -174,5 +230,11 @@ def test_data_that_have_no_views_are_refused(tmp_path, write):
         DataLoader(write("a/0.png"), views=("a", "b"))
     with pytest.raises(DataError, match="expected a sub-folder for each view"):
         DataLoader(write("a/0.png"), views=("a", ".."))
-    with pytest.raises(UsageError, match="binarize: expected one tensor, received several views"):
-        DataLoader(write("b/0.png"), views=("a", "b"), binarize="static")
+    for binarize, message in (
+        ({"c": "static"}, "binarize: expected the views a, b, received c"),
+        ({"a": "maybe"}, "binarize: expected static or dynamic, or one of them for some views"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            DataLoader(write("b/0.png"), views=("a", "b"), binarize=binarize)
+    with pytest.raises(UsageError, match="binarize: expected one for all, since there are no views, received a"):
+        DataLoader("digits", binarize={"a": "static"})

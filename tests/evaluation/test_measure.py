@@ -12,9 +12,9 @@ from bicoder import VAE, Decoder, Encoder, evaluate
 from bicoder.errors import DataError, NumericError, UsageError
 from bicoder.evaluation import importance
 from bicoder.evaluation.measure import table
+from bicoder.inference import samples_at_once
 from bicoder.likelihoods import BernoulliLikelihood, GaussianLikelihood
 from bicoder.networks import MLP
-from bicoder.inference import samples_at_once
 
 SIGMA, LATENT, PIXELS = 0.5, 2, 6
 

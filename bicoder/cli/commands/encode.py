@@ -44,23 +44,25 @@ def encode(options: EncodeOptions) -> None:
     if output.suffix not in SUFFIXES:
         raise UsageError(f"output: expected a file that ends with {', '.join(SUFFIXES)}, received {str(output)!r}")
     config = read_config(folder)
+    options.check_given(config["input_shape"])
     check_folder_of(output)
     refuse_existing([output], options.overwrite)
     options.check_apart(output, config)
     check_parquet(output)
-    others = images_for(folder, config, options.images, **options.whereabouts())
+    others = images_for(folder, config, options.images, options.given, **options.whereabouts())
     import_keras()
     from bicoder.evaluation.codes import BATCH, encoded
     from bicoder.runs.load import load
 
     vae = load(folder, options.force)
+    place = None if isinstance(config["input_shape"], dict) else options.images  # a file of each view has the name
     codes = encoded(vae, watched(others.batches(BATCH), "encoding", others.total, size=BATCH))
     if output.suffix == ".npy":
         write_array(output, (others.total, vae.latent_dim), (found.mean for found in codes))
         note = "the means alone; a .csv or a .parquet has log standard deviations, labels and files too"
     else:
         names, numbers, note = columns(codes, vae.latent_dim)
-        TABLES[output.suffix](output, Table(names, numbers, texts_of(others, options.images)))
+        TABLES[output.suffix](output, Table(names, numbers, texts_of(others, place)))
     if note:
         print(f"{output}: {note}", file=sys.stderr)
     print(output)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bicoder.cli.command import command
-from bicoder.cli.run_options import DataOptions, SamplingOptions, check_folder_of, refuse_existing
+from bicoder.cli.run_options import DataOptions, SamplingOptions, check_folder_of, check_views, refuse_existing
 from bicoder.engine.start import import_keras
 from bicoder.errors import MOST_IN_A_GRID, UsageError
 from bicoder.pictures.gallery import generated
@@ -59,7 +59,7 @@ def generate(options: GenerateOptions) -> None:
     check_folder_of(output)
     refuse_existing([output], options.overwrite)
     check_room(options.num_images, example, output)
-    check_views(options, example)
+    check_given(options, example)
     if options.given:
         return from_given(options, config, output)
     import_keras()
@@ -71,27 +71,22 @@ def generate(options: GenerateOptions) -> None:
     from bicoder.runs.train import title_of
 
     vae = load(options.run, options.force)
-    images = portions(vae, options.num_images, options.seed)
+    images, count = portions(vae, options.num_images, options.seed), options.num_images
     if output.suffix == ".npy":
-        write_array(output, (options.num_images, *example), images)
-        print(output)
-        return
-    found = mapped(lambda *arrays: np.concatenate(arrays), *images)
-    if output.suffix == ".npz":
-        write_arrays(output, found)
+        write_array(output, (count, *example), images)
+    elif output.suffix == ".npz":
+        write_arrays(output, {view: (count, *shape) for view, shape in example.items()}, images)
     else:
         title, image_shape = title_of(config["arguments"]), config["data"].get("image_shape")
+        found = mapped(lambda *arrays: np.concatenate(arrays), *images)
         generated(Subject(vae, title, found, image_shape=image_shape), output)
     print(output)
 
 
-def check_views(options: GenerateOptions, example: Any) -> None:
+def check_given(options: GenerateOptions, example: Any) -> None:
     """`UsageError` if a view is named that the run does not have, or an option that means nothing here."""
-    views = list(example) if isinstance(example, dict) else []
-    for name in ("given", "want"):
-        if unknown := [view for view in getattr(options, name) or () if view not in views]:
-            known = f"views of the run, {', '.join(views)}" if views else "none, since the run has no views"
-            raise UsageError(f"{name}: expected {known}, received {', '.join(unknown)}")
+    check_views("given", options.given, example)
+    check_views("want", options.want, example)
     for name in ("want", "dset", "data_dir", "mirror", "anyway"):
         if name in options.typed and not options.given:
             raise UsageError(f"{name}: expected it with --given, received it without; leave it out")
@@ -99,24 +94,27 @@ def check_views(options: GenerateOptions, example: Any) -> None:
 
 def from_given(options: GenerateOptions, config: dict[str, Any], output: Path) -> None:
     """Write the wanted views of z ~ q(z|x given), below those that are given."""
-    from bicoder.runs.run_data import given_views
+    from bicoder.runs.run_data import images_for
 
-    x = given_views(Path(options.run), config, options.given or {}, options.num_images, **options.whereabouts())
-    wanted = options.want or tuple(view for view in config["input_shape"] if view not in x)
+    wanted = options.want or tuple(view for view in config["input_shape"] if view not in (options.given or {}))
     if not wanted:
         raise UsageError("want: expected a view, received none, since all are given; name some")
+    others = images_for(Path(options.run), config, given=options.given, **options.whereabouts())
+    portions = others.first(options.num_images)
     import_keras()
     import numpy as np
 
+    from bicoder.engine.arrays.trees import mapped
     from bicoder.files.tables import write_arrays
     from bicoder.runs.load import load
     from bicoder.runs.train import title_of
 
+    x = mapped(lambda *arrays: np.concatenate(arrays), *portions)
     vae = load(options.run, options.force)
     made = vae.decode(vae.encode(x).sample(options.seed)).mean
     images = {view: np.asarray(made[view]) for view in wanted}
     if output.suffix == ".npz":
-        write_arrays(output, images)
+        write_arrays(output, {view: made.shape for view, made in images.items()}, [images])
     else:
         from bicoder.pictures.several_views import given_and_made
 

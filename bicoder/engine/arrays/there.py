@@ -15,6 +15,13 @@ def values_of(x: Any) -> Any:
     return ops.where(spread(x.there, x.values) > 0, x.values, ops.zeros_like(x.values))
 
 
+def with_mask(x: Any) -> Tensor:
+    """The values of one tensor, with 0 where none is known, and as many channels more, 1 where one is known, else 0."""
+    values = values_of(x)
+    there = ops.cast(spread(x.there, values), values.dtype) if isinstance(x, Masked) else ops.ones_like(values)
+    return ops.concatenate([values, ops.broadcast_to(there, ops.shape(values))], axis=-1)
+
+
 def spread(there: Tensor, values: Tensor) -> Tensor:
     """Where values are known, in a shape that broadcasts to them."""
     missing_axes = len(values.shape) - len(there.shape)

@@ -21,7 +21,7 @@ from bicoder.runs.options.kinds import (
     Text,
     Whole,
 )
-from bicoder.runs.options.view_kinds import PartOfViews, Views, ViewWeights
+from bicoder.runs.options.view_kinds import ChoiceOfViews, PartOfViews, Views, ViewWeights
 
 DATA, MODEL, TRAINING, DRAWN = "data", "model", "training", "pictures (without any of these switches: all of them)"
 # group -> what is said below its title
@@ -188,10 +188,11 @@ class Options(CommandOptions):
         resume=True,
         repeated=False,
     )
-    binarize: str | None = of_data(
-        Choice("static", "dynamic"),
+    binarize: str | dict[str, str] | None = of_data(
+        ChoiceOfViews("static", "dynamic"),
         None,
-        "draw pixels as 0 or 1 with their grey value as probability, once or anew each time",
+        "draw pixels as 0 or 1 with their grey value as probability, once or anew each time; of several --views, those "
+        "of all, or of some: m0=static",
         "leave them",
     )
     stream: bool = of_data(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from bicoder.engine.arrays.view_names import MOST_VIEWS, is_of_views, is_view_name
 from bicoder.errors import UsageError
-from bicoder.runs.options.kinds import Check, Kind, Number, Part, check_part, refuse, shown
+from bicoder.runs.options.kinds import Check, Choice, Kind, Number, Part, Text, check_part, refuse, shown
 
 if TYPE_CHECKING:
     from bicoder.runs.options.table import Options
@@ -60,7 +60,8 @@ class GivenViews(Kind):
 
     def parse(self, text: str) -> Any:
         pairs = [one.partition("=") for one in text.split(",")]
-        found = {view: path if equals else None for view, equals, path in pairs}
+        # After the = a shell leaves ~ as it is.
+        found = {view: Text().parse(path) or "" if equals else None for view, equals, path in pairs}
         return found if len(found) == len(pairs) else None
 
     def fits(self, value: object) -> bool:
@@ -89,6 +90,26 @@ class ViewWeights(Kind):
         return value == "size" or (
             type(value) is dict and 0 < len(value) <= MOST_VIEWS and all(weight.fits(one) for one in value.values())
         )
+
+
+class ChoiceOfViews(Choice):
+    """One of some names for all views, or VIEW=NAME,... for some of them."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__(*names)
+        self.expected += ", or one of them for some views"
+        self.metavar = f"{'|'.join(names)}|VIEW=NAME,..."
+
+    def parse(self, text: str) -> Any:
+        pairs = [one.partition("=") for one in text.split(",")]
+        found = {view: name for view, _, name in pairs}
+        return text if "=" not in text else found if len(found) == len(pairs) else None
+
+    def fits(self, value: object) -> bool:
+        if not is_of_views(value):
+            return super().fits(value)
+        names = value.values() if isinstance(value, dict) else ()
+        return 0 < len(names) <= MOST_VIEWS and all(super(ChoiceOfViews, self).fits(name) for name in names)
 
 
 class PartOfViews(Part):
@@ -126,12 +147,12 @@ def check_several(options: "Options") -> None:
         for name in ("fusion", "view_weights"):
             if name in options.typed:
                 raise UsageError(f"{name}: expected it with --views, received it without; leave it out, or add them")
-    for name in ("network", "likelihood", "view_weights"):
+    for name in ("network", "likelihood", "view_weights", "binarize"):
         value, views = getattr(options, name), options.views or ()
         if not is_of_views(value):
             continue
         if unknown := [view for view in value if view not in views]:
-            known = f"those of --views, {', '.join(views)}" if views else "one part for all, since there are no --views"
+            known = f"those of --views, {', '.join(views)}" if views else "one for all, since there are no --views"
             raise UsageError(f"{name}: expected {known}, received {', '.join(unknown)}")
-        if name != "view_weights" and (left := [view for view in views if view not in value]):
+        if name in ("network", "likelihood") and (left := [view for view in views if view not in value]):
             raise UsageError(f"{name}: expected one for each view, received none for {', '.join(left)}")
