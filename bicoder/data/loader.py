@@ -3,25 +3,33 @@
 import functools
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bicoder.data.dataset import Dataset, Images
+from bicoder.data.dataset import Images
 from bicoder.data.datasets import find_dataset
 from bicoder.data.formats.folders import NO_LABEL
 from bicoder.data.formats.label_file import class_count, read_labels
-from bicoder.data.pixels import check_binarize, draw_binary, drawn, say_channels, scaling, seed_of_view, warn_of_overlap
+from bicoder.data.pixels import check_binarize, say_channels, seed_of_view, warn_of_overlap
 from bicoder.data.preparation import Read, known_scalings, prepared
 from bicoder.data.several_views import check_views, together
-from bicoder.data.splits import DAMAGED, PURPOSES, Split, as_recorded, by_purpose, check_share, read_split, set_aside
-from bicoder.data.stored.conversion import StoreError, converted
-from bicoder.data.stored.sources import Source
-from bicoder.data.stored.stored_images import ImageArray, StoredImages
+from bicoder.data.splits import (
+    DAMAGED,
+    PURPOSES,
+    Split,
+    as_recorded,
+    by_purpose,
+    check_share,
+    known_labels,
+    read_split,
+    set_aside,
+)
+from bicoder.data.stored.storage import Storage
+from bicoder.engine.arrays.conditioned import Conditioned
 from bicoder.engine.arrays.masked import arrays_in, on_arrays, on_values, shape_of_example
-from bicoder.engine.arrays.portions import Portions, portions
 from bicoder.errors import DataError, UsageError, check_count, check_seed
 from bicoder.files.cache import cached_file
 
@@ -66,6 +74,7 @@ class DataLoader:
         views: names of views that are read together, so that an example is one image of each: "m0" to "m4" of
             `mnist_color`; sub-folders of a folder, in which files of equal names belong together; arrays of a .npz
             file.
+        with_labels: True for batches (images, labels), as a model with a condition takes them.
     Attributes:
         training_images, test_images: arrays (N, ...); with `stream`, `StoredImages`, which read what they are asked
             for; of several views, a dict view -> array, `Masked` where examples lack the view.
@@ -106,6 +115,7 @@ class DataLoader:
         split: str | Path | None = None,
         scaling: Sequence | dict[str, Sequence] | None = None,
         views: Sequence[str] | None = None,
+        with_labels: bool = False,
     ) -> None:
         size: Any = image_size if image_size is None or np.ndim(image_size) else (image_size, image_size)
         if channels not in (None, 1, 3):
@@ -136,10 +146,11 @@ class DataLoader:
         self.parts = self.dataset.of_views(self.views) if self.views else {"": self.dataset}
         self.binarize = check_binarize(binarize, self.parts)
         self.known = known_scalings(self.parts, only_test, scaling)
-        self.stream, self.data_dir = bool(stream), data_dir
+        self.stream, self.data_dir, self.with_labels = bool(stream), data_dir, with_labels
+        self.storage = Storage(self.stream, data_dir, say)
         self.flatten = self.dataset.flatten if flatten is None else bool(flatten)
         try:
-            self._take({view: self._read(part) for view, part in self.parts.items()})
+            self._take({view: self.storage.read(part) for view, part in self.parts.items()})
         except MemoryError as error:
             raise DataError(
                 f"{self.dataset.name}: takes more memory than there is; use --stream, fewer or smaller images"
@@ -151,31 +162,6 @@ class DataLoader:
         counts = ", ".join(f"{len(split.names):,} {name}" for name, split in splits.items() if split)
         shape = shape_of_example(self._test.images)
         return f"DataLoader({str(self.dataset.dset)!r}, {counts} images of shape {shape}, batches of {self.batch_size})"
-
-    def _read(self, dataset: Dataset) -> Images:
-        """The `Images` of a data set: arrays, or `PixelFile`s that are sooner read, or shall stay in files."""
-        if not self.stream and not dataset.is_slow():
-            return dataset.read()
-        images = dataset.sources()
-        if self.stream and not any(isinstance(array, Source) for array in (images.train, images.test)):
-            say(f"{dataset.name}: is kept in memory; --stream is for folders, .npy files and mnist_color")
-        try:
-            found = {name: self._converted(array) for name, array in images._asdict().items()}
-        except StoreError as error:
-            say(f"Going on without a converted copy: {error}")
-            return dataset.read()
-        return Images(**found)
-
-    def _converted(self, array: Any) -> Any:
-        """A `Source` as `PixelFile`; everything else as it is."""
-        if not isinstance(array, Source):
-            return array
-        try:
-            return converted(array, self.data_dir)
-        except StoreError as error:
-            if self.stream:
-                raise DataError(str(error)) from error
-            raise
 
     def _take(self, images: dict[str, Images]) -> None:
         """Make of what was read of each view what is for training, validation and testing."""
@@ -248,23 +234,10 @@ class DataLoader:
 
         def ready(view: str, one: Any) -> Any:
             own = seed_of_view(seed, view)
-            return on_values(lambda some: self._drawn(some, own), one) if self.binarize[view] in kinds else one
+            return on_values(lambda some: self.storage.drawn(some, own), one) if self.binarize[view] in kinds else one
 
         several = bool(self.views)
         return split._replace(images={v: ready(v, one) for v, one in images.items()} if several else ready("", images))
-
-    def _drawn(self, images: ImageArray, seed: int | list[int] | None) -> ImageArray:
-        """`draw_binary`; of images in a file into another file."""
-        if not (self.stream and isinstance(images, StoredImages)):
-            return draw_binary(np.asarray(images), seed)
-
-        def draw(_: int) -> Iterator[np.ndarray]:
-            return (some.astype("uint8") for some in drawn(portions(images), seed))
-
-        place = f"{images.path} drawn with {seed}"
-        source = Source(lambda: Portions(images.shape, "uint8", draw), images.path.name, place, images.identity)
-        found = self._converted(source)
-        return found.images(scaling(found.survey, place, say)).reshape(len(images), *images.shape[1:])
 
     def _there(self, split: Split | None, name: str) -> Split:
         """A split, if it was read."""
@@ -328,13 +301,20 @@ class DataLoader:
         labels = [part.labels for part in (self._training, self._validation, self._test) if part]
         return class_count(labels, self.label_names, self.dataset.classes)
 
+    @property
+    def test_examples(self) -> Any:
+        """The test images as a model takes them: `Conditioned` on their labels if batches have labels."""
+        x = self._examples(self._test._replace(images=self.test_images), "test")
+        return Conditioned(*x) if self.with_labels else x
+
     @functools.cached_property
     def batches(self) -> "Batches":
         """The batches of `training_data`, which know the epoch and the place in it."""
         from bicoder.engine.batches import Batches
 
         anew = [view for view, kind in self.binarize.items() if kind == "dynamic"]
-        return Batches(self.training_images, self.batch_size, self.seed, binarize=anew)
+        examples = self._examples(self._there(self._training, "training_images"), "training")
+        return Batches(examples, self.batch_size, self.seed, binarize=anew)
 
     @functools.cached_property
     def training_data(self) -> "tf.data.Dataset":
@@ -349,18 +329,23 @@ class DataLoader:
     @functools.cached_property
     def validation_data(self) -> "tf.data.Dataset | None":
         """A `tf.data.Dataset` of batches of validation images, in their own order, or None."""
-        return None if self.validation_images is None else self._in_order(self.validation_images)
+        return self._in_order(self._validation, "validation") if self._validation and self.validation else None
 
     @functools.cached_property
     def test_data(self) -> "tf.data.Dataset":
         """A `tf.data.Dataset` of batches of test images, in their own order."""
-        return self._in_order(self.test_images)
+        return self._in_order(self._test._replace(images=self.test_images), "test")
 
-    def _in_order(self, images: Any) -> "tf.data.Dataset":
+    def _in_order(self, split: Split, purpose: str) -> "tf.data.Dataset":
         """Batches of images in their own order."""
         from bicoder.engine.batches import Batches
 
-        return Batches(images, self.batch_size, self.seed, shuffle=False).dataset()
+        return Batches(self._examples(split, purpose), self.batch_size, self.seed, shuffle=False).dataset()
+
+    def _examples(self, split: Split, purpose: str) -> Any:
+        """What batches are made of: images (N, ...), or images and labels (N,)."""
+        name = f"{self.dataset.name}: {purpose} images"
+        return (split.images, known_labels(split, name)) if self.with_labels else split.images
 
 
 def say(line: str) -> None:

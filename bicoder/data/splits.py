@@ -66,6 +66,26 @@ def split(count: int, seed: Any, share: float = SHARE) -> tuple[np.ndarray, np.n
     return (order, order) if count == 1 else (order[held_out:], order[:held_out])
 
 
+def known_labels(split: Split, name: str) -> np.ndarray:
+    """The labels of all images of a split, (N,) as float32, which is what batches are of.
+
+    Raises:
+        DataError: there are none, or not of all.
+    """
+    if split.labels is None:
+        raise DataError(
+            f"{name}: expected a label for each image, as a condition needs it, received none; images in a sub-folder "
+            "for each class have labels, and --labels FILE, labels= in Python, gives others theirs"
+        )
+    if count := int((split.labels < 0).sum()):
+        first = split.names[int((split.labels < 0).argmax())]
+        raise DataError(
+            f"{name}: expected a label for each image, as a condition needs it, received {counted(count, 'image')} "
+            f"without one, the first is {first}; put them into the sub-folder of their class, or leave them out"
+        )
+    return split.labels.astype("float32")
+
+
 def check_share(value: Any) -> float:
     """The share of validation images, if it is a number from 0 and below 1, else `UsageError`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) < 1:

@@ -44,7 +44,8 @@ class Batches:
     """What `DataLoader.training_data` and `VAE.fit` draw their batches from.
 
     Args:
-        images: (N, ...), an array or `StoredImages`, or a tree of them, such as (x, y, sample weights).
+        images: (N, ...), an array or `StoredImages`, or a tree of them, such as (x, y, sample weights); of a tuple the
+            first alone is drawn.
         batch_size: examples in a batch; the last one of an epoch may be shorter.
         seed: int, or the two numbers of a `keras.random.SeedGenerator`; None for one that is drawn here.
         shuffle: False to keep the order of the examples.
@@ -114,6 +115,8 @@ class Batches:
 
     def draw(self, images: Any, key: Tensor, number: Tensor) -> Any:
         """Every pixel of the views that are to be drawn 1 with its grey value as probability, else 0."""
+        if type(images) is tuple:  # with labels
+            return (self.draw(images[0], key, number), *images[1:])
         key = tf.random.experimental.stateless_fold_in(key, number)
 
         def of_view(view: str, one: Any) -> Any:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from bicoder.engine.arrays.conditioned import parted
 from bicoder.errors import counted
 from bicoder.pictures.picture import Subject, picture
 
@@ -22,8 +23,12 @@ def curve(subject: Subject, path: Path) -> Path | None:
 
 @picture("prior.png", flag="generate_from_prior")
 def prior(subject: Subject, path: Path) -> Path:
-    """images from z ~ p(z)"""
-    return from_prior(subject, subject.vae.generate(subject.num_images, seed=subject.seed), path)
+    """images from z ~ p(z); of a model with a condition, of each class"""
+    from bicoder.pictures.by_class import in_order
+
+    vae, count = subject.vae, subject.num_images
+    labels = None if vae.condition is None else in_order(range(vae.condition.classes), count)
+    return from_prior(subject, vae.generate(count, subject.seed, labels), labels, path)
 
 
 @picture("posterior.png", flag="generate_from_posterior")
@@ -33,8 +38,9 @@ def posterior(subject: Subject, path: Path) -> Path:
 
     if subject.views:
         return several_views.from_each_to_each(subject, path)
-    originals = subject.images[subject.some(subject.num_images)]
-    images = subject.vae.decode(subject.vae.encode(originals).sample(subject.seed)).mean
+    chosen = subject.taken(subject.some(subject.num_images))
+    originals, y = parted(chosen)
+    images = subject.vae.decode(subject.vae.encode(chosen).sample(subject.seed), y).mean
     counts = counted(len(originals), "test image")
     titles = (f"{subject.name}: {counts} x", "their reconstructions: mean of p(x|z) for z ~ q(z|x)")
     return plotting.side_by_side([originals, images], path, titles, subject.image_shape)
@@ -76,17 +82,20 @@ def kl(subject: Subject, path: Path) -> Path | None:
 @picture("generated.png", command="generate")
 def generated(subject: Subject, path: Path) -> Path:
     """images from z ~ p(z)"""
-    return from_prior(subject, subject.images, path)
+    return from_prior(subject, subject.images, subject.labels, path)
 
 
-def from_prior(subject: Subject, images: Any, path: Path) -> Path:
-    """Images of z ~ p(z), (N, ...), or those of each view."""
-    from bicoder.pictures import plotting, several_views
+def from_prior(subject: Subject, images: Any, labels: Any, path: Path) -> Path:
+    """Images of z ~ p(z), (N, ...), or those of each view; with labels, (N,), of z ~ p(z|y)."""
+    from bicoder.pictures import by_class, plotting, several_views
 
     several = isinstance(images, dict)
     number = len(next(iter(images.values())) if several else images)
     what = counted(number, "example" if several else "image")
-    title = f"{subject.name}: {what} from the prior, mean of p(x|z) for z ~ p(z)"
+    told = ("", "") if labels is None else (", y", "|y")
+    title = f"{subject.name}: {what} from the prior, mean of p(x|z{told[0]}) for z ~ p(z{told[1]})"
     if several:
         return several_views.joint_samples(subject, images, title, path)
+    if labels is not None:
+        return by_class.rows_of_classes(subject, images, labels, f"{title}, a row for each class y", path)
     return plotting.image_grid(images, path, title, subject.image_shape)

@@ -19,7 +19,8 @@ class Subject(NamedTuple):
     Args:
         vae: a built `VAE`.
         name: of the data, for titles.
-        images, labels: test images (N, ...) and their labels (N,), or None; `generate` gives the images it has drawn.
+        images, labels: test images (N, ...), `Conditioned` if the model has a condition, and their labels (N,), or
+            None; `generate` gives the images it has drawn.
         label_names: text for every label, or ().
         image_shape: (height, width, channels), or None for vectors that are no images; of views, view -> shape or None.
         history: name -> the values of each epoch.
@@ -58,7 +59,10 @@ class Subject(NamedTuple):
     @property
     def views(self) -> list[str]:
         """Names of the views, in their order; none if the data are one tensor."""
-        return list(self.images) if isinstance(self.images, dict) else []
+        from bicoder.engine.arrays.conditioned import parted
+
+        images, _ = parted(self.images)
+        return list(images) if isinstance(images, dict) else []
 
 
 Draw: TypeAlias = Callable[[Subject, Path], Path | None]

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from bicoder.engine.arrays.conditioned import parted
 from bicoder.engine.arrays.masked import Masked, lacking
 from bicoder.engine.arrays.there import spread
 from bicoder.errors import counted
@@ -47,12 +48,13 @@ def below_each_other(views: list[tuple[str, np.ndarray]], title: str, path: Path
 
 def from_each_to_each(subject: Subject, path: Path) -> Path:
     """Test examples, and below them what the model makes of one view, then of all of them, of every view."""
-    views, x = subject.views, subject.taken(complete(subject)[:EXAMPLES])
+    x, y = parted(subject.taken(complete(subject)[:EXAMPLES]))
+    views = subject.views
     given = {f"given {view}": {view: x[view]} for view in views} | {"given all": x}
     made = {"test examples": {view: values(one) for view, one in x.items()}}
     for name, some in given.items():
-        codes = subject.vae.encode(some).sample(subject.seed)
-        made[name] = subject.vae.decode(codes).mean
+        codes = subject.vae.encode(some, y).sample(subject.seed)
+        made[name] = subject.vae.decode(codes, y).mean
     cells = [[as_images(row[view], subject.image_shape[view]) for view in views] for row in made.values()]
     title = f"{subject.name}: {counted(len(cells[0][0]), 'test example')}; below, mean of p(x|z) for z ~ q(z|x given)"
     return matrix(cells, path, title, list(made), views, len(cells[0][0]))
@@ -60,7 +62,7 @@ def from_each_to_each(subject: Subject, path: Path) -> Path:
 
 def complete(subject: Subject) -> np.ndarray:
     """The numbers of test examples by chance, those that have all views first."""
-    lacks = lacking(subject.images)
+    lacks = lacking(parted(subject.images)[0])
     chosen = subject.some(len(lacks))
     return chosen[np.argsort(lacks[chosen], kind="stable")]
 

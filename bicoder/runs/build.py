@@ -48,6 +48,7 @@ def with_sigma(options: Settled, loader: "DataLoader") -> Settled:
 def build_model(options: Settled, loader: "DataLoader") -> "VAE":
     """The `VAE` of the options, built for the loader's images, which are checked against its likelihood."""
     from bicoder.coders import Decoder, Encoder
+    from bicoder.conditions import Condition
     from bicoder.engine.arrays.trees import batched
     from bicoder.likelihoods import Likelihood
     from bicoder.networks import networks_in
@@ -69,6 +70,7 @@ def build_model(options: Settled, loader: "DataLoader") -> "VAE":
         objective=make_objective(options, len(loader.training_files)),
         input_noise=options.input_noise,
         view_weights=options.view_weights,
+        condition=options.condition and with_defaults(Condition, options.condition, classes=loader.classes),
         seed=options.seed,
     )
     with networks_in(options.precision):
@@ -149,11 +151,13 @@ def start_from(vae: "VAE", run: str) -> None:
     from bicoder.runs.load import load
 
     other = load(run)
-    for name in ("encoder", "decoder", "prior"):
+    for name in ("encoder", "decoder", "prior", "condition"):
         own, found = getattr(vae, name), getattr(other, name)
-        expected, received = architecture(own.spec()), architecture(found.spec())
+        expected, received = (None if part is None else architecture(part.spec()) for part in (own, found))
         if expected != received:
             raise ModelError(f"init: {Path(run)}: expected the {name} {expected}, received {received}")
+        if own is None:
+            continue
         shapes, theirs = [v.shape for v in own.weights], [v.shape for v in found.weights]
         if shapes != theirs:
             raise ModelError(f"init: {Path(run)}: expected weights of the {name} {shapes}, received {theirs}")

@@ -3,11 +3,14 @@
 import dataclasses
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bicoder.data.pixels import Scaling
 from bicoder.data.splits import Split
+from bicoder.engine.arrays.conditioned import Conditioned
+from bicoder.engine.arrays.masked import arrays_in
 from bicoder.errors import DataError, ModelError, UsageError
 from bicoder.runs.folder import CONFIG
 from bicoder.runs.options.earlier import dataset_of
@@ -121,11 +124,52 @@ def images_for(
     if images is None and not sources:
         loader = own_data(folder, config, **whereabouts)
         split = Split(loader.test_images, loader.test_labels, loader.test_files)
-        return own(having(split, given, say) if given else split, loader.label_names)
-    if not isinstance(config["input_shape"], dict):
-        return images_like(images, treatment(config), say=say)
-    sources = sources or sources_of_views(images, config["input_shape"])
-    return views_like(sources, {view: treatment(config, view) for view in sources}, str(images or "given"), say)
+        found = own(having(split, given, say) if given else split, loader.label_names)
+    elif not isinstance(config["input_shape"], dict):
+        found = images_like(images, treatment(config), say=say)
+    else:
+        sources = sources or sources_of_views(images, config["input_shape"])
+        found = views_like(sources, {view: treatment(config, view) for view in sources}, str(images or "given"), say)
+    return told(found, config, str(images or "given")) if config["model"].get("condition") else found
+
+
+def class_names(config: dict[str, Any]) -> list[str]:
+    """What the classes of a run with a condition are called, by their numbers."""
+    classes = config["model"]["condition"].get("classes") or 0
+    return config["data"].get("label_names") or [str(number) for number in range(classes)]
+
+
+def told(found: "Likewise", config: dict[str, Any], name: str) -> "Likewise":
+    """Images with the class of each as its condition, by the numbers that the run has for its classes.
+
+    Raises:
+        DataError: an image has no class, or one that the run never saw.
+    """
+    import numpy as np
+
+    known, names = class_names(config), found.label_names
+    if found.labels is None:
+        raise DataError(
+            f"{name}: expected the class of each image, as the run has a condition, received none; images in a "
+            "sub-folder for each class have one"
+        )
+    numbers = np.array([known.index(one) if one in known else -1 for one in names] if names else range(len(known)))
+    inside = (found.labels >= 0) & (found.labels < len(numbers))
+    y = np.where(inside, numbers[np.where(inside, found.labels, 0)], -1)
+    if (y < 0).any():
+        label = int(found.labels[int((y < 0).argmax())])
+        received = "an image without one" if label < 0 else repr(names[label] if names else label)
+        raise DataError(f"{name}: expected classes of the run, {', '.join(known[:20])}, received {received}")
+    return found._replace(portions=with_conditions(found.portions, y.astype("float32")))
+
+
+def with_conditions(portions: "Iterator[Any]", y: Any) -> "Iterator[Any]":
+    """Portions of images, each with its part of y, (N,)."""
+    start = 0
+    for images in portions:
+        stop = start + len(arrays_in(images)[0])
+        yield Conditioned(images, y[start:stop])
+        start = stop
 
 
 def treatment(config: dict[str, Any], view: str = "") -> "Treatment":

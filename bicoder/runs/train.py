@@ -151,6 +151,7 @@ def load_data(options: Options, only_test: Any = None, run: Path | str | None = 
         validation=options.validation or 0.0,
         split_seed=options.split_seed,
         only_test=only_test,
+        with_labels=options.condition is not None,
     )
 
 
@@ -319,7 +320,7 @@ def subject_of(options: Settled, vae: "VAE", loader: "DataLoader", history: dict
     return Subject(
         vae,
         title_of(options.arguments()),
-        loader.test_images,
+        loader.test_examples,
         loader.test_labels,
         loader.label_names,
         loader.image_shape,
@@ -336,7 +337,7 @@ def numbers_of(vae: "VAE", loader: "DataLoader") -> dict[str, Any]:
 
     with told("measuring the test images"):
         numbers = vae.evaluate(loader.test_data, verbose=0, return_dict=True)
-        units = active_units(posterior_means(vae, loader.test_images))
+        units = active_units(posterior_means(vae, loader.test_examples))
     return numbers | {"active_units": units, "latent_dim": vae.latent_dim}
 
 

@@ -47,7 +47,7 @@ def draw(options: DrawOptions) -> None:
     subject = Subject(
         load(folder, options.force),
         title_of(config["arguments"]),
-        loader.test_images,
+        loader.test_examples,
         loader.test_labels,
         loader.label_names,
         loader.image_shape,

@@ -3,12 +3,14 @@
 import dataclasses
 import math
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bicoder.cli.command import command
 from bicoder.cli.run_options import DataOptions, SamplingOptions, check_folder_of, check_views, refuse_existing
+from bicoder.engine.arrays.conditioned import parted
 from bicoder.engine.start import import_keras
 from bicoder.errors import MOST_IN_A_GRID, UsageError
 from bicoder.pictures.gallery import generated
@@ -38,6 +40,9 @@ class GenerateOptions(DataOptions, SamplingOptions):
         "z ~ p(z)",
     )
     want: tuple[str, ...] | None = option(SomeViews(), None, "which views to write", "all that are not --given")
+    condition: str | None = option(
+        Text("CLASS,..."), None, "of a run with a --condition: which classes, by name or number", "all of them"
+    )
     num_images: int = option(Whole(1), 100, "how many")
     output: str | None = option(
         Text("FILE"),
@@ -70,17 +75,53 @@ def generate(options: GenerateOptions) -> None:
     from bicoder.runs.load import load
     from bicoder.runs.train import title_of
 
+    labels, count = labels_of(options, config), options.num_images
     vae = load(options.run, options.force)
-    images, count = portions(vae, options.num_images, options.seed), options.num_images
+    images = portions(vae, count, options.seed, labels)
     if output.suffix == ".npy":
         write_array(output, (count, *example), images)
     elif output.suffix == ".npz":
         write_arrays(output, {view: (count, *shape) for view, shape in example.items()}, images)
     else:
-        title, image_shape = title_of(config["arguments"]), config["data"].get("image_shape")
-        found = mapped(lambda *arrays: np.concatenate(arrays), *images)
-        generated(Subject(vae, title, found, image_shape=image_shape), output)
+        data, found = config["data"], mapped(lambda *arrays: np.concatenate(arrays), *images)
+        title, names = title_of(config["arguments"]), data.get("label_names") or ()
+        generated(Subject(vae, title, found, labels, names, data.get("image_shape")), output)
+    if labels is not None and output.suffix != ".png":
+        say_rows(output, labels, config)
     print(output)
+
+
+def labels_of(options: GenerateOptions, config: dict[str, Any]) -> Any:
+    """The class of each image, (num_images,), one class after the other; None if the run has no condition.
+
+    Raises:
+        UsageError: a class is none of the run, there are more of them than images, or the run has no condition.
+    """
+    from bicoder.pictures.by_class import in_order
+    from bicoder.runs.run_data import class_names
+
+    if config["model"].get("condition") is None:
+        if options.condition is not None:
+            raise UsageError(f"condition: expected none, since {options.run} was trained without; leave it out")
+        return None
+    known = {name: number for number, name in enumerate(class_names(config))}
+    asked = options.condition
+    wanted = list(known) if asked is None else [asked] if asked in known else asked.split(",")
+    if unknown := [name for name in wanted if name not in known]:
+        some = ", ".join([*known][:20]) + (", ..." if len(known) > 20 else "")
+        raise UsageError(f"condition: expected classes of the run, {some}, received {unknown[0]!r}")
+    if asked is not None and len(wanted) > options.num_images:
+        raise UsageError(f"num_images: expected one or more for each of {len(wanted)} classes, received fewer")
+    return in_order([known[name] for name in wanted], options.num_images)
+
+
+def say_rows(output: Path, labels: Any, config: dict[str, Any]) -> None:
+    """Say which rows of an array are of which class."""
+    from bicoder.runs.run_data import class_names
+
+    names, rows = class_names(config), labels.tolist()
+    found = [f"{rows.count(label)} of {names[label]}" for label in dict.fromkeys(rows)]
+    print(f"{output}: rows in this order: {', '.join(found)}", file=sys.stderr)
 
 
 def check_given(options: GenerateOptions, example: Any) -> None:
@@ -90,6 +131,8 @@ def check_given(options: GenerateOptions, example: Any) -> None:
     for name in ("want", "dset", "data_dir", "mirror", "anyway"):
         if name in options.typed and not options.given:
             raise UsageError(f"{name}: expected it with --given, received it without; leave it out")
+    if options.given and options.condition is not None:
+        raise UsageError("condition: expected it without --given, whose examples have their own classes; leave it out")
 
 
 def from_given(options: GenerateOptions, config: dict[str, Any], output: Path) -> None:
@@ -110,8 +153,8 @@ def from_given(options: GenerateOptions, config: dict[str, Any], output: Path) -
     from bicoder.runs.train import title_of
 
     x = mapped(lambda *arrays: np.concatenate(arrays), *portions)
-    vae = load(options.run, options.force)
-    made = vae.decode(vae.encode(x).sample(options.seed)).mean
+    vae, (views, y) = load(options.run, options.force), parted(x)
+    made = vae.decode(vae.encode(x).sample(options.seed), y).mean
     images = {view: np.asarray(made[view]) for view in wanted}
     if output.suffix == ".npz":
         write_arrays(output, {view: made.shape for view, made in images.items()}, [images])
@@ -119,7 +162,7 @@ def from_given(options: GenerateOptions, config: dict[str, Any], output: Path) -
         from bicoder.pictures.several_views import given_and_made
 
         shapes = config["data"].get("image_shape") or {}
-        given_and_made(x, images, shapes, title_of(config["arguments"]), output)
+        given_and_made(views, images, shapes, title_of(config["arguments"]), output)
     print(output)
 
 
@@ -146,10 +189,13 @@ def check_room(count: int, example: Any, output: Path) -> None:
         raise UsageError(f"num_images: expected at most {most:,} {what} of {shape}{where}, received {count:,}{hint}")
 
 
-def portions(vae: "VAE", count: int, seed: int) -> "Iterator[Any]":
+def portions(vae: "VAE", count: int, seed: int, labels: Any = None) -> "Iterator[Any]":
     """`count` images from the prior in arrays of a few MB, so that memory does not grow with them.
 
     The first `PORTION` have the seed itself: so many images are those of `VAE.generate(count, seed)`.
+
+    Args:
+        labels: of the images, (count,), if the model has a condition.
     """
     import numpy as np
 
@@ -157,6 +203,7 @@ def portions(vae: "VAE", count: int, seed: int) -> "Iterator[Any]":
 
     rng = np.random.default_rng(seed)
     for start in watched(range(0, count, PORTION), "generating", count, size=PORTION):
-        for images in vae.generated(min(PORTION, count - start), seed):
+        number = min(PORTION, count - start)
+        for images in vae.generated(number, seed, None if labels is None else labels[start : start + number]):
             yield mapped(np.asarray, images)
         seed = int(rng.integers(2**31))

@@ -1,13 +1,15 @@
 """Where arrays come from that are read only when it must be."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from bicoder.engine.arrays.portions import Portions
+from bicoder.data.pixels import drawn
+from bicoder.data.stored.stored_images import StoredImages
+from bicoder.engine.arrays.portions import Portions, portions
 from bicoder.errors import DataError
 
 
@@ -65,3 +67,13 @@ def of_files(
     """
     place = f"{Path(base or paths[0]).absolute()} {how}"
     return Source(open_it, str(name), place, lambda: identity(paths, base), left_out)
+
+
+def drawn_again(images: StoredImages, seed: Any) -> Source:
+    """The `Source` of stored images drawn once as 0 or 1, with their grey values as probabilities."""
+
+    def draw(_: int) -> Iterator[np.ndarray]:
+        return (some.astype("uint8") for some in drawn(portions(images), seed))
+
+    place = f"{images.path} drawn with {seed}"
+    return Source(lambda: Portions(images.shape, "uint8", draw), images.path.name, place, images.identity)

@@ -249,17 +249,20 @@ class Part(Kind):
         module: file name of the family, such as "networks.py", or of all files that have members of it.
         family: name of its root class.
         more: names that stand for a choice among the members.
+        without: names of members that a terminal has no use for.
     """
 
     expected = 'an object with the "name" of a part'
     metavar = "NAME"
 
-    def __init__(self, module: str | Sequence[str], family: str, *more: str) -> None:
+    def __init__(self, module: str | Sequence[str], family: str, *more: str, without: Sequence[str] = ()) -> None:
         self.modules, self.family, self.more = [module] if isinstance(module, str) else module, family, more
+        self.without = without
 
     @functools.cached_property
     def names(self) -> Sequence[str]:  # type: ignore[override]  # read from the source when somebody asks
-        return [*self.more, *(name for module in self.modules for name in names_in_source(module, self.family))]
+        found = [name for module in self.modules for name in names_in_source(module, self.family)]
+        return [*self.more, *(name for name in found if name not in self.without)]
 
     def fits(self, value: object) -> bool:
         return isinstance(value, dict) and isinstance(value.get("name"), str)

@@ -239,6 +239,13 @@ class Options(CommandOptions):
     objective: dict[str, Any] = of_model(
         Part(("objectives.py", "view_objectives.py"), "Objective"), {"name": "elbo"}, "what training makes larger"
     )
+    condition: dict[str, Any] | None = of_model(
+        Part("conditions.py", "Condition", without=("vector",)),
+        None,
+        "what the model is told of each image beside its pixels, log p(x|y): its label, as labels or embedding",
+        "nothing",
+        data=True,
+    )
     view_weights: dict[str, float] | str | None = of_model(
         ViewWeights(),
         None,

@@ -1,0 +1,43 @@
+"""The pictures of a model that is told the class of an image."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bicoder.pictures.matrix import matrix
+from bicoder.pictures.picture import Subject
+from bicoder.pictures.plotting import as_images
+
+ACROSS = 20  # images of a class beside each other
+
+
+def in_order(classes: Sequence[int], count: int) -> np.ndarray:
+    """The class of each of `count` images, (count,): as many of each as possible, one class after the other."""
+    return np.repeat(classes, [len(part) for part in np.array_split(np.arange(count), len(classes))])
+
+
+def name_of(label: int, label_names: Sequence[str]) -> str:
+    """What a class is called."""
+    return label_names[label] if label_names else str(label)
+
+
+def rows_of_classes(subject: Subject, images: Any, labels: np.ndarray, title: str, path: Path) -> Path:
+    """A row for each class, or more where one is too short.
+
+    Args:
+        subject: whose images they are.
+        images: (N, ...).
+        labels: of the images, (N,).
+        title: line above all.
+        path: PNG to write.
+    """
+    found, most = as_images(images, subject.image_shape), min(ACROSS, max(np.bincount(labels)))
+    cells, names = [], []
+    for label in dict.fromkeys(labels.tolist()):
+        own = found[labels == label]
+        rows = [own[start : start + most] for start in range(0, len(own), most)]
+        cells += [[row] for row in rows]
+        names += [name_of(label, subject.label_names)] + [""] * (len(rows) - 1)
+    return matrix(cells, path, title, names, [""], most)
