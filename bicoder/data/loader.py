@@ -187,6 +187,9 @@ class DataLoader:
         self._test = self._ready(parts["test"], kinds, TEST_SEED)
         self._validation = validation and self._ready(validation, kinds, VALIDATION_SEED)
         self._training = training and self._ready(training, ("static",), self.seed)
+        for purpose, split in (("training", training), ("validation", validation), ("test", self._test)):
+            if split:
+                self._examples(split, purpose)  # what lacks is said before anything takes long
 
     def _parts(self, read: Read, name: str) -> dict[str, Split]:
         """What images are for -> those images."""

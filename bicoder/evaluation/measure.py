@@ -53,8 +53,9 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
         `latent_dim`; `kl_per_dimension`, a list, or None if the KL does not factorise; `mutual_information` I(x; z), at
         most log N, and `marginal_kl` KL[q(z) || p(z)], with q(z) the mixture of the posteriors of these N images;
         `mean_squared_error` of the reconstructions per pixel; `knn_accuracy` and `logistic_accuracy` of the labels from
-        the posterior means, or None; `images`, N; `num_samples`, K; `seed`; `views`, their names; `doctor`, a list of
-        sentences. Of several views everything is of all together, and `conditionals` adds what each is worth.
+        the posterior means, or None; `images`, N; `num_samples`, K; `seed`; `views`, their names; `condition`, what y
+        is, or None; `doctor`, a list of sentences. Of several views everything is of all together, and `conditionals`
+        adds what each is worth.
     Raises:
         DataError, UsageError; NumericError if the model's numbers are NaN or infinite, as its weights may be.
     """
@@ -79,7 +80,7 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
         with told(f"{classifier} accuracy", progress):
             numbers[name] = None if labels is None else label_accuracy(means, labels, classifier)
     numbers |= {"images": count, "num_samples": num_samples, "seed": seed}
-    numbers["views"] = list(vae.decoder.views)
+    numbers |= {"views": list(vae.decoder.views), "condition": vae.condition and vae.condition.part_name()}
     if vae.decoder.views:
         numbers |= conditionals.conditionals(vae, images, num_samples, seed, progress)
     numbers["doctor"] = diagnose(vae, images, numbers)
@@ -193,7 +194,8 @@ def table(numbers: dict[str, Any]) -> str:
     per_dim = numbers["bits_per_dim"] / numbers["nll"] if numbers["nll"] else math.nan
     what = "example" if numbers["views"] else "image"
     images, samples = counted(numbers["images"], what), counted(numbers["num_samples"], "importance sample")
-    lines = [f"{images}, {samples}, seed {numbers['seed']}", ""]
+    given = "; everything is given y, log p(x|y)" if numbers["condition"] else ""
+    lines = [f"{images}, {samples}, seed {numbers['seed']}{given}", ""]
     lines.append(f"{'':<22}{'nats per ' + what:>16}{'bits per dim':>16}")
     for label, value in (
         ("NLL (importance)", numbers["nll"]),

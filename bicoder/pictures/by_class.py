@@ -8,7 +8,7 @@ import numpy as np
 
 from bicoder.pictures.matrix import matrix
 from bicoder.pictures.picture import Subject
-from bicoder.pictures.plotting import as_images
+from bicoder.pictures.plotting import as_images, image_grid, shortened
 
 ACROSS = 20  # images of a class beside each other
 
@@ -24,7 +24,7 @@ def name_of(label: int, label_names: Sequence[str]) -> str:
 
 
 def rows_of_classes(subject: Subject, images: Any, labels: np.ndarray, title: str, path: Path) -> Path:
-    """A row for each class, or more where one is too short.
+    """A row for each class, or more where one is too short; of one class a grid.
 
     Args:
         subject: whose images they are.
@@ -33,6 +33,9 @@ def rows_of_classes(subject: Subject, images: Any, labels: np.ndarray, title: st
         title: line above all.
         path: PNG to write.
     """
+    if (labels == labels[0]).all():
+        name = name_of(labels[0], subject.label_names)
+        return image_grid(images, path, f"{title}, y = {shortened(name)}", subject.image_shape)
     found, most = as_images(images, subject.image_shape), min(ACROSS, max(np.bincount(labels)))
     cells, names = [], []
     for label in dict.fromkeys(labels.tolist()):
@@ -40,4 +43,4 @@ def rows_of_classes(subject: Subject, images: Any, labels: np.ndarray, title: st
         rows = [own[start : start + most] for start in range(0, len(own), most)]
         cells += [[row] for row in rows]
         names += [name_of(label, subject.label_names)] + [""] * (len(rows) - 1)
-    return matrix(cells, path, title, names, [""], most)
+    return matrix(cells, path, f"{title}, a row for each class y", names, [""], most)

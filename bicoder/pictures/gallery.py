@@ -97,5 +97,5 @@ def from_prior(subject: Subject, images: Any, labels: Any, path: Path) -> Path:
     if several:
         return several_views.joint_samples(subject, images, title, path)
     if labels is not None:
-        return by_class.rows_of_classes(subject, images, labels, f"{title}, a row for each class y", path)
+        return by_class.rows_of_classes(subject, images, labels, title, path)
     return plotting.image_grid(images, path, title, subject.image_shape)
