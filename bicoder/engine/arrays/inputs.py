@@ -137,10 +137,12 @@ def refuse_sparse(x: Any) -> None:
 
 
 def whole(x: Any) -> Any:
-    """All examples at once: a list of them as an array, all else as it is; of a dict each view."""
+    """All examples at once: a list as an array, a masked array as `Masked`, all else as it is; of a dict each view."""
     if isinstance(x, dict):
         return {view: whole(one) for view, one in x.items()}
     refuse_sparse(x)
+    if isinstance(x, np.ma.MaskedArray):
+        return from_numpy(x)
     return stacked(x) if isinstance(x, list) and is_arrays(x) else x
 
 
