@@ -202,8 +202,10 @@ class RealNVP(Prior):
     def make_net(self, i: int, initialisers: Initialisers) -> keras.Sequential:
         """The network of coupling i, (batch, seen) -> (batch, 2 * moved): s and t."""
         seen, moved = self.halves(i)
-        hidden = keras.layers.Dense(self.hidden, "relu", kernel_initializer=next(initialisers))
-        net = keras.Sequential([hidden, keras.layers.Dense(2 * moved, kernel_initializer="zeros")])
+        # Part of a density, which is float32 whatever the policy of Keras.
+        hidden = keras.layers.Dense(self.hidden, "relu", kernel_initializer=next(initialisers), dtype="float32")
+        last = keras.layers.Dense(2 * moved, kernel_initializer="zeros", dtype="float32")
+        net = keras.Sequential([hidden, last])
         net.build((None, seen))
         return net
 

@@ -97,19 +97,25 @@ def rows_together(views: Mapping[str, Split], name: str, say: Callable[[str], An
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{count:,} of {view}" for view, count in lengths.items())
             raise DataError(f"{name}: expected as many images of each view, received {listed}")
-        names = first
+        names, found = first, dict.fromkeys(views, np.arange(len(first)))
     else:
         names = np.array(sorted({one for some in called.values() for one in some.tolist()}), object)
-    found, labels = {}, None
+        found = {view: places_of(names, some) for view, some in called.items()}
+    labels = None
     for view, split in views.items():
-        places = {one: place for place, one in enumerate(split.names.tolist())}
-        found[view] = rows = np.array([places.get(one, -1) for one in names.tolist()], "int64")
+        rows = found[view]
         if missing := int((rows < 0).sum()):
             say(f"{name}: {missing:,} of {counted(len(names), 'example')} lack the view {view}.")
         if split.labels is not None:
             labels = np.full(len(names), NO_LABEL) if labels is None else labels
             labels = np.where((labels < 0) & (rows >= 0), split.labels[rows], labels)
     return Together(names, labels, found)
+
+
+def places_of(names: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Where names (N,) stand among others, (N,), -1 for those that do not."""
+    places = {one: place for place, one in enumerate(among.tolist())}
+    return np.array([places.get(one, -1) for one in names.tolist()], "int64")
 
 
 def aligned_by_name(views: Mapping[str, Split], name: str, say: Callable[[str], Any]) -> Split:

@@ -10,14 +10,16 @@ from bicoder.engine.arrays.conditioned import conditioned, parted
 from bicoder.engine.arrays.masked import Masked, arrays_in, lacking
 from bicoder.engine.arrays.portions import portions_of_examples
 from bicoder.evaluation.codes import compiled
-from bicoder.evaluation.importance import BLOCK, block_weights, log_mean_exp
+from bicoder.evaluation.importance import BLOCK, PerImage, block_weights, log_mean_exp
 from bicoder.vae import VAE
 from bicoder.waiting import watched
 
 MOST = 1000  # examples; each view takes as long as the joint density
 
 
-def conditionals(vae: VAE, images: Any, num_samples: int, seed: int, progress: bool) -> dict[str, Any]:
+def conditionals(
+    vae: VAE, images: Any, per_image: PerImage, num_samples: int, seed: int, progress: bool
+) -> dict[str, Any]:
     """-log p(x_v) and -log p(x_v|x_S) of each view v, S being all the others, in nats per example.
 
     log p(x_v|x_S) = log p(x_v, x_S) - log p(x_S), each by K samples of its own q(z|x of these views). The difference
@@ -27,6 +29,7 @@ def conditionals(vae: VAE, images: Any, num_samples: int, seed: int, progress: b
         vae: of several views.
         images: view -> (N, ...), with y of a conditional model, which all of these densities are given; examples that
             lack a view are left out, and of more than 1,000 some are taken by chance.
+        per_image: what is known of each of these already: log p(x) of all views.
         num_samples: K.
         seed: of the choice and the samples.
         progress: whether to show how long it takes.
@@ -42,8 +45,8 @@ def conditionals(vae: VAE, images: Any, num_samples: int, seed: int, progress: b
     views = list(images)
     x = {view: (one.values if isinstance(one, Masked) else one)[chosen] for view, one in images.items()}
     y = None if y is None else y[chosen]
-    sets = {(*views,), *((view,) for view in views), *(others(views, view) for view in views)}
-    found = {}
+    found = {(*views,): per_image.log_likelihood[chosen], (): np.zeros(len(chosen))}  # log p of nothing is 0
+    sets = {*((view,) for view in views), *(others(views, view) for view in views)} - set(found)
     for names in watched(sorted(sets), "density of views", len(sets), progress):
         noise = keras.random.SeedGenerator(seed)
         weigh = compiled(lambda some, count: vae.log_weights(some, count, noise))  # noqa: B023

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
@@ -29,8 +29,16 @@ def block_weights(
     return [np.concatenate([to_numpy(tensors[i]) for tensors in portions]) for i in range(3)]
 
 
+class PerImage(NamedTuple):
+    """What is known of each image by itself, in nats, (N,) each; the rate is exact if it can be."""
+
+    log_likelihood: np.ndarray  # log p(x), by the importance samples
+    distortion: np.ndarray
+    rate: np.ndarray
+
+
 class Sums:
-    """Sums over the images.
+    """Sums over the images, and what is known of each of them.
 
     Args:
         num_samples: K.
@@ -42,7 +50,10 @@ class Sums:
         self.sweep = sorted({num_samples, *(10**i for i in range(8) if 10**i <= num_samples)})
         self.bounds = dict.fromkeys(self.sweep, 0.0)
         self.log_likelihoods: list[np.ndarray] = []
-        self.variance = self.distortion = self.sampled_rate = self.squared_error = 0.0
+        self.distortions: list[np.ndarray] = []
+        self.sampled_rates: list[np.ndarray] = []
+        self.rates: list[np.ndarray] = []  # if they are known exactly
+        self.variance = self.squared_error = 0.0
         self.kl: np.ndarray | None = None  # the sum over the images, (latent_dim,) or (1,), if it is known exactly
 
     def add(self, log_weights: np.ndarray, log_px: np.ndarray, log_ratio: np.ndarray) -> None:
@@ -55,22 +66,27 @@ class Sums:
         self.log_likelihoods.append(estimate)
         relative = np.exp(log_weights - estimate)  # w over their mean
         self.variance += (relative.var(axis=0) / self.num_samples).sum()
-        self.distortion -= log_px.mean(axis=0).sum()
-        self.sampled_rate += log_ratio.mean(axis=0).sum()
+        self.distortions.append(-log_px.mean(axis=0))
+        self.sampled_rates.append(log_ratio.mean(axis=0))
 
     def add_exact(self, kl: Tensor | None, squared_error: Tensor) -> None:
         """What needs no samples: the KL, (block, latent_dim) or (block, 1) or None, and the sum of squared errors."""
         if kl is not None:
             self.kl = to_numpy(kl).sum(axis=0) + (0.0 if self.kl is None else self.kl)
+            self.rates.append(to_numpy(kl).sum(axis=1))
         self.squared_error += float(squared_error)
 
+    def per_image(self) -> PerImage:
+        """What is known of each image, in their order."""
+        rates = self.rates or self.sampled_rates
+        return PerImage(*map(np.concatenate, (self.log_likelihoods, self.distortions, rates)))
+
     def numbers(self) -> dict[str, Any]:
-        """Means over the images, but for `squared_error`, a sum; the rate is exact if it can be."""
-        log_likelihoods = np.concatenate(self.log_likelihoods)
+        """Means over the images, but for `squared_error`, a sum."""
+        log_likelihoods, distortions, rates = self.per_image()
         count = len(log_likelihoods)
-        distortion, rate, kl = self.distortion / count, self.sampled_rate / count, None
-        if self.kl is not None:
-            rate, kl = self.kl.sum() / count, (self.kl / count).tolist()
+        distortion, rate = distortions.mean(), rates.mean()
+        kl = None if self.kl is None else (self.kl / count).tolist()
         return {
             "nll": float(-log_likelihoods.mean()),
             "nll_standard_error": float(log_likelihoods.std(ddof=1) / math.sqrt(count)) if count > 1 else None,

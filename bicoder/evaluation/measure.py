@@ -65,7 +65,8 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
     vae.check_built("evaluate")
     images, labels = take(data, vae.example_shape, vae.condition)
     noise = keras.random.SeedGenerator(check_seed(seed))
-    raw, means, numbers = look(vae, images, num_samples, noise, progress)
+    raw, means, sums = look(vae, images, num_samples, noise, progress)
+    numbers = sums.numbers()
     if not abs(numbers["nll"]) < BEYOND:
         raise NumericError(f"nll: expected a finite number, received {numbers['nll']}; {why_not_finite(vae)}")
     known, count = numbers_there(images), len(means)
@@ -82,7 +83,7 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
     numbers |= {"images": count, "num_samples": num_samples, "seed": seed}
     numbers |= {"views": list(vae.decoder.views), "condition": vae.condition and vae.condition.part_name()}
     if vae.decoder.views:
-        numbers |= conditionals.conditionals(vae, images, num_samples, seed, progress)
+        numbers |= conditionals.conditionals(vae, images, sums.per_image(), num_samples, seed, progress)
     numbers["doctor"] = diagnose(vae, images, numbers)
     return numbers
 
@@ -94,16 +95,14 @@ def why_not_finite(vae: VAE) -> str:
     return "all weights are finite, but a density is beyond all numbers: try a wider sigma"
 
 
-def look(
-    vae: VAE, images: Any, num_samples: int, noise: Seed, progress: bool
-) -> tuple[Any, np.ndarray, dict[str, Any]]:
-    """Encode every image once: raw outputs of the encoder, from which q(z|x) is made again, posterior means, numbers.
+def look(vae: VAE, images: Any, num_samples: int, noise: Seed, progress: bool) -> tuple[Any, np.ndarray, Sums]:
+    """Encode every image once: raw outputs of the encoder, from which q(z|x) is made again, posterior means, sums.
 
     Args:
         vae, images, num_samples, progress: as in `evaluate`.
         noise: `keras.random.SeedGenerator`.
     Returns:
-        (N, outputs), or of each view; (N, latent_dim); and the dict of `Sums.numbers`.
+        (N, outputs), or of each view; (N, latent_dim); and the `Sums`.
     """
     sums, raws, means = Sums(num_samples, vae.latent_dim), [], []
     without_samples = compiled(lambda x: exact_quantities(vae, x))
@@ -116,7 +115,7 @@ def look(
         means.append(ops.convert_to_numpy(mean))
         sums.add_exact(kl, error)
         sums.add(*block_weights(functools.partial(weigh, x, raw), len(mean), vae.example_shape, num_samples, vae.prior))
-    return mapped(lambda *arrays: np.concatenate(arrays), *raws), np.concatenate(means), sums.numbers()
+    return mapped(lambda *arrays: np.concatenate(arrays), *raws), np.concatenate(means), sums
 
 
 def exact_quantities(vae: VAE, x: Any) -> tuple[Any, Tensor, Tensor | None, Tensor]:

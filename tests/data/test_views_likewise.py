@@ -1,5 +1,7 @@
 """Several views of other examples, treated as a run treated its own, whatever portions they come in."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -90,6 +92,20 @@ def test_the_first_of_many_portions(tmp_path, portions, rng):
     for count, expected in ((7, 7), (17, 17), (40, 17)):
         some = views_like(sources_of_views(tmp_path / "one.npz", ["a"]), HOW, "one").first(count)
         assert sum(len(portion["a"]) for portion in some) == expected
+
+
+def test_memory_does_not_grow_with_the_examples(tmp_path, monkeypatch):
+    for module in ("data.views_likewise", "engine.arrays.portions"):
+        monkeypatch.setattr(f"bicoder.{module}.BYTES", 2**18)
+    for view, size in SIZES.items():
+        np.save(tmp_path / f"{view}.npy", np.zeros((200_000, *size), "uint8"))  # 4 MB together, and 18 as float32
+    tracemalloc.start()
+    found = views_like({view: tmp_path / f"{view}.npy" for view in SIZES}, HOW, "given")
+    count = sum(len(batch["a"]) for batch in found.batches(512))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 200_000
+    assert peak < 14e6
 
 
 def test_examples_that_have_one_of_some_views(folder):

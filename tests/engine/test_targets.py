@@ -100,6 +100,33 @@ def test_x_as_y_is_x(clean):
     assert histories[0] == histories[1] == histories[2]
 
 
+@pytest.mark.parametrize("views", [False, True])
+@pytest.mark.parametrize("of", ["x", "y", "both"])
+def test_something_may_be_missing_of_x_and_of_y(of, views, noisy, clean, rng):
+    """What is missing of y leaves the distortion, whatever is missing of x, and whatever stands there."""
+    hidden = rng.random(clean.shape) < 0.3
+
+    def masked(array):
+        return np.ma.masked_array(np.where(hidden, np.float32(np.nan), array), hidden)
+
+    x = noisy if of == "y" else masked(noisy)
+    y = clean if of == "x" else masked(clean)
+    vae = small_vae()
+    if views:
+        x, y = {"a": x, "b": noisy[:, :4]}, {"a": y, "b": clean[:, :4]}
+    vae.build({"a": (None, 12), "b": (None, 4)} if views else (None, 12))
+    for variable in vae.decoder.trainable_variables:
+        variable.assign(np.zeros(variable.shape))
+    found = vae.evaluate(x, y, batch_size=20, verbose=0, return_dict=True)["distortion"]
+    known = np.full(clean.shape, True) if of == "x" else ~hidden
+    arrays = [(clean, known)] + ([(clean[:, :4], np.full((60, 4), True))] if views else [])
+    constant = 0.5 * np.log(2 * np.pi) + np.log(0.75)
+    expected = sum(((constant + np.square(a) / (2 * 0.75**2)) * k).sum() for a, k in arrays) / 60
+    assert found == pytest.approx(expected, rel=1e-5)
+    losses = [vae.fit(x, y, batch_size=20, epochs=1, verbose=0).history["loss"][0] for _ in range(2)]
+    assert losses[1] < losses[0]
+
+
 @pytest.mark.fault(90)
 @pytest.mark.parametrize("y", [np.arange(60), np.zeros((60, 10)), np.zeros((60, 3, 4))])
 def test_labels_are_refused(y, clean):

@@ -11,7 +11,7 @@ import tensorflow as tf
 from bicoder import VAE, Decoder, Encoder, evaluate
 from bicoder.errors import DataError, NumericError, UsageError
 from bicoder.evaluation import importance
-from bicoder.evaluation.measure import table
+from bicoder.evaluation.measure import look, table
 from bicoder.inference import samples_at_once
 from bicoder.likelihoods import BernoulliLikelihood, GaussianLikelihood
 from bicoder.networks import MLP
@@ -193,6 +193,31 @@ def test_every_image_is_encoded_once(rng):
     labels = np.arange(130) % 2
     evaluate(vae, (rng.random((130, PIXELS), "float32"), labels), num_samples=7)
     assert float(network.seen) == 130
+
+
+def test_what_is_known_of_each_image_is_what_the_numbers_are_means_of(inexact):
+    vae, x, exact = inexact
+    _, _, sums = look(vae, x, 500, keras.random.SeedGenerator(0), progress=False)
+    found, numbers = sums.per_image(), sums.numbers()
+    np.testing.assert_allclose(found.log_likelihood, exact, atol=0.5)
+    assert np.corrcoef(found.log_likelihood, exact)[0, 1] > 0.99
+    assert numbers["nll"] == pytest.approx(-found.log_likelihood.mean())
+    assert numbers["distortion"] == pytest.approx(found.distortion.mean())
+    assert numbers["rate"] == pytest.approx(found.rate.mean())
+    assert numbers["rate"] == pytest.approx(sum(numbers["kl_per_dimension"]))
+    q = vae.encode(x[7:8])  # the KL of a Gaussian from N(0, 1)
+    scale = np.exp(np.asarray(q.log_scale))
+    kl = 0.5 * (np.square(q.mean) + scale**2 - 1 - 2 * np.log(scale)).sum()
+    assert found.rate[7] == pytest.approx(kl, rel=1e-4)
+
+
+def test_one_view_is_worth_what_all_are(rng):
+    """What the sums had of every example is what is said of the view; given nothing else, it is the same."""
+    vae = VAE(Encoder(MLP((4,)), 2), Decoder(MLP((4,))), seed=0)
+    x = rng.random((12, 3), "float32")
+    vae({"a": x})
+    numbers = evaluate(vae, {"a": x}, num_samples=5)
+    assert numbers["of_views"]["a"]["alone"] == numbers["of_views"]["a"]["given_others"] == numbers["nll"]
 
 
 def test_labels_and_loader(linear, rng):

@@ -89,7 +89,7 @@ def examples_of(x: Any, shape: Any = None, name: str = "x") -> Any:
     """
     if isinstance(x, Conditioned):
         values, y = examples_of(x.x, shape, name), x.y
-        check_lengths({name: values, "condition": y}, "x: expected a condition for each example")
+        check_lengths({name: values, "condition": y}, "a condition for each example", "")
         return Conditioned(values, y)
     if isinstance(x, dict):
         check_views(x, shape)
@@ -126,13 +126,13 @@ def check_views(x: dict[str, Any], shape: Any) -> None:
 
 
 def check_lengths(
-    arrays: dict[str, Any], expected: str = "x: expected as many examples of each view; a missing one is masked"
+    arrays: dict[str, Any], expected: str = "as many examples of each view", hint: str = "; a missing one is masked"
 ) -> None:
     """`UsageError` if views, or a condition, have different numbers of examples."""
     lengths = {name: leaves(one)[0].shape[0] for name, one in arrays.items()}
     if len(set(lengths.values())) > 1:
         said = ", ".join(f"{length} of {name}" for name, length in lengths.items())
-        raise UsageError(f"{expected}, received {said}")
+        raise UsageError(f"x: expected {expected}, received {said}{hint}")
 
 
 def refuse_sparse(x: Any) -> None:
@@ -145,12 +145,14 @@ def refuse_sparse(x: Any) -> None:
 
 
 def whole(x: Any) -> Any:
-    """All examples at once: a list of them as an array, all else as it is; of a dict each view."""
+    """All examples at once: a list as an array, a masked array as `Masked`, all else as it is; of a dict each view."""
     if isinstance(x, dict):
         return {view: whole(one) for view, one in x.items()}
     if isinstance(x, Conditioned):
         return Conditioned(whole(x.x), x.y)
     refuse_sparse(x)
+    if isinstance(x, np.ma.MaskedArray):
+        return from_numpy(x)
     return stacked(x) if isinstance(x, list) and is_arrays(x) else x
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from bicoder.engine.arrays.masked import Masked, shape_of_example
 from bicoder.engine.arrays.portions import portions
 from bicoder.engine.arrays.trees import leaves
-from bicoder.engine.tensor import Shape
 from bicoder.errors import DataError, UsageError, counted
 
 BRIGHT = 100  # what only pixels from 0 to 255 or more reach, where nothing is below 0
@@ -70,7 +70,9 @@ def is_known(x: Any) -> bool:
     return isinstance(x, np.ndarray) or eager
 
 
-def shape_of_one(tree: Any) -> list[Shape]:
-    """The shapes of one example's arrays; of an array alone, its shape."""
+def shape_of_one(tree: Any) -> Any:
+    """The shapes of one example's arrays, or of its views, whatever is missing; of an array alone, its shape."""
+    if isinstance(tree, (dict, Masked)):
+        return shape_of_example(tree)
     found: Any = [tuple(array.shape[1:]) for array in leaves(tree)]
     return found[0] if len(found) == 1 else found
