@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from bicoder.data.loader import DataLoader
+from bicoder.engine.arrays.fingerprint import fingerprint
 from bicoder.engine.arrays.masked import Masked
 from bicoder.errors import DataError, UsageError
-from bicoder.runs.train import fingerprint
 
 
 @pytest.fixture
