@@ -102,6 +102,7 @@ def agreement(
     numbers = {
         "learnt_from": source,
         "examples": len(judge.labels),
+        "classes": max(len(one.classes) for one in known.values()),
         "classifiers": {
             view: accuracy(one.of(judge.views[view]) == judge.labels) | {"examples": one.examples, "sha256": one.sha256}
             for view, one in known.items()
@@ -174,11 +175,13 @@ class Judged:
         ways = {"": False}
         if isinstance(self.vae.encoder.fusion, MixtureOfProducts):
             ways["_product"] = True
-        total = sum(len(some) for some, _ in sets.values()) * len(ways)
+        total = sum(len(some) * (1 if size == 1 else len(ways)) for size, (some, _) in sets.items())
         bar = watched(range(total), "coherence of sets of views", total, progress)
         found: dict[str, dict[int, Any]] = {f"{name}{way}": {} for way in ways for name in ("given", "linear")}
         for way, alone in ways.items():
             for size, (some, count) in sets.items():
+                if alone and size == 1:  # a product of one is what is given
+                    continue
                 results = [self.of_set(views, alone) for views, _ in zip(some, bar)]  # noqa: B905 - the bar is longer
                 for place, name in enumerate(("given", "linear")):
                     right = [one for one in (result[place] for result in results) if one is not None]
