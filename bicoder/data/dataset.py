@@ -89,6 +89,10 @@ class Dataset(Component):
             f"each, received {self.name}; leave them out"
         )
 
+    def may_have_training_labels(self) -> bool:
+        """False if it is known without reading the training images that nobody gives them labels."""
+        return True
+
     def check_size(self, shape: tuple[int, ...]) -> None:
         """`UsageError` if images of this shape are of another size than was asked for: not all data sets scale them."""
         if self.image_size and shape[:2] != tuple(self.image_size):

@@ -73,8 +73,14 @@ class _OwnTest(Named):
 
     def training_labels(self) -> np.ndarray | None:
         """Labels of the training images, from a file that nobody publishes but that may lie beside theirs; or None."""
-        path = data_folder(self.data_dir) / list(self.files)[2].replace("_te", "")
-        return read_array(path) if not self.only_test and self.labels is None and path.is_file() else None
+        return read_array(self.labels_file()) if self.labels is None and self.labels_file().is_file() else None
+
+    def labels_file(self) -> Path:
+        """Path of that file, which need not be there."""
+        return data_folder(self.data_dir) / list(self.files)[2].replace("_te", "")
+
+    def may_have_training_labels(self) -> bool:
+        return self.labels is not None or self.labels_file().is_file()
 
 
 class MnistBW(_OwnTest):
@@ -97,7 +103,7 @@ class MnistBW(_OwnTest):
             received = " and ".join(map(str, shapes))
             raise DataError(f"mnist_bw: expected images of 784 pixels, received shapes {received}")
         train, test = (None if images is None else images.reshape(-1, 28, 28) for images in (train, test))
-        return Images(train, test, self.training_labels(), labels)
+        return Images(train, test, None if train is None else self.training_labels(), labels)
 
 
 class MnistColor(_OwnTest):
@@ -143,7 +149,8 @@ class MnistColor(_OwnTest):
         """`Images` of the files, each array what its function makes of its path."""
         known_view(self.view)
         train, test, labels = self.fetch_wanted()
-        return Images(train and train_of(train), test_of(test), self.training_labels(), read_array(labels))
+        known = None if train is None else self.training_labels()
+        return Images(train and train_of(train), test_of(test), known, read_array(labels))
 
     def is_slow(self) -> bool:
         """A bare pickle is not: its view is found by skipping the others, so a copy is no less to read."""

@@ -20,7 +20,7 @@ from bicoder.engine.arrays.there import spread, values_of
 from bicoder.engine.arrays.trees import mapped
 from bicoder.engine.tensor import Seed, Tensor
 from bicoder.errors import MOST_SAMPLES, NumericError, UsageError, check_count, check_seed, counted
-from bicoder.evaluation import conditionals
+from bicoder.evaluation import coherence, conditionals, generated_classes
 from bicoder.evaluation.codes import compiled
 from bicoder.evaluation.doctor import diagnose
 from bicoder.evaluation.examples import take
@@ -34,7 +34,9 @@ MOST_CODES = 1000  # codes z for which q(z), the mixture of all posteriors, is c
 BEYOND = 1e290  # nats that no density has: `log_mean_exp` gives them for images of density zero
 
 
-def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progress: bool = False) -> dict[str, Any]:
+def evaluate(
+    vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progress: bool = False, training: Any = None
+) -> dict[str, Any]:
     """All numbers about a model on images that it was not trained on.
 
     Args:
@@ -45,6 +47,8 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
         num_samples: importance samples K for each image.
         seed: int; the same seed gives the same numbers.
         progress: show a bar with the time left, or a line now and then if standard error is no terminal.
+        training: of several views, or a model that is told labels, a pair (images, labels) of training examples from
+            which classifiers learn; by default those of a `DataLoader`, else one half of the test examples.
     Returns:
         dict, in nats per image if no other unit is named: `elbo`; `distortion`, -E[log p(x|z)]; `rate`,
         KL[q(z|x) || p(z)]; `nll`, -log p(x) by K importance samples, an upper bound in expectation;
@@ -54,8 +58,9 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
         most log N, and `marginal_kl` KL[q(z) || p(z)], with q(z) the mixture of the posteriors of these N images;
         `mean_squared_error` of the reconstructions per pixel; `knn_accuracy` and `logistic_accuracy` of the labels from
         the posterior means, or None; `images`, N; `num_samples`, K; `seed`; `views`, their names; `condition`, what y
-        is, or None; `doctor`, a list of sentences. Of several views everything is of all together, and `conditionals`
-        adds what each is worth.
+        is, or None; `doctor`, a list of sentences. Of several views everything is of all together, `conditionals`
+        adds what each is worth, and `agreement` how well they agree; of a model that is told labels, `of_generated`
+        says whether its images are of the class that was asked for.
     Raises:
         DataError, UsageError; NumericError if the model's numbers are NaN or infinite, as its weights may be.
     """
@@ -82,10 +87,21 @@ def evaluate(vae: VAE, data: Any, num_samples: int = 1000, seed: int = 0, progre
             numbers[name] = None if labels is None else label_accuracy(means, labels, classifier)
     numbers |= {"images": count, "num_samples": num_samples, "seed": seed}
     numbers |= {"views": list(vae.decoder.views), "condition": vae.condition and vae.condition.part_name()}
+    learnt, folder = labelled_training(data, training), getattr(data, "data_dir", None)
+    test = None if labels is None else coherence.Labelled(images, labels)
     if vae.decoder.views:
         numbers |= conditionals.conditionals(vae, images, sums.per_image(), num_samples, seed, progress)
+        numbers |= coherence.agreement(vae, test, learnt, seed, folder, progress)
+    numbers |= generated_classes.of_generated(vae, test, learnt, seed, folder, progress)
     numbers["doctor"] = diagnose(vae, images, numbers)
     return numbers
+
+
+def labelled_training(data: Any, training: Any) -> coherence.Labelled | None:
+    """Training examples with labels, those that were given or those of a `DataLoader`, or None."""
+    if training is None and getattr(data, "has_training_images", False):
+        training = data.training_images, data.training_labels
+    return None if training is None or training[1] is None else coherence.Labelled(*training)
 
 
 def why_not_finite(vae: VAE) -> str:
@@ -208,7 +224,7 @@ def table(numbers: dict[str, Any]) -> str:
     lines.append(f"{'of the sampling alone':<22}{numbers['nll_monte_carlo_error']:>16.4f}")
     lines += ["", "importance-weighted bound, by samples"]
     lines += [f"{k:>22,}{bound:>16.2f}" for k, bound in numbers["bounds"].items()]
-    lines += conditionals.table(numbers)
+    lines += [*conditionals.table(numbers), *coherence.table(numbers), *generated_classes.table(numbers)]
     lines += ["", f"active units {numbers['active_units']} of {numbers['latent_dim']}"]
     for label, name in (
         ("mutual information I(x; z)", "mutual_information"),

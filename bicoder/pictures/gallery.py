@@ -49,10 +49,12 @@ def posterior(subject: Subject, path: Path) -> Path:
 # Last, since it takes longest, and most of it is compiled code of others: what ends there ends no other picture.
 @picture("latent.png", flag="visualize_latent")
 def latent(subject: Subject, path: Path) -> Path:
-    """the posterior means: by t-SNE, or as they are in one or two dimensions"""
+    """the posterior means: by t-SNE, or as they are in one or two dimensions; of several views, of each of them too"""
     from bicoder.evaluation.latent_space import in_the_plane, label_accuracy, posterior_means
-    from bicoder.pictures import plotting
+    from bicoder.pictures import plotting, several_views
 
+    if subject.views and subject.vae.latent_dim > 1 and several_views.have_all(subject):
+        return several_views.codes_by_what_is_given(subject, path)
     chosen = subject.some(subject.latent_points)
     codes = posterior_means(subject.vae, subject.taken(chosen))
     labels = None if subject.labels is None else subject.labels[chosen]
@@ -77,6 +79,18 @@ def kl(subject: Subject, path: Path) -> Path | None:
     units = f"{numbers['active_units']} of {counted(numbers['latent_dim'], 'unit')} active"
     title = f"{subject.name}: {units}, rate {numbers['rate']:.2f} nats per image"
     return plotting.bars(numbers["kl_per_dimension"], path, title)
+
+
+@picture("coherence.png", command="evaluate")
+def coherence(subject: Subject, path: Path) -> Path | None:
+    """how well the views agree, by how many are given"""
+    from bicoder.pictures.coherence import agreement
+
+    found = subject.numbers.get("coherence")
+    if found is None:
+        return None
+    examples = counted(found["examples"], "test example")
+    return agreement(found, path, f"{subject.name}: {examples}, with standard errors")
 
 
 @picture("generated.png", command="generate")

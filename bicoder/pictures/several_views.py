@@ -9,7 +9,9 @@ from bicoder.engine.arrays.conditioned import parted
 from bicoder.engine.arrays.masked import Masked, lacking
 from bicoder.engine.arrays.there import spread
 from bicoder.errors import counted
+from bicoder.evaluation.latent_space import FEWEST, in_the_plane, label_accuracy, posterior_means
 from bicoder.pictures.matrix import matrix
+from bicoder.pictures.panels import scatter_panels
 from bicoder.pictures.picture import Subject
 from bicoder.pictures.plotting import as_images
 
@@ -58,6 +60,31 @@ def from_each_to_each(subject: Subject, path: Path) -> Path:
     cells = [[as_images(row[view], subject.image_shape[view]) for view in views] for row in made.values()]
     title = f"{subject.name}: {counted(len(cells[0][0]), 'test example')}; below, mean of p(x|z) for z ~ q(z|x given)"
     return matrix(cells, path, title, list(made), views, len(cells[0][0]))
+
+
+def have_all(subject: Subject) -> bool:
+    """Whether there are test examples that have all views, so many that they have neighbours."""
+    return int((lacking(subject.images) == 0).sum()) >= FEWEST
+
+
+def codes_by_what_is_given(subject: Subject, path: Path) -> Path:
+    """Posterior means given all views and given each alone, in one plane: of test examples that have all of them."""
+    views = subject.views
+    count = int((lacking(subject.images) == 0).sum())
+    chosen = complete(subject)[: min(count, max(FEWEST, subject.latent_points // (len(views) + 1)))]
+    x = subject.taken(chosen)
+    given = {"all views": x} | {f"{view} alone": {view: x[view]} for view in views}
+    codes = {name: posterior_means(subject.vae, some) for name, some in given.items()}
+    labels = None if subject.labels is None else subject.labels[chosen]
+    plane = in_the_plane(np.concatenate(list(codes.values())), subject.seed)
+    title = f"{subject.name}: {plane.how} of {counted(len(chosen), 'test example')}, given all views and one alone"
+    if labels is not None:
+        found = {name: label_accuracy(some, labels, "10-NN") for name, some in codes.items()}
+        codes = {
+            name if found[name] is None else f"{name}, 10-NN {found[name]:.3f}": some for name, some in codes.items()
+        }
+    points = dict(zip(codes, np.split(plane.points, len(codes)), strict=True))
+    return scatter_panels(points, path, title, labels, subject.label_names, plane.axes)
 
 
 def complete(subject: Subject) -> np.ndarray:

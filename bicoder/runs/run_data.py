@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from bicoder.data.pixels import Scaling
 from bicoder.data.splits import Split
 from bicoder.engine.arrays.conditioned import Conditioned
+from bicoder.engine.arrays.fingerprint import fingerprint
 from bicoder.engine.arrays.masked import arrays_in
 from bicoder.errors import DataError, ModelError, UsageError
 from bicoder.runs.folder import CONFIG
 from bicoder.runs.options.earlier import dataset_of
 from bicoder.runs.options.table import Options
-from bicoder.runs.train import changes, fingerprint, load_data
+from bicoder.runs.train import changes, load_data
+from bicoder.waiting import told
 
 if TYPE_CHECKING:
     from bicoder.data.likewise import Likewise, Treatment
@@ -60,18 +62,45 @@ def own_data(
         DataError: they are not there.
         ModelError: they are others, and `anyway` is false.
     """
+    found = options_now(folder, config, dset, labels, data_dir, mirror)
+    try:
+        return test_images_of(folder, config["data"], found, anyway)
+    except DataError as error:
+        if found.labels is None or os.path.lexists(found.labels):
+            raise
+        raise DataError(f"{folder}: its labels: {error}; --labels FILE says where they are now") from error
+
+
+def options_now(
+    folder: Path, config: dict[str, Any], dset: str | None, labels: str | None, data_dir: str | None, mirror: str | None
+) -> Options:
+    """The options of a run that say what data it had, and where they are now; arguments and errors as in `own_data`."""
     options = options_of_data(folder, config["arguments"])
     dataset_of(dset or options.dset, folder if dset is None else None)
     if labels is not None and options.labels is None:
         raise UsageError(f"labels: expected none, since {folder} was trained without --labels; leave it out")
     dset, labels = dset or options.dset, labels or options.labels
-    found = dataclasses.replace(options, dset=dset, labels=labels, data_dir=data_dir, mirror=mirror)
-    try:
-        return test_images_of(folder, config["data"], found, anyway)
-    except DataError as error:
-        if labels is None or os.path.lexists(labels):
-            raise
-        raise DataError(f"{folder}: its labels: {error}; --labels FILE says where they are now") from error
+    return dataclasses.replace(options, dset=dset, labels=labels, data_dir=data_dir, mirror=mirror)
+
+
+def own_training_data(
+    folder: Path, config: dict[str, Any], loader: "DataLoader", anyway: bool = False, **whereabouts: Any
+) -> tuple[Any, Any] | None:
+    """The training examples of a run of several views, or with a condition, and their labels; None without these.
+
+    Args:
+        folder, config, whereabouts: as in `own_data`.
+        loader: what `own_data` gave, which may have the training images too.
+        anyway: ignored; nothing is measured on them.
+    """
+    asked = loader.views or loader.with_labels
+    if asked and loader.test_labels is not None and not loader.has_training_images:
+        if not loader.dataset.may_have_training_labels():
+            return None
+        with told("reading the training examples"):
+            loader = load_data(options_now(folder, config, **whereabouts), None, folder)
+    known = asked and loader.has_training_images and loader.training_labels is not None
+    return (loader.training_images, loader.training_labels) if known else None
 
 
 def test_images_of(folder: Path, data: dict[str, Any], of_run: Options, anyway: bool) -> "DataLoader":
@@ -130,7 +159,7 @@ def images_for(
     else:
         sources = sources or sources_of_views(images, config["input_shape"])
         found = views_like(sources, {view: treatment(config, view) for view in sources}, str(images or "given"), say)
-    return told(found, config, str(images or "given")) if config["model"].get("condition") else found
+    return with_classes(found, config, str(images or "given")) if config["model"].get("condition") else found
 
 
 def class_names(config: dict[str, Any]) -> list[str]:
@@ -139,7 +168,7 @@ def class_names(config: dict[str, Any]) -> list[str]:
     return config["data"].get("label_names") or [str(number) for number in range(classes)]
 
 
-def told(found: "Likewise", config: dict[str, Any], name: str) -> "Likewise":
+def with_classes(found: "Likewise", config: dict[str, Any], name: str) -> "Likewise":
     """Images with the class of each as its condition, by the numbers that the run has for its classes.
 
     Raises:

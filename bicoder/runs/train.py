@@ -1,14 +1,13 @@
 """What `train_vae` does with its options. TensorFlow is imported when the data has been read and found good."""
 
-import hashlib
 import math
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bicoder.engine.arrays.masked import Masked, arrays_in, shape_of_example
-from bicoder.engine.arrays.portions import portions_of_examples
+from bicoder.engine.arrays.fingerprint import fingerprint
+from bicoder.engine.arrays.masked import arrays_in, shape_of_example
 from bicoder.engine.arrays.view_names import is_of_views
 from bicoder.engine.start import import_keras
 from bicoder.errors import ModelError, UsageError, counted
@@ -198,18 +197,6 @@ def as_lists(found: Any) -> Any:
     if isinstance(found, dict):
         return {view: as_lists(one) for view, one in found.items()}
     return None if found is None else list(found)
-
-
-def fingerprint(*examples: Any) -> str:
-    """SHA-256 of the numbers of some arrays, or of those that are there of each view of a dict; None has none."""
-    digest = hashlib.sha256()
-    for some in (some for some in examples if some is not None):
-        for one in (some[view] for view in sorted(some)) if isinstance(some, dict) else [some]:
-            for portion in portions_of_examples(one):
-                known = [portion.values[portion.there > 0], portion.there] if isinstance(portion, Masked) else [portion]
-                for array in known:
-                    digest.update(array)
-    return digest.hexdigest()
 
 
 def changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from bicoder.errors import ModelError, counted
-from bicoder.files.regular_file import NotRegularError, check_regular, open_regular
-from bicoder.files.whole_file import whole_file
+from bicoder.files.named_arrays import opened_arrays, write_arrays
+from bicoder.files.regular_file import NotRegularError, check_regular
 
 if TYPE_CHECKING:
     import h5py
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 NAME, OLD_NAME = "model.safetensors", "model.weights.h5"
 METADATA = {"format": "bicoder 1"}
 PARTS = ("encoder", "decoder", "prior", "objective")
-LARGEST_HEADER = 2**23  # bytes; a variable takes a hundred
 MOST_OBJECTS = 50_000  # groups and datasets of HDF5; the largest model has some thousands
 DEPTH = 32
 # Keras writes the state of the optimizer beside the weights; nothing here reads it.
@@ -54,11 +53,7 @@ def save(folder: Path, vae: "VAE") -> None:
     Raises:
         ModelError: they cannot be written; those that were there still are.
     """
-    from safetensors.numpy import save as as_bytes
-
-    arrays = {name: np.asarray(variable, order="C") for name, variable in variables(vae).items()}
-    with whole_file(folder / NAME, ModelError) as unfinished:
-        unfinished.write_bytes(as_bytes(arrays, METADATA))
+    write_arrays(folder / NAME, {name: np.asarray(one) for name, one in variables(vae).items()}, METADATA, ModelError)
     (folder / OLD_NAME).unlink(missing_ok=True)
 
 
@@ -179,15 +174,9 @@ def other_file(path: Path, kind: str, error: Exception) -> ModelError:
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Any]:
     """The file, open, its header checked; whatever its reader raises becomes `ModelError`."""
-    from safetensors import safe_open
-
     check_is_file(path)
     try:
-        with open_regular(path) as start:
-            header = int.from_bytes(start.read(8), "little")
-        if header > LARGEST_HEADER:
-            raise ValueError(f"a header of {header:,} bytes")
-        with safe_open(path, framework="np") as file:
+        with opened_arrays(path) as file:
             if file.metadata() != METADATA:
                 raise ValueError(f"written by another program, {str(file.metadata())!r}")
             yield file

@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from bicoder.data.loader import DataLoader
+from bicoder.engine.arrays.fingerprint import fingerprint
 from bicoder.engine.arrays.masked import Masked, arrays_in, on_arrays
 from bicoder.engine.batches import Batches
 from bicoder.errors import DataError, UsageError
-from bicoder.runs.train import fingerprint
 
 
 @pytest.fixture

@@ -357,7 +357,7 @@ def test_what_is_kept_in_memory_says_so(cache, capsys):
 MEMORY = """
 import re, sys
 from bicoder.data.loader import DataLoader
-from bicoder.runs.train import fingerprint
+from bicoder.engine.arrays.fingerprint import fingerprint
 def high():  # not ru_maxrss, which a child has from its parent
     return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 before = high()

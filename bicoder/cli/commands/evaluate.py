@@ -32,7 +32,7 @@ def evaluate(options: EvaluateOptions) -> None:
 
     They are written into evaluation.json too, and kl.png shows the rate of each dimension of z.
     """
-    from bicoder.runs.run_data import own_data
+    from bicoder.runs.run_data import own_data, own_training_data
     from bicoder.runs.train import title_of
 
     folder = Path(options.run)
@@ -45,7 +45,8 @@ def evaluate(options: EvaluateOptions) -> None:
     from bicoder.runs.load import load
 
     vae = load(folder, options.force)
-    numbers = measure.evaluate(vae, loader, options.num_samples, options.seed, progress=True)
+    training = own_training_data(folder, config, loader, **options.whereabouts())
+    numbers = measure.evaluate(vae, loader, options.num_samples, options.seed, progress=True, training=training)
     text = json.dumps(without_nan(numbers), indent=2, allow_nan=False)
     print(text if options.json else measure.table(numbers), flush=True)  # before anything can go wrong with the files
     with whole_file(folder / EVALUATION) as new:
