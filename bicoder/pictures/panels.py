@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,6 +19,7 @@ MOST_IN_LEGEND = 30  # classes
 @with_own_settings
 def scatter_panels(
     panels: Mapping[str, np.ndarray],
+    notes: Mapping[str, str],
     path: Path,
     title: str,
     labels: np.ndarray | None = None,
@@ -28,6 +30,7 @@ def scatter_panels(
 
     Args:
         panels: what a panel is called -> points (N, 2), in the same plane.
+        notes: what a panel is called -> what else its title says.
         path: PNG to write.
         title: line above all.
         labels: whole numbers (N,) of the points of every panel, or None.
@@ -46,9 +49,9 @@ def scatter_panels(
     for axes, (name, points) in zip(every, panels.items(), strict=False):
         axes.scatter(together[:, 0], together[:, 1], color=BEHIND, s=size, linewidths=0)
         by_label(axes, points, labels, label_names, size)
-        prepare(axes, name, axes_names)
+        prepare(axes, f"{shortened(name)}{notes.get(name, '')}", axes_names)
     by_set(every[len(panels)], panels, size)
-    prepare(every[len(panels)], "by what was given", axes_names)
+    prepare(every[len(panels)], "all of them, by what is given", axes_names)
     if labels is not None and len(np.unique(labels)) <= MOST_IN_LEGEND:
         handles, names = every[0].get_legend_handles_labels()
         legend = figure.legend(handles, names, loc="outside right center", frameon=False, title="label")
@@ -59,7 +62,7 @@ def scatter_panels(
 
 def prepare(axes: Axes, name: str, axes_names: Sequence[str]) -> None:
     """Title and axes of a panel."""
-    axes.set_title(readable(shortened(name)), fontsize=11)
+    axes.set_title(readable(name), fontsize=11)
     axes.set_aspect("equal", adjustable="box")
     if axes_names:
         axes.set(xlabel=axes_names[0], ylabel=axes_names[1])
@@ -90,4 +93,6 @@ def by_set(axes: Axes, panels: Mapping[str, np.ndarray], size: float) -> None:
             mine = together[part[number[part] == i]]
             axes.scatter(mine[:, 0], mine[:, 1], s=size, alpha=0.7, linewidths=0, **style_of(i))
     handles = [axes.scatter([], [], s=50, linewidths=0, **style_of(i)) for i in range(len(panels))]
-    axes.legend(handles, [f" {readable(shortened(name))}" for name in panels], fontsize=8, framealpha=0.9)
+    names = [f" {readable(shortened(name))}" for name in panels]
+    figure: Any = axes.figure
+    figure.legend(handles, names, loc="outside lower center", ncols=6, frameon=False, title="given")

@@ -78,13 +78,10 @@ def codes_by_what_is_given(subject: Subject, path: Path) -> Path:
     labels = None if subject.labels is None else subject.labels[chosen]
     plane = in_the_plane(np.concatenate(list(codes.values())), subject.seed)
     title = f"{subject.name}: {plane.how} of {counted(len(chosen), 'test example')}, given all views and one alone"
-    if labels is not None:
-        found = {name: label_accuracy(some, labels, "10-NN") for name, some in codes.items()}
-        codes = {
-            name if found[name] is None else f"{name}, 10-NN {found[name]:.3f}": some for name, some in codes.items()
-        }
+    known = {} if labels is None else {name: label_accuracy(some, labels, "10-NN") for name, some in codes.items()}
+    notes = {name: f", 10-NN accuracy {found:.3f}" for name, found in known.items() if found is not None}
     points = dict(zip(codes, np.split(plane.points, len(codes)), strict=True))
-    return scatter_panels(points, path, title, labels, subject.label_names, plane.axes)
+    return scatter_panels(points, notes, path, title, labels, subject.label_names, plane.axes)
 
 
 def complete(subject: Subject) -> np.ndarray:
