@@ -1,0 +1,112 @@
+"""Five methods for several views of the same examples, on a random part of `mnist_color`, each over several seeds.
+
+    python benchmarks/views_numbers.py --data_dir DIR [--seeds 3] [--evaluate] [--table]
+
+Trains and evaluates by the commands on 10,000 training and 2,000 test rows, drawn by chance, and writes tables and
+pictures into docs/views.md. What is there with the same settings is not done again, and a training that was stopped
+goes on, so it can be stopped at any time. DIR has the files of `mnist_color`; for coherence and accuracy the training
+labels, `mnist_color_y.npy`, too.
+"""
+
+import argparse
+import datetime
+import json
+import math
+import os
+import re
+from pathlib import Path
+
+from colour_part import part_of
+from pages import fill, machine
+from trainings import BICODER, ROOT, caption, command, keep, kept, shrink, spread
+
+from bicoder.data.views import VIEWS
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+METHODS = {
+    "MVAE": ["--fusion", "product_of_experts:prior_expert=true", "--objective", "mvae:beta=2.5"],
+    "MVTCAE": ["--fusion", "product_of_experts", "--objective", "mvtcae:beta=2.5"],
+    "product": ["--fusion", "product_of_experts", "--objective", "beta_elbo:beta=2.5"],
+    "MoPoE": ["--fusion", "mixture_of_products", "--objective", "component_elbo:beta=2.5"],
+    "mixture": ["--fusion", "mixture_of_experts", "--objective", "component_elbo:beta=2.5"],
+}
+# The scale of the papers' Laplace is b = 0.75; sigma is the standard deviation, sqrt(2) b.
+MODEL = ["--likelihood", "laplace", "--sigma", f"{0.75 * math.sqrt(2):.6f}", "--latent_dim", "32", "--batch_size", "64"]
+SHOWN = 0  # the seed whose pictures are in docs/
+
+
+def settings_of(args, name, seed):
+    """What decides the numbers: the arguments of the two commands, and which rows there are."""
+    train = ["--dset", "mnist_color", "--views", ",".join(VIEWS), *METHODS[name], *MODEL]
+    return {
+        "train": [*train, "--epochs", str(args.epochs), "--seed", str(seed)],
+        "evaluate": ["--num_samples", str(args.samples)],
+        "rows": {"train": args.train, "test": args.test, "seed": 0},
+    }
+
+
+def folder_of(args, name, seed):
+    """The folder of a run."""
+    return args.work / f"{name.lower()}-{seed}"
+
+
+def train(args, name, seed, result):
+    """Train, or go on with a training that was stopped; how long an epoch took."""
+    folder = folder_of(args, name, seed)
+    data = ["--data_dir", args.work / "data", "--no_download"]
+    if result and (folder / "checkpoints").exists():
+        said = command(BICODER, "train", "--resume", folder, *data)
+    else:
+        pictures = ["--generate_from_posterior", "--generate_from_prior"]
+        wanted = settings_of(args, name, seed)["train"]
+        said = command(BICODER, "train", *wanted, *pictures, "--run_dir", folder, *data, "--overwrite")
+    seconds = re.search(r"([\d.]+) s each", said)
+    return float(seconds[1]) if seconds else None
+
+
+def measure(args, name, seed):
+    """Whatever is not there yet of a training and its evaluation; each is kept at once."""
+    key, wanted = f"{name}, seed {seed}", settings_of(args, name, seed)
+    about = {"date": datetime.date.today().isoformat(), "machine": machine()}
+    result = kept(args.results).get(key, {})
+    if {**result.get("settings", {}), "evaluate": None} != {**wanted, "evaluate": None}:
+        result = {}
+    if "seconds_per_epoch" not in result:
+        keep(args.results, key, {"settings": wanted})
+        result = {"settings": wanted, "seconds_per_epoch": train(args, name, seed, result), **about}
+        keep(args.results, key, result)
+        print(f"{key}: {result['seconds_per_epoch']} s an epoch", flush=True)
+    if args.evaluate and ("numbers" not in result or result["settings"] != wanted):
+        folder = folder_of(args, name, seed)
+        data = ["--data_dir", args.work / "data"]
+        command(BICODER, "evaluate", folder, *wanted["evaluate"], *data, "--json", "--overwrite")
+        numbers = json.loads((folder / "evaluation.json").read_text())
+        numbers.pop("kl_per_dimension", None)
+        keep(args.results, key, {**result, "settings": wanted, "numbers": numbers, **about})
+        print(f"{key}: -ELBO {-numbers['elbo']:.1f}, NLL {numbers['nll']:.1f}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data_dir", type=Path, help="where the files of mnist_color are")
+    parser.add_argument("--evaluate", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--table", action="store_true", help="write the page from what was measured, and train nothing")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--samples", type=int, default=100, help="of z for each test example")
+    parser.add_argument("--train", type=int, default=10_000, help="training rows")
+    parser.add_argument("--test", type=int, default=2_000, help="test rows")
+    parser.add_argument("--methods", default=",".join(METHODS), help="some of them, in the order in which to train")
+    parser.add_argument("--work", type=Path, default=Path("runs/views-numbers"), help="folder of the runs")
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results" / "views_numbers.json")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs")
+    args = parser.parse_args()
+    if not args.table:
+        part_of(args.data_dir, args.work / "data", args.train, args.test)
+        for seed in range(args.seeds):
+            for name in args.methods.split(","):
+                measure(args, name, seed)
+
+
+if __name__ == "__main__":
+    main()
