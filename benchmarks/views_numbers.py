@@ -17,8 +17,8 @@ import re
 from pathlib import Path
 
 from colour_part import part_of
-from pages import fill, machine
-from trainings import BICODER, ROOT, caption, command, keep, kept, shrink, spread
+from pages import machine
+from trainings import BICODER, ROOT, command, keep, kept
 
 from bicoder.data.views import VIEWS
 
@@ -39,9 +39,10 @@ def settings_of(args, name, seed):
     """What decides the numbers: the arguments of the two commands, and which rows there are."""
     train = ["--dset", "mnist_color", "--views", ",".join(VIEWS), *METHODS[name], *MODEL]
     return {
-        "train": [*train, "--epochs", str(args.epochs), "--seed", str(seed)],
-        "evaluate": ["--num_samples", str(args.samples)],
+        "train": [*train, "--seed", str(seed)],
+        "epochs": args.epochs,
         "rows": {"train": args.train, "test": args.test, "seed": 0},
+        "evaluate": ["--num_samples", str(args.samples)],
     }
 
 
@@ -50,34 +51,43 @@ def folder_of(args, name, seed):
     return args.work / f"{name.lower()}-{seed}"
 
 
-def train(args, name, seed, result):
-    """Train, or go on with a training that was stopped; how long an epoch took."""
-    folder = folder_of(args, name, seed)
+def same(settings, wanted, *but):
+    """Whether settings are those that are wanted, whatever some of them are."""
+    return all(settings.get(key) == value for key, value in wanted.items() if key not in but)
+
+
+def train(args, folder, wanted, before):
+    """Train, or go on with a training of the same settings that was stopped or had fewer epochs."""
     data = ["--data_dir", args.work / "data", "--no_download"]
-    if result and (folder / "checkpoints").exists():
-        said = command(BICODER, "train", "--resume", folder, *data)
+    epochs = ["--epochs", wanted["epochs"]]
+    if same(before, wanted, "epochs", "evaluate") and before["epochs"] <= wanted["epochs"] and usable(folder):
+        said = command(BICODER, "train", "--resume", folder, *epochs, *data)
     else:
         pictures = ["--generate_from_posterior", "--generate_from_prior"]
-        wanted = settings_of(args, name, seed)["train"]
-        said = command(BICODER, "train", *wanted, *pictures, "--run_dir", folder, *data, "--overwrite")
+        said = command(
+            BICODER, "train", *wanted["train"], *epochs, *pictures, "--run_dir", folder, *data, "--overwrite"
+        )
     seconds = re.search(r"([\d.]+) s each", said)
     return float(seconds[1]) if seconds else None
 
 
+def usable(folder):
+    """Whether there is a training that can go on."""
+    return any((folder / "checkpoints").glob("*"))
+
+
 def measure(args, name, seed):
     """Whatever is not there yet of a training and its evaluation; each is kept at once."""
-    key, wanted = f"{name}, seed {seed}", settings_of(args, name, seed)
+    key, wanted, folder = f"{name}, seed {seed}", settings_of(args, name, seed), folder_of(args, name, seed)
     about = {"date": datetime.date.today().isoformat(), "machine": machine()}
-    result = kept(args.results).get(key, {})
-    if {**result.get("settings", {}), "evaluate": None} != {**wanted, "evaluate": None}:
-        result = {}
-    if "seconds_per_epoch" not in result:
+    result = kept(args.results).get(key, {"settings": {}})
+    before = result["settings"]
+    if not same(before, wanted, "evaluate") or "seconds_of_epoch" not in result:
         keep(args.results, key, {"settings": wanted})
-        result = {"settings": wanted, "seconds_per_epoch": train(args, name, seed, result), **about}
+        result = {"settings": wanted, "seconds_of_epoch": train(args, folder, wanted, before), **about}
         keep(args.results, key, result)
-        print(f"{key}: {result['seconds_per_epoch']} s an epoch", flush=True)
-    if args.evaluate and ("numbers" not in result or result["settings"] != wanted):
-        folder = folder_of(args, name, seed)
+        print(f"{key}: {wanted['epochs']} epochs, {result['seconds_of_epoch']} s each", flush=True)
+    if args.evaluate and (args.again or "numbers" not in result or before != wanted):
         data = ["--data_dir", args.work / "data"]
         command(BICODER, "evaluate", folder, *wanted["evaluate"], *data, "--json", "--overwrite")
         numbers = json.loads((folder / "evaluation.json").read_text())
@@ -90,6 +100,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data_dir", type=Path, help="where the files of mnist_color are")
     parser.add_argument("--evaluate", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--again", action="store_true", help="evaluate what is evaluated too, for numbers that are new")
     parser.add_argument("--table", action="store_true", help="write the page from what was measured, and train nothing")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=20)
