@@ -13,16 +13,13 @@ import json
 import math
 import os
 import re
-import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 from pages import fill, machine
+from trainings import BICODER, ROOT, caption, command, keep, kept, shrink, spread
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-ROOT = Path(__file__).resolve().parent.parent
 EPOCHS = {"digits": 300, "mnist_bw": 20, "mnist_color": 20}
 SAMPLES = 100  # of z for each test image
 LIKELIHOODS = {
@@ -47,14 +44,6 @@ def folder_of(args, dset, name, seed):
     return Path(args.work) / f"{dset}-{re.sub('[^a-z0-9]+', '-', name)}-{seed}"
 
 
-def command(code, *arguments):
-    """Run a command as a process of its own; what it prints."""
-    done = subprocess.run([sys.executable, *code, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(map(str, arguments))} failed")
-    return done.stdout
-
-
 def measure(args, dset, name, seed):
     """Train and evaluate once; the settings and the numbers."""
     started, folder = time.perf_counter(), folder_of(args, dset, name, seed)
@@ -66,8 +55,7 @@ def measure(args, dset, name, seed):
     said = command(
         [ROOT / "train_vae.py"], *settings["train"], *pictures, "--run_dir", folder, *data, "--overwrite", "--quiet"
     )
-    evaluate = ["-c", "from bicoder.cli.main import bicoder; raise SystemExit(bicoder())", "evaluate"]
-    found = json.loads(command(evaluate, folder, *settings["evaluate"], *data, "--json", "--overwrite"))
+    found = json.loads(command(BICODER, "evaluate", folder, *settings["evaluate"], *data, "--json", "--overwrite"))
     sigma = re.search(r"learned sigma ([\d.]+)", said)
     numbers = {key: found[key] for key in KEPT} | ({"sigma": float(sigma[1])} if sigma else {})
     seconds = round(time.perf_counter() - started, 1)
@@ -81,11 +69,6 @@ def settings_of(args, dset, name, seed):
     return {"train": train, "evaluate": ["--num_samples", str(SAMPLES)]}
 
 
-def load(args):
-    """What was measured: key -> result."""
-    return json.loads(args.results.read_text()) if args.results.exists() else {}
-
-
 def measured(args, results, dset, name):
     """The results of a training for every seed, None for those that are not there with these settings."""
     found = [(results.get(f"{dset}, {name}, seed {seed}"), seed) for seed in range(args.seeds)]
@@ -96,29 +79,11 @@ def measure_all(args, dset):
     """Measure what is not there yet, and keep each result at once."""
     for seed in range(args.seeds):
         for name in TRAININGS[dset]:
-            results = load(args)
+            results = kept(args.results)
             if measured(args, results, dset, name)[seed] is None:
                 result = measure(args, dset, name, seed)
-                args.results.write_text(json.dumps(results | {f"{dset}, {name}, seed {seed}": result}, indent=1) + "\n")
+                keep(args.results, f"{dset}, {name}, seed {seed}", result)
                 print(f"{dset}, {name}, seed {seed}: {result['seconds']} s, {result['numbers']}", flush=True)
-
-
-def spread(found, key, digits, factor=1.0, shift=0.0):
-    """Mean and standard deviation over the seeds, as text."""
-    if any(key not in result["numbers"] for result in found):
-        return ""
-    values = [factor * result["numbers"][key] + shift for result in found]
-    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{digits}f}{deviation}"
-
-
-def caption(found):
-    """How many seeds, and on what they were measured."""
-    seeds = "One seed" if len(found) == 1 else f"Seeds 0 to {len(found) - 1}: mean ± standard deviation"
-    about = sorted({(f"{r['machine']['cores']} cores of {r['machine']['processor']}", r["date"]) for r in found})
-    versions = found[-1]["machine"]["versions"]
-    where = "; ".join(f"{place}, {date}" for place, date in about)
-    return f"{seeds}. {where}; TensorFlow {versions['tensorflow']}, Keras {versions['keras']}."
 
 
 def commands_table(args, dset, results):
@@ -151,7 +116,7 @@ def likelihoods_table(args, dset, results):
 
 def write(args, dset):
     """The tables of a data set, if all of its trainings are there."""
-    results = load(args)
+    results = kept(args.results)
     if any(None in measured(args, results, dset, name) for name in TRAININGS[dset]):
         print(f"{dset}: not all of its trainings are there; its tables stay as they are")
         return
@@ -176,15 +141,6 @@ def draw(folders, path):
     grids = [load(folder).generate(64, seed=0) for folder in folders]
     plotting.side_by_side(grids, path, list(LIKELIHOODS), read_config(folders[0])["data"]["image_shape"])
     shrink(path, path)
-
-
-def shrink(source, path):
-    """256 colours are enough for a page, and a third of the size."""
-    from PIL import Image
-
-    with Image.open(source) as image:
-        small = image.convert("RGB").quantize(256)
-    small.save(path, optimize=True)
 
 
 def main():

@@ -172,6 +172,32 @@ class Bernoulli(Distribution):
         return value * self.logits - softplus
 
 
+class Categorical(Distribution):
+    """One class out of C, one-hot over the last axis; independent over the axes before it.
+
+    log p(x) = sum_c x_c log softmax(logits)_c, summed over those axes.
+
+    Args:
+        logits: unnormalised log probabilities of the classes, tensor (batch, ..., C).
+    """
+
+    def __init__(self, logits: Tensor) -> None:
+        self.logits = ops.convert_to_tensor(logits)
+
+    @property
+    def mean(self) -> Tensor:
+        """The probabilities of the classes."""
+        return ops.softmax(self.logits)
+
+    def sample(self, seed: Seed = None, num_samples: int | None = None) -> Tensor:
+        # The largest of the logits with Gumbel noise, -log(-log(u)), is a class of these probabilities.
+        u = uniform(draw_shape(self.logits, num_samples), 1e-7, 1.0 - 1e-7, seed)
+        return ops.one_hot(ops.argmax(self.logits - ops.log(-ops.log(u)), axis=-1), self.logits.shape[-1])
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return sum_event(value * ops.log_softmax(self.logits), value, self.logits)
+
+
 class FullGaussian(Distribution):
     """A Gaussian with any covariance, Sigma = L L^T.
 

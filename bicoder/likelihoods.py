@@ -11,6 +11,7 @@ from keras import ops
 from bicoder.component import Component
 from bicoder.distributions import (
     Bernoulli,
+    Categorical,
     ContinuousBernoulli,
     DiscretizedLogistic,
     Distribution,
@@ -72,26 +73,38 @@ class Likelihood(Component, keras.layers.Layer):
     def keep(self, p: Any) -> None:
         """Called once in every training step, with what `for_batch` returned, to keep what must outlive the batch."""
 
-    def check(self, x: "np.ndarray | Portions", name: str = "data") -> None:
-        """Raise `DataError` if the array `x` has values of density zero under this likelihood."""
-        expected = f"values in [{self.low:g}, {self.high:g}]"
-        if self.levels:
-            expected = "only 0 and 1" if self.levels == 2 else f"{self.levels} grey values, k/{self.levels - 1}"
-        elif self.low == -math.inf and self.high == math.inf:
+    def check(self, x: "np.ndarray | Portions | Masked", name: str = "data") -> None:
+        """Raise `DataError` if x has values of density zero under this likelihood.
+
+        Args:
+            x: array (N, ...), `Portions`, or either of them `Masked`, of which only what is there is looked at.
+            name: what the message calls it.
+        """
+        values, there = x if isinstance(x, Masked) else (x, None)
+        if not self.support():
             return
         count, first, value, start = 0, None, None, 0
-        for rows in portions(x):
+        for rows in portions(values):
             outside = self.outside(rows)
+            if there is not None:
+                known = np.asarray(there[start : start + len(rows)]) > 0
+                outside = outside & known.reshape(known.shape + (1,) * (outside.ndim - known.ndim))
             if first is None and outside.any():
                 row, *rest = (int(i[0]) for i in outside.nonzero())
                 first, value = (start + row, *rest), rows[(row, *rest)]
             count, start = count + int(outside.sum()), start + len(rows)
         if count:
             raise DataError(
-                f"{name}: the {self.part_name()} likelihood expects {expected}, received "
+                f"{name}: the {self.part_name()} likelihood expects {self.support()}, received "
                 f"{counted(count, 'other value')}, the first is {value:g} at index {first}; choose another "
                 "--likelihood or transform the data"
             )
+
+    def support(self) -> str:
+        """What x may be, in words; empty if it may be anything."""
+        if self.levels:
+            return "only 0 and 1" if self.levels == 2 else f"{self.levels} grey values, k/{self.levels - 1}"
+        return "" if self.low == -math.inf and self.high == math.inf else f"values in [{self.low:g}, {self.high:g}]"
 
     def outside(self, x: np.ndarray) -> np.ndarray:
         """Where the array `x` has density zero."""
@@ -243,6 +256,32 @@ class BernoulliLikelihood(Likelihood):
 
     def call(self, raw: Tensor) -> Distribution:
         return Bernoulli(raw)
+
+
+class CategoricalLikelihood(Likelihood):
+    """One class of several, as one-hot vectors: the network's outputs are the logits of softmax.
+
+    The classes are the last axis of x, as a label of ten classes is a view of shape (10,). What may be missing is a
+    label as a whole.
+    """
+
+    one_by_one = True
+    low, high, levels = 0.0, 1.0, 2
+
+    def num_outputs(self, channels: int) -> int:
+        return channels
+
+    def call(self, raw: Tensor) -> Distribution:
+        return Categorical(raw)
+
+    def support(self) -> str:
+        return "one 1 and else 0 over the last axis"
+
+    def outside(self, x: np.ndarray) -> np.ndarray:
+        """Where x is neither 0 nor 1, and the first number of a vector that has not one 1."""
+        outside = super().outside(x)
+        outside[..., 0] |= np.abs(x.sum(axis=-1) - 1.0) > 1e-2
+        return outside
 
 
 class ContinuousBernoulliLikelihood(Likelihood):

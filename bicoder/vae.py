@@ -16,8 +16,8 @@ from bicoder.component import plain
 from bicoder.conditions import Condition
 from bicoder.distributions import Distribution
 from bicoder.engine.arrays.conditioned import conditioned, parted
-from bicoder.engine.arrays.masked import on_values
-from bicoder.engine.arrays.there import kept, values_of
+from bicoder.engine.arrays.masked import on_arrays, on_values
+from bicoder.engine.arrays.there import kept
 from bicoder.engine.arrays.trees import batched, example_to_build, leaves
 from bicoder.engine.programs.fixed import still_frozen
 from bicoder.engine.programs.tracing import TARGET, WEIGHTS
@@ -254,9 +254,8 @@ class VAE(Inference):
         name, target = ("x", x) if y is None else ("y", y)
         for view, one in (target if isinstance(target, dict) else {"": target}).items():
             likelihood = of_view("likelihood", self.decoder.likelihood, view) if view else self.decoder.likelihood
-            values = values_of(one)
             called = f"{name}[{view!r}]" if view else name
-            likelihood.check(values if getattr(values, "in_file", False) else np.asarray(values), called)
+            likelihood.check(on_arrays(lambda a: a if getattr(a, "in_file", False) else np.asarray(a), one), called)
 
     def say_before_training(self) -> None:
         """Say that nobody chose sigma, if the data are not those that its default is made for."""

@@ -15,7 +15,7 @@ from bicoder import VAE, Decoder, Encoder
 from bicoder.component import Component
 from bicoder.distributions import Distribution
 from bicoder.errors import DataError, UsageError
-from bicoder.likelihoods import Likelihood
+from bicoder.likelihoods import CategoricalLikelihood, Likelihood
 from bicoder.networks import Network
 from bicoder.objectives import Objective
 from bicoder.posteriors import Posterior
@@ -32,6 +32,8 @@ def fitting_data(likelihood, count=12):
     """Data that the likelihood allows."""
     rng = np.random.default_rng(0)
     x = rng.random((count, *SHAPE), "float32")
+    if isinstance(likelihood, CategoricalLikelihood):  # of one class
+        return np.ones_like(x)
     return np.round(x * (likelihood.levels - 1)) / (likelihood.levels - 1) if likelihood.levels else x
 
 

@@ -4,7 +4,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from bicoder.engine.arrays.conditioned import conditioned, parted
-from bicoder.engine.arrays.masked import Masked, on_arrays
+from bicoder.engine.arrays.masked import on_arrays
 from bicoder.errors import DataError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def pixels_at_their_floor(decoder: "Decoder", codes: Any, where: str) -> str | N
 def support(decoder: "Decoder", images: Any, where: str) -> str | None:
     """Values that the likelihood gives density zero."""
     try:
-        decoder.likelihood.check(images.values if isinstance(images, Masked) else images, f"data{where}")
+        decoder.likelihood.check(images, f"data{where}")
     except DataError as error:
         return f"Outside the support: {error}."
     return None

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bicoder.engine.arrays.masked import Masked, shape_of_example
+from bicoder.engine.arrays.masked import shape_of_example
 from bicoder.engine.arrays.view_names import is_of_views
 from bicoder.errors import ModelError, UsageError
 from bicoder.runs.options.table import Settled
@@ -95,7 +95,7 @@ def check_images(options: Settled, loader: "DataLoader", likelihood: Any) -> Non
             if loader.binarize[view] == "dynamic" and purpose != "test":
                 continue
             name = f"{options.dset}: {purpose} images" + (f" of {view}" if view else "")
-            of_view("likelihood", likelihood, view).check(one.values if isinstance(one, Masked) else one, name)
+            of_view("likelihood", likelihood, view).check(one, name)
 
 
 def with_defaults(family: "type[Component]", config: dict[str, Any], **known: Any) -> Any:

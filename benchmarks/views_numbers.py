@@ -1,0 +1,225 @@
+"""Five methods for several views of the same examples, on a random part of `mnist_color`, each over several seeds.
+
+    python benchmarks/views_numbers.py --data_dir DIR [--seeds 3] [--evaluate] [--table]
+
+Trains and evaluates by the commands on 10,000 training and 2,000 test rows, drawn by chance, and writes tables and
+pictures into docs/views.md. What is there with the same settings is not done again, and a training that was stopped
+goes on, so it can be stopped at any time. DIR has the files of `mnist_color`; for coherence and accuracy the training
+labels, `mnist_color_y.npy`, too.
+"""
+
+import argparse
+import datetime
+import itertools
+import json
+import math
+import os
+import re
+import statistics
+from pathlib import Path
+
+from colour_part import part_of
+from pages import fill, machine
+from trainings import BICODER, ROOT, caption, command, keep, kept, shrink, spread
+
+from bicoder.data.views import VIEWS
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+METHODS = {
+    "MVAE": ["--fusion", "product_of_experts:prior_expert=true", "--objective", "mvae:beta=2.5"],
+    "MVTCAE": ["--fusion", "product_of_experts", "--objective", "mvtcae:beta=2.5"],
+    "product": ["--fusion", "product_of_experts", "--objective", "beta_elbo:beta=2.5"],
+    "MoPoE": ["--fusion", "mixture_of_products", "--objective", "component_elbo:beta=2.5"],
+    "mixture": ["--fusion", "mixture_of_experts", "--objective", "component_elbo:beta=2.5"],
+}
+# The scale of the papers' Laplace is b = 0.75; sigma is the standard deviation, sqrt(2) b.
+MODEL = ["--likelihood", "laplace", "--sigma", f"{0.75 * math.sqrt(2):.6f}", "--latent_dim", "32", "--batch_size", "64"]
+SHOWN = 0  # the seed whose pictures are in docs/
+# Hwang et al. 2021 and Sutter et al. 2021: five views, 60,000 examples, 300 epochs, z of 512 dimensions.
+PUBLISHED = {
+    "given": {
+        "MVAE": (0.29, 0.42, 0.48, 0.52),
+        "mixture": (0.71, 0.71, 0.71, 0.71),
+        "MoPoE": (0.63, 0.75, 0.79, 0.81),
+        "MVTCAE": (0.59, 0.77, 0.83, 0.86),
+    },
+    "linear": {
+        "MVAE": (0.70, 0.84, 0.91, 0.93, 0.95),
+        "mixture": (0.82, 0.82, 0.82, 0.82, 0.82),
+        "MoPoE": (0.82, 0.90, 0.93, 0.94, 0.95),
+        "MVTCAE": (0.94, 0.99, 1.0, 1.0, 1.0),
+    },
+    "joint": {"MVTCAE": (0.01,), "MoPoE": (0.08,)},
+}
+
+
+def settings_of(args, name, seed):
+    """What decides the numbers: the arguments of the two commands, and which rows there are."""
+    train = ["--dset", "mnist_color", "--views", ",".join(VIEWS), *METHODS[name], *MODEL]
+    return {
+        "train": [*train, "--seed", str(seed)],
+        "epochs": args.epochs,
+        "rows": {"train": args.train, "test": args.test, "seed": 0},
+        "evaluate": ["--num_samples", str(args.samples)],
+    }
+
+
+def folder_of(args, name, seed):
+    """The folder of a run."""
+    return args.work / f"{name.lower()}-{seed}"
+
+
+def same(settings, wanted, *but):
+    """Whether settings are those that are wanted, whatever some of them are."""
+    return all(settings.get(key) == value for key, value in wanted.items() if key not in but)
+
+
+def train(args, folder, wanted, before):
+    """Train, or go on with a training of the same settings that was stopped or had fewer epochs."""
+    data = ["--data_dir", args.work / "data", "--no_download"]
+    epochs = ["--epochs", wanted["epochs"]]
+    if same(before, wanted, "epochs", "evaluate") and before["epochs"] <= wanted["epochs"] and usable(folder):
+        said = command(BICODER, "train", "--resume", folder, *epochs, *data)
+    else:
+        pictures = ["--generate_from_posterior", "--generate_from_prior"]
+        said = command(
+            BICODER, "train", *wanted["train"], *epochs, *pictures, "--run_dir", folder, *data, "--overwrite"
+        )
+    seconds = re.search(r"([\d.]+) s each", said)
+    return float(seconds[1]) if seconds else None
+
+
+def usable(folder):
+    """Whether there is a training that can go on."""
+    return any((folder / "checkpoints").glob("*"))
+
+
+def measure(args, name, seed):
+    """Whatever is not there yet of a training and its evaluation; each is kept at once."""
+    key, wanted, folder = f"{name}, seed {seed}", settings_of(args, name, seed), folder_of(args, name, seed)
+    about = {"date": datetime.date.today().isoformat(), "machine": machine()}
+    result = kept(args.results).get(key, {"settings": {}})
+    before = result["settings"]
+    if not same(before, wanted, "evaluate") or "seconds_of_epoch" not in result:
+        keep(args.results, key, {"settings": wanted})
+        result = {"settings": wanted, "seconds_of_epoch": train(args, folder, wanted, before), **about}
+        keep(args.results, key, result)
+        print(f"{key}: {wanted['epochs']} epochs, {result['seconds_of_epoch']} s each", flush=True)
+    if args.evaluate and (args.again or "numbers" not in result or before != wanted):
+        data = ["--data_dir", args.work / "data"]
+        command(BICODER, "evaluate", folder, *wanted["evaluate"], *data, "--json", "--overwrite")
+        numbers = json.loads((folder / "evaluation.json").read_text())
+        numbers.pop("kl_per_dimension", None)
+        keep(args.results, key, {**result, "settings": wanted, "numbers": numbers, **about})
+        print(f"{key}: -ELBO {-numbers['elbo']:.1f}, NLL {numbers['nll']:.1f}", flush=True)
+
+
+def complete(args):
+    """method -> its results, one for each seed that all methods have; empty if there is none."""
+    results = kept(args.results)
+
+    def of(name, seed):
+        result = results.get(f"{name}, seed {seed}", {})
+        return result if "numbers" in result and result["settings"] == settings_of(args, name, seed) else None
+
+    seeds = [seed for seed in range(args.seeds) if all(of(name, seed) for name in METHODS)]
+    return {name: [of(name, seed) for seed in seeds] for name in METHODS} if seeds else {}
+
+
+def accuracies(result, kind):
+    """size of a set -> accuracy, of one result: coherence "given", "linear" accuracy, and "joint" coherence."""
+    known = (result["numbers"].get("coherence") or {}).get(kind, {})
+    sizes = {"1": known} if kind == "joint" else known
+    return {size: one["accuracy"] for size, one in sizes.items() if one}
+
+
+def bounds_table(found):
+    """-ELBO and joint NLL of each method."""
+    lines = ["| method | -ELBO | distortion | rate | joint NLL |", "|---|---|---|---|---|"]
+    for name, results in found.items():
+        cells = [
+            spread(results, key, 1, -1.0 if key == "elbo" else 1.0) for key in ("elbo", "distortion", "rate", "nll")
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def accuracies_table(found, kind, title):
+    """Accuracies of each method for sets of each size, beside the published ones; empty if they were not measured."""
+    sizes = sorted(accuracies(next(iter(found.values()))[0], kind))
+    if not sizes:
+        return []
+    heads = ["z ~ p(z)"] if kind == "joint" else [f"{size} view{'s' * (size != '1')}" for size in sizes]
+    lines = ["", f"| {title} | {' | '.join(heads)} |", "|---" * (len(sizes) + 1) + "|"]
+    for name, results in found.items():
+        cells = []
+        for place, size in enumerate(sizes):
+            values = [accuracies(result, kind)[size] for result in results]
+            deviation = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+            theirs = PUBLISHED[kind].get(name)
+            cells.append(f"{statistics.mean(values):.3f}{deviation}" + (f" ({theirs[place]:.2f})" if theirs else ""))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def other_order(found, kind):
+    """Lines about pairs of methods whose order is not the published one, by more than two standard deviations."""
+    lines = []
+    for one, other in itertools.permutations([name for name in METHODS if name in PUBLISHED[kind]], 2):
+        for place, size in enumerate(sorted(accuracies(found[one][0], kind))):
+            ours = [[accuracies(result, kind)[size] for result in found[name]] for name in (one, other)]
+            deviation = max(statistics.stdev(values) if len(values) > 1 else 0.0 for values in ours)
+            difference = statistics.mean(ours[0]) - statistics.mean(ours[1])
+            theirs = PUBLISHED[kind][one][place] - PUBLISHED[kind][other][place]
+            if theirs > 0.0 and difference < -2.0 * deviation:
+                lines.append(f"{kind}, {size}: {one} - {other} is {difference:+.3f} here, published {theirs:+.2f}")
+    return lines
+
+
+def write(args):
+    """The tables of the page, once all methods have a seed, and the pictures of the runs that are there."""
+    found = complete(args)
+    if not found:
+        print("not every method has a seed that is evaluated; the page stays as it is")
+        return
+    titles = {"given": "coherence, given", "joint": "joint coherence", "linear": "linear accuracy of the code of"}
+    tables = [line for kind, title in titles.items() for line in accuracies_table(found, kind, title)]
+    about = f"{args.epochs} epochs. {caption(next(iter(found.values())))}"
+    fill(args.docs / "views.md", "five methods", [*bounds_table(found), *tables, "", about])
+    print(
+        "\n".join([line for kind in titles for line in other_order(found, kind)] or ["the order is the published one"])
+    )
+    for name in METHODS:
+        picture = folder_of(args, name, SHOWN) / "posterior.png"
+        if picture.exists():
+            shrink(picture, args.docs / "images" / f"views-{name.lower()}.png")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data_dir", type=Path, help="where the files of mnist_color are")
+    parser.add_argument("--evaluate", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--again", action="store_true", help="evaluate what is evaluated too, for numbers that are new")
+    parser.add_argument("--table", action="store_true", help="write the page from what was measured, and train nothing")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--samples", type=int, default=100, help="of z for each test example")
+    parser.add_argument("--train", type=int, default=10_000, help="training rows")
+    parser.add_argument("--test", type=int, default=2_000, help="test rows")
+    parser.add_argument("--methods", default=",".join(METHODS), help="some of them, in the order in which to train")
+    parser.add_argument("--work", type=Path, default=Path("runs/views-numbers"), help="folder of the runs")
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results" / "views_numbers.json")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs")
+    args = parser.parse_args()
+    if not args.table:
+        if args.data_dir is None:
+            parser.error("data_dir: expected the folder of the files of mnist_color, received none")
+        part_of(args.data_dir, args.work / "data", args.train, args.test)
+        for seed in range(args.seeds):
+            for name in args.methods.split(","):
+                measure(args, name, seed)
+    write(args)
+
+
+if __name__ == "__main__":
+    main()
