@@ -14,6 +14,8 @@ from bicoder import VAE, Decoder, Encoder
 from bicoder.conditions import Condition
 from bicoder.engine.arrays.conditioned import Conditioned
 from bicoder.errors import BicoderError, DataError, UsageError
+from bicoder.evaluation.coherence import Labelled
+from bicoder.evaluation.generated_classes import of_generated
 from bicoder.fusions import Fusion
 from bicoder.likelihoods import Likelihood
 from bicoder.networks import MLP, Conv, Network
@@ -372,3 +374,21 @@ def test_a_vector_keeps_the_shape_of_the_training_data(x, rng):
         vae.encode(x, rng.random((40, 4)))
     with pytest.raises(DataError, match="expected finite numbers"):
         vae.fit(x, np.full((40, 5), np.inf), verbose=0)
+
+
+# ---- Whether images are of the class that was asked for
+
+
+@pytest.mark.parametrize("learnt", [True, False])
+def test_generated_classes_tell_a_model_that_makes_them_from_one_that_does_not(learnt, rng, tmp_path):
+    y = rng.integers(0, CLASSES, 300)
+    x = np.eye(CLASSES, dtype="float32")[y] + 0.1 * rng.normal(size=(300, CLASSES)).astype("float32")
+    vae = compiled(small(), jit_compile=False)
+    vae.fit(x, y if learnt else rng.permutation(y), epochs=60, verbose=0)
+    test = Labelled(x[:100], y[:100])
+    found = of_generated(vae, test, Labelled(x[100:], y[100:]), 0, tmp_path, False)["generated_classes"][""]
+    assert found["images"] == 1000
+    assert found["classifier"]["accuracy"] > 0.95
+    assert (found["accuracy"] > 0.95) == learnt
+    again = of_generated(vae, test, None, 0, tmp_path, False)["generated_classes"][""]
+    assert again["classifier"]["learnt_from"] == "one half of the test examples"
