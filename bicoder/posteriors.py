@@ -150,8 +150,10 @@ class AutoregressiveNetwork(keras.layers.Layer):
     def call(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         z, context = inputs
         mask_in, mask_out = ops.convert_to_tensor(self.mask_in), ops.convert_to_tensor(self.mask_out)
-        seen = ops.matmul(z, self.kernel_in * mask_in) + ops.matmul(context, self.kernel_context)
-        hidden = ops.elu(seen + self.bias)
+        # The bias is added to what has no samples: after both, TensorFlow's kernel for a product, a bias and elu in one
+        # would lose the axis of the samples of a batch of one, on processors with AVX-512.
+        told = ops.matmul(context, self.kernel_context) + self.bias
+        hidden = ops.elu(ops.matmul(z, self.kernel_in * mask_in) + told)
         shift = ops.matmul(hidden, self.kernel_shift * mask_out) + self.bias_shift
         return shift, ops.matmul(hidden, self.kernel_gate * mask_out) + self.bias_gate
 

@@ -337,7 +337,6 @@ def test_saved_and_loaded_it_goes_on(x, y, tmp_path):
         (lambda vae, x, y: vae.encoder(x), "encoder: expected the condition of each example too"),
         (lambda vae, x, y: vae.encoder.mean_model(), "expected an encoder of x alone"),
     ],
-    ids=str,
 )
 def test_what_is_missing_or_wrong_is_said_in_one_line(use, message, x, y):
     vae = compiled(small())
