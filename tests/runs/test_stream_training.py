@@ -89,7 +89,7 @@ def test_batches_are_the_same_one_by_one_and_together(data, binarize, steps, ski
     found = []
     for loader in loaders:
         for together, chosen in ((True, True), (True, False), (False, False)):
-            batches = Batches(loader.training_images, 9, 1, binarize=binarize == "dynamic")
+            batches = Batches(loader.training_images, 9, 1, binarize=[""] if binarize else [])
             batches.epoch.assign(4)
             if together:
                 batches.skip.assign(skip)
