@@ -90,7 +90,8 @@ def agreement(
     if learn is None:
         (learn, judge), source = judge.halves(), "one half of the test examples"
     codes = learn.complete()
-    if len(np.unique(learn.labels)) < 2 or len(np.unique(codes.labels)) < 2 or not len(judge.labels):
+    chosen = codes.take(np.random.default_rng(0).permutation(len(codes.labels))[:CODES])
+    if len(np.unique(chosen.labels)) < 2 or not len(judge.labels):
         return left_out("there are not two classes of examples that have all views")
     known = {
         view: classifier(*of_view(learn, view), view, data_dir, progress)
@@ -99,7 +100,6 @@ def agreement(
     }
     if len(known) < len(vae.decoder.views):
         return left_out("a view has fewer than two classes")
-    chosen = codes.take(np.random.default_rng(0).permutation(len(codes.labels))[:CODES])
     judged = Judged(vae, known, judge, chosen, keras.random.SeedGenerator(seed))
     numbers = {
         "learnt_from": source,

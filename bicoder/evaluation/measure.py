@@ -19,7 +19,7 @@ from bicoder.engine.arrays.portions import portions_of_examples
 from bicoder.engine.arrays.there import spread, values_of
 from bicoder.engine.arrays.trees import mapped
 from bicoder.engine.tensor import Seed, Tensor
-from bicoder.errors import MOST_SAMPLES, NumericError, UsageError, check_count, check_seed, counted
+from bicoder.errors import MOST_SAMPLES, DataError, NumericError, UsageError, check_count, check_seed, counted
 from bicoder.evaluation import coherence, conditionals, generated_classes
 from bicoder.evaluation.codes import compiled
 from bicoder.evaluation.doctor import diagnose
@@ -48,7 +48,8 @@ def evaluate(
         seed: int; the same seed gives the same numbers.
         progress: show a bar with the time left, or a line now and then if standard error is no terminal.
         training: of several views, or a model that is told labels, a pair (images, labels) of training examples from
-            which classifiers learn; by default those of a `DataLoader`, else one half of the test examples.
+            which classifiers learn, or a `DataLoader` of them; by default those of `data` if it is one, else one half
+            of the test examples.
     Returns:
         dict, in nats per image if no other unit is named: `elbo`; `distortion`, -E[log p(x|z)]; `rate`,
         KL[q(z|x) || p(z)]; `nll`, -log p(x) by K importance samples, an upper bound in expectation;
@@ -69,6 +70,8 @@ def evaluate(
         raise UsageError(f"vae: expected a model, and the data after it, received {type(vae).__name__}")
     vae.check_built("evaluate")
     images, labels = take(data, vae.example_shape, vae.condition)
+    asked = vae.decoder.views or vae.condition is not None
+    learnt = labelled_training(data, training, vae.example_shape) if asked else None
     noise = keras.random.SeedGenerator(check_seed(seed))
     raw, means, sums = look(vae, images, num_samples, noise, progress)
     numbers = sums.numbers()
@@ -87,7 +90,7 @@ def evaluate(
             numbers[name] = None if labels is None else label_accuracy(means, labels, classifier)
     numbers |= {"images": count, "num_samples": num_samples, "seed": seed}
     numbers |= {"views": list(vae.decoder.views), "condition": vae.condition and vae.condition.part_name()}
-    learnt, folder = labelled_training(data, training), getattr(data, "data_dir", None)
+    folder = getattr(data, "data_dir", None)
     test = None if labels is None else coherence.Labelled(images, labels)
     if vae.decoder.views:
         numbers |= conditionals.conditionals(vae, images, sums.per_image(), num_samples, seed, progress)
@@ -97,11 +100,25 @@ def evaluate(
     return numbers
 
 
-def labelled_training(data: Any, training: Any) -> coherence.Labelled | None:
-    """Training examples with labels, those that were given or those of a `DataLoader`, or None."""
-    if training is None and getattr(data, "has_training_images", False):
-        training = data.training_images, data.training_labels
-    return None if training is None or training[1] is None else coherence.Labelled(*training)
+def labelled_training(data: Any, training: Any, shape: Any) -> coherence.Labelled | None:
+    """Training examples with labels, those that were given or those of a `DataLoader`, or None if there are none.
+
+    Args:
+        data, training: as in `evaluate`.
+        shape: of an example, or view -> shape.
+    Raises:
+        DataError: they do not fit.
+    """
+    source = data if training is None else training
+    if hasattr(source, "has_training_images"):
+        known = source.has_training_images and source.training_labels is not None
+        return coherence.Labelled(source.training_images, source.training_labels) if known else None
+    if training is None:
+        return None
+    if isinstance(training, tuple) and np.asarray(training[-1]).dtype.kind not in "buif":
+        raise DataError("training: expected labels that are whole numbers, as those of the data, received others")
+    found = take(training, shape)
+    return None if found.labels is None else coherence.Labelled(found.images, found.labels)
 
 
 def why_not_finite(vae: VAE) -> str:

@@ -39,7 +39,7 @@ def agreement(numbers: dict[str, Any], path: Path, title: str) -> Path:
     axes.axhline(best, color="0.35", linestyle="--", linewidth=1, label="the classifiers, on the examples themselves")
     axes.axhline(1 / numbers["classes"], color="0.35", linestyle=":", linewidth=1, label="chance, for one view")
     axes.set_xticks([0, *sizes], ["none", *map(str, sizes[:-1]), f"all {sizes[-1]}"])
-    axes.set(title=readable(title), xlabel="views given", ylabel="accuracy", ylim=(0.0, 1.03))
+    axes.set(title=readable(title), xlabel="views given", ylabel="accuracy", ylim=(-0.03, 1.03))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(axis="y", alpha=0.3)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)

@@ -37,8 +37,9 @@ def scatter_panels(
         label_names: text for every label, or () to show the numbers.
         axes_names: as `plotting.scatter` has them.
     """
-    columns = min(4, math.ceil(math.sqrt(len(panels) + 1)))
-    rows = math.ceil((len(panels) + 1) / columns)
+    count = len(panels) + 1
+    columns = min(range(min(4, math.ceil(math.sqrt(count))), 5), key=lambda number: -count % number)
+    rows = math.ceil(count / columns)
     figure = new_figure(4.0 * columns + 1.6, 4.0 * rows + 0.6)
     figure.suptitle(readable(title), fontsize=12)
     every = [*figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat]

@@ -85,8 +85,8 @@ def options_now(
 
 def own_training_data(
     folder: Path, config: dict[str, Any], loader: "DataLoader", anyway: bool = False, **whereabouts: Any
-) -> tuple[Any, Any] | None:
-    """The training examples of a run of several views, or with a condition, and their labels; None without these.
+) -> "DataLoader | None":
+    """A loader of the training examples of a run of several views, or with a condition, if they may have labels.
 
     Args:
         folder, config, whereabouts: as in `own_data`.
@@ -98,9 +98,8 @@ def own_training_data(
         if not loader.dataset.may_have_training_labels():
             return None
         with told("reading the training examples"):
-            loader = load_data(options_now(folder, config, **whereabouts), None, folder)
-    known = asked and loader.has_training_images and loader.training_labels is not None
-    return (loader.training_images, loader.training_labels) if known else None
+            return load_data(options_now(folder, config, **whereabouts), None, folder)
+    return loader if asked else None
 
 
 def test_images_of(folder: Path, data: dict[str, Any], of_run: Options, anyway: bool) -> "DataLoader":

@@ -35,6 +35,13 @@ def run(data, tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def few_steps(tmp_path, monkeypatch):
+    """Classifiers that learn little, and are kept where nobody looks."""
+    monkeypatch.setenv("BICODER_DATA", str(tmp_path / "cache"))
+    monkeypatch.setattr("bicoder.evaluation.classifiers.STEPS", 20)
+
+
 def train(data, *options):
     assert cli.main(["--dset", str(data), "--condition", "labels", *SMALL, *options]) == 0
 
@@ -75,9 +82,11 @@ def test_generate_gives_the_class_that_is_asked_for(run, tmp_path, capsys):
         assert min(found.size) > 150
 
 
-def test_evaluate_and_encode_are_given_the_classes(run, data, tmp_path, capsys):
+def test_evaluate_and_encode_are_given_the_classes(run, data, tmp_path, capsys, few_steps):
     assert cli.bicoder(["evaluate", str(run), "--num_samples", "20"]) == 0
-    assert "everything is given y, log p(x|y)" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "everything is given y, log p(x|y)" in said
+    assert "class found in 1,000 images of z ~ p(z|y): " in said
     numbers = json.loads((run / "evaluation.json").read_text())
     loader = DataLoader(data)
     vae = bicoder.load(run)
@@ -136,7 +145,7 @@ def test_labels_go_with_their_images(data, options, tmp_path):
     )
 
 
-def test_two_views_and_a_class(tmp_path):
+def test_two_views_and_a_class(tmp_path, few_steps):
     rng = np.random.default_rng(0)
     label = rng.integers(0, 3, 90)
     left = np.clip((label / 3)[:, None, None] + 0.1 * rng.random((90, 4, 4)), 0, 1)

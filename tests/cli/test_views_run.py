@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pickle
 import shutil
 
 import numpy as np
@@ -67,7 +68,9 @@ def test_a_run_that_goes_on_ends_as_one_that_was_not_interrupted(data, run, tmp_
         np.testing.assert_array_equal(found, expected)
 
 
-def test_evaluate_generate_encode_and_draw(run, tmp_path, capsys):
+def test_evaluate_generate_encode_and_draw(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("BICODER_DATA", str(tmp_path / "cache"))
+    monkeypatch.setattr("bicoder.evaluation.classifiers.STEPS", 20)
     assert cli.bicoder(["evaluate", str(run), "--num_samples", "20"]) == 0
     said = capsys.readouterr().out
     numbers = json.loads((run / "evaluation.json").read_text())
@@ -81,6 +84,12 @@ def test_evaluate_generate_encode_and_draw(run, tmp_path, capsys):
     assert joint == pytest.approx(right["alone"] + left["given_others"])
     assert joint == pytest.approx(numbers["nll"], rel=1e-9)  # of the same samples, since no example lacks a view
     assert numbers["complete_examples"] == 24
+    assert "coherence and linear accuracy: learnt from training examples, judged by 24" in said
+    assert numbers["coherence"]["examples"] == 24
+    assert set(numbers["coherence"]["given"]) == {"1"}
+    assert len([*(tmp_path / "cache" / "classifiers").iterdir()]) == 2
+    with Image.open(run / "coherence.png") as picture:
+        assert min(picture.size) > 300
     assert cli.bicoder(["generate", str(run), "--num_images", "7", "--output", str(tmp_path / "new.npz")]) == 0
     with np.load(tmp_path / "new.npz") as found:
         assert {view: array.shape for view, array in found.items()} == {"left": (7, 4, 4, 1), "right": (7, 5)}
@@ -364,3 +373,27 @@ def test_what_cannot_be_encoded(run, options, code, message, tmp_path, monkeypat
     assert cli.bicoder([str(run) if one == "RUN" else one for one in options] + output) == code
     assert message in capsys.readouterr().err
     assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_training_examples_are_read_to_be_learnt_from_if_they_have_labels(tmp_path, capsys, monkeypatch):
+    """Test examples of a publisher are read without the others; labels of these say whether more is to be read."""
+    monkeypatch.setattr("bicoder.evaluation.classifiers.STEPS", 5)
+    rng = np.random.default_rng(0)
+    for part, count in (("", 60), ("_te", 30)):
+        views = {f"m{i}": rng.random((count, 28, 28, 3)).astype("float32") for i in range(5)}
+        (tmp_path / f"mnist_color{part}.pkl").write_bytes(pickle.dumps(views))
+    np.save(tmp_path / "mnist_color_y_te.npy", np.arange(30) % 3)
+    where = ["--data_dir", str(tmp_path)]
+    options = ["--dset", "mnist_color", "--views", "m0,m2", "--no_download", "--epochs", "0", "--no_pictures"]
+    assert cli.main([*options, *where, *SMALL, "--run_dir", str(tmp_path / "run")]) == 0
+    command = ["evaluate", str(tmp_path / "run"), "--num_samples", "2", "--overwrite", "--json", *where]
+    found = {}
+    for name in ("without", "with"):
+        if name == "with":
+            np.save(tmp_path / "mnist_color_y.npy", np.arange(60) % 3)
+        capsys.readouterr()
+        assert cli.bicoder(command) == 0
+        found[name] = json.loads(capsys.readouterr().out)["coherence"]
+    assert (found["without"]["learnt_from"], found["without"]["examples"]) == ("one half of the test examples", 15)
+    assert (found["with"]["learnt_from"], found["with"]["examples"]) == ("training examples", 30)
+    assert found["with"]["classifiers"]["m2"]["examples"] == 60

@@ -7,6 +7,7 @@ import pytest
 from bicoder import VAE, Decoder, Encoder, evaluate
 from bicoder.data.loader import DataLoader
 from bicoder.engine.arrays.masked import Masked
+from bicoder.errors import DataError
 from bicoder.evaluation import classifiers, coherence
 from bicoder.evaluation.coherence import Judged, Labelled, agreement, sets_of_views, table
 from bicoder.networks import MLP
@@ -174,7 +175,7 @@ def test_a_classifier_is_trained_once_and_kept(examples, tmp_path):
     assert len(files(tmp_path)) == 3, "other pixels too"
 
 
-@pytest.mark.fault(217)
+@pytest.mark.fault(221)
 def test_a_kept_classifier_that_is_damaged_is_trained_again(examples, tmp_path):
     some = examples(100)
     found = classifiers.classifier(some.views["a"], some.labels, "a")
@@ -200,7 +201,7 @@ def test_a_kept_classifier_that_is_damaged_is_trained_again(examples, tmp_path):
     assert classifiers.take(path, found.network, found.sha256)
 
 
-@pytest.mark.fault(217)
+@pytest.mark.fault(221)
 def test_a_classifier_that_cannot_be_kept(examples, tmp_path, capsys):
     (tmp_path / "cache").write_text("a file in the place of the folder")
     some = examples(100)
@@ -239,6 +240,8 @@ def test_evaluate_has_them_and_learns_from_the_training_examples_of_a_loader(kno
     learn = loader.training_images, loader.training_labels
     again = evaluate(known, (loader.test_images, loader.test_labels), 3, training=learn)["coherence"]
     assert again == numbers["coherence"]
+    with pytest.raises(DataError, match="training: expected labels that are whole numbers"):
+        evaluate(known, (some.views, some.labels), 3, training=(some.views, np.array(list("abcd"))[some.labels]))
     without = evaluate(known, {name: x[:20] for name, x in some.views.items()}, num_samples=3)
     assert without["coherence"] is None
     assert "no labels" in without["coherence_left_out"]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bicoder import VAE, Decoder, Encoder
+from bicoder.engine.arrays.masked import Masked
 from bicoder.errors import UsageError
 from bicoder.networks import MLP
 from bicoder.pictures import gallery, picture
@@ -20,6 +21,7 @@ FILES = {
     "posterior.png": "generate_from_posterior",
     "latent.png": "visualize_latent",
     "kl.png": None,
+    "coherence.png": None,
     "generated.png": None,
 }
 
@@ -138,3 +140,52 @@ def test_there_is_nothing_to_draw(subject, tmp_path):
     """Of no epochs no curve; of a KL that is not a sum over dimensions no bars."""
     assert picture.draw(subject._replace(history={}), tmp_path) == []
     assert picture.draw(subject._replace(numbers={"kl_per_dimension": None}), tmp_path, command="evaluate") == []
+
+
+@pytest.fixture
+def of_views(rng):
+    """A subject of two views, of which three of 40 examples lack one."""
+    vae = VAE(Encoder(MLP((4,)), 3), Decoder(MLP((4,))), seed=0)
+    vae.build({"a": (None, 9), "b": (None, 4)})
+    there = (np.arange(40) >= 3).astype("float32")
+    views = {"a": rng.random((40, 9), "float32"), "b": Masked(rng.random((40, 4), "float32"), there)}
+    shapes = {"a": None, "b": None}
+    return picture.Subject(vae, "pairs", views, np.arange(40) % 3, ("x", "y", "z"), shapes)
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_codes_of_several_views_have_a_panel_for_what_is_given(of_views, labelled, tmp_path, monkeypatch):
+    subject = of_views if labelled else of_views._replace(labels=None)
+    for variable in subject.vae.encoder.trainable_variables:
+        variable.assign(variable * 10.0)
+    figures = []
+    monkeypatch.setattr("bicoder.pictures.panels.save", lambda figure, path: figures.append(figure) or path)
+    gallery.latent(subject, tmp_path / "latent.png")
+    [figure] = figures
+    assert "of 37 test examples, given all views and one alone" in figure.get_suptitle()
+    titles = [axes.get_title().split(", 10-NN accuracy 0.")[0] for axes in figure.axes]
+    assert titles == ["all views", "a alone", "b alone", "all of them, by what is given"]
+    shown = [sum(len(one.get_offsets()) for one in axes.collections) for axes in figure.axes]
+    assert shown == [4 * 37] * 3 + [3 * 37]  # all in grey, and those of the panel; once all
+    texts = [[text.get_text().strip() for text in legend.get_texts()] for legend in figure.legends]
+    assert texts == [["all views", "a alone", "b alone"], *([["x", "y", "z"]] if labelled else [])]
+
+
+def test_codes_of_views_that_no_example_has_both_of_are_shown_together(of_views, tmp_path):
+    nowhere = of_views.images | {"b": of_views.images["b"]._replace(there=np.zeros(40, "float32"))}
+    assert gallery.latent(of_views._replace(images=nowhere), tmp_path / "latent.png") == tmp_path / "latent.png"
+
+
+def test_coherence_is_drawn_if_there_is_some(of_views, tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr("bicoder.pictures.coherence.save", lambda figure, path: figures.append(figure) or path)
+    one = {"accuracy": 0.5, "standard_error": 0.1, "sets": 2, "of_sets": 2}
+    found = {"given": {1: one}, "linear": {1: one, 2: one}, "joint": one, "classifiers": {"a": one}, "classes": 3}
+    subject = of_views._replace(numbers={"coherence": found | {"examples": 37}})
+    assert gallery.coherence(subject, tmp_path / "coherence.png") is not None
+    [axes] = figures[0].axes
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["none", "1", "all 2"]
+    heights = sorted(float(line.get_ydata()[0]) for line in axes.get_lines() if line.get_linestyle() in ("--", ":"))
+    assert heights == pytest.approx([1 / 3, 0.5])
+    assert gallery.coherence(of_views._replace(numbers={"coherence": None}), tmp_path / "coherence.png") is None
+    assert gallery.coherence(of_views._replace(numbers={}), tmp_path / "coherence.png") is None
