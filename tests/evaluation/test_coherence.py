@@ -237,9 +237,11 @@ def test_evaluate_has_them_and_learns_from_the_training_examples_of_a_loader(kno
     assert numbers["coherence"]["learnt_from"] == "training examples"
     assert numbers["coherence"]["examples"] == numbers["images"] == 60
     assert len([*(tmp_path / "mine" / "classifiers").iterdir()]) == 2
-    learn = loader.training_images, loader.training_labels
-    again = evaluate(known, (loader.test_images, loader.test_labels), 3, training=learn)["coherence"]
-    assert again == numbers["coherence"]
+    learn, test = (
+        Labelled(loader.training_images, loader.training_labels),
+        Labelled(loader.test_images, loader.test_labels),
+    )
+    assert agreement(known, test, learn, data_dir=tmp_path / "mine")["coherence"] == numbers["coherence"]
     with pytest.raises(DataError, match="training: expected labels that are whole numbers"):
         evaluate(known, (some.views, some.labels), 3, training=(some.views, np.array(list("abcd"))[some.labels]))
     without = evaluate(known, {name: x[:20] for name, x in some.views.items()}, num_samples=3)
