@@ -33,7 +33,7 @@ METHODS = {
     "mixture": ["--fusion", "mixture_of_experts", "--objective", "component_elbo:beta=2.5"],
 }
 # The scale of the papers' Laplace is b = 0.75; sigma is the standard deviation, sqrt(2) b.
-MODEL = ["--likelihood", "laplace", "--sigma", f"{0.75 * math.sqrt(2):.6f}", "--latent_dim", "32", "--batch_size", "64"]
+MODEL = ["--likelihood", "laplace", "--sigma", f"{0.75 * math.sqrt(2):.6f}", "--latent_dim", "64", "--batch_size", "32"]
 SHOWN = 0  # the seed whose pictures are in docs/
 # Hwang et al. 2021 and Sutter et al. 2021: five views, 60,000 examples, 300 epochs, z of 512 dimensions.
 PUBLISHED = {

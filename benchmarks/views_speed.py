@@ -69,7 +69,7 @@ def measure(args):
     """name -> pairs (seconds of an epoch, seconds of the separate ones just before it)."""
     rng = np.random.default_rng(0)
     images = {view: rng.random((args.rows, 28, 28, 3), "float32") for view in VIEWS}
-    separate, together = epochs(images, args.batch, 32)
+    separate, together = epochs(images, args.batch, 64)
     pairs = {name: [] for name in together}
     for epoch in (separate, *together.values()):  # compiles
         epoch()
@@ -103,7 +103,7 @@ def table(pairs, args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=2048)
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--write", action="store_true", help="put the table into docs/views.md")
     args = parser.parse_args()
