@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest
 TOGETHER = $(PYTEST) -n auto --dist worksteal --durations=25 -m "not timing"
 ALONE = $(PYTEST) -m timing $$(grep -rl --include='test_*.py' mark.timing tests)
 
-.PHONY: run test test-all coverage kills fuzz soak bench docs-numbers views-numbers docs-lines lint clean
+.PHONY: run test test-all coverage kills fuzz soak bench docs-numbers views-numbers conditional-numbers docs-lines lint clean
 
 run: .venv/run.stamp
 	$(BIN)/python train_vae.py $(ARGS)
@@ -53,6 +53,10 @@ docs-numbers: .venv/run.stamp
 # Five methods for several views of mnist_color, beside published numbers; DATA=DIR for where it is, hours on a CPU.
 views-numbers: .venv/run.stamp
 	$(BIN)/python benchmarks/views_numbers.py $(if $(DATA),--data_dir $(DATA)) $(NUMBERS)
+
+# log p(x|y) of MNIST beside log p(x); DATA=DIR for where it is.
+conditional-numbers: .venv/run.stamp
+	$(BIN)/python benchmarks/conditional_numbers.py $(if $(DATA),--data_dir $(DATA)) $(NUMBERS)
 
 # The links of the pages to lines of code, after the code has moved; it needs no environment.
 docs-lines:
