@@ -54,7 +54,7 @@ docs-numbers: .venv/run.stamp
 views-numbers: .venv/run.stamp
 	$(BIN)/python benchmarks/views_numbers.py $(if $(DATA),--data_dir $(DATA)) $(NUMBERS)
 
-# What a label is worth on MNIST: log p(x) beside log p(x|y); DATA=DIR for where mnist_bw and mnist_bw_y.npy are.
+# log p(x|y) of MNIST beside log p(x); DATA=DIR for where it is.
 conditional-numbers: .venv/run.stamp
 	$(BIN)/python benchmarks/conditional_numbers.py $(if $(DATA),--data_dir $(DATA)) $(NUMBERS)
 

@@ -1,10 +1,14 @@
 """What the scripts share that train by the commands, keep what they measured, and write it into pages."""
 
+import datetime
 import json
+import re
 import statistics
 import subprocess
 import sys
 from pathlib import Path
+
+from pages import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 BICODER = ["-c", "from bicoder.cli.main import bicoder; raise SystemExit(bicoder())"]
@@ -53,3 +57,52 @@ def shrink(source, path):
     with Image.open(source) as image:
         small = image.convert("RGB").quantize(256)
     small.save(path, optimize=True)
+
+
+def same(settings, wanted, *but):
+    """Whether settings are those that are wanted, whatever some of them are."""
+    return all(settings.get(key) == value for key, value in wanted.items() if key not in but)
+
+
+def train(folder, wanted, before, data_dir, pictures):
+    """Train, or go on with a training of the same settings that was stopped or had fewer epochs; seconds an epoch."""
+    data = ["--data_dir", data_dir, "--no_download"]
+    epochs, goes_on = ["--epochs", wanted["epochs"]], any((folder / "checkpoints").glob("*"))
+    fewer = same(before, wanted, "epochs", "evaluate") and before["epochs"] < wanted["epochs"]
+    if fewer and "cosine" in wanted["train"]:  # the learning rate of every epoch would be another
+        fewer = False
+    if goes_on and (fewer or same(before, wanted, "evaluate")):
+        said = command(BICODER, "train", "--resume", folder, *epochs, *data)
+    else:
+        arguments = [*wanted["train"], *epochs, *(pictures or ["--no_pictures"])]
+        said = command(BICODER, "train", *arguments, "--run_dir", folder, *data, "--overwrite")
+    seconds = re.search(r"([\d.]+) s each", said)
+    return float(seconds[1]) if seconds else None
+
+
+def measure(args, key, wanted, folder, data_dir, pictures=()):
+    """Whatever is not there yet of a training and its evaluation; each is kept at once.
+
+    Args:
+        args: `results`, the file that keeps them; whether to `evaluate`; and `again`, also what is evaluated.
+        key: of the result.
+        wanted: "train", the arguments, "epochs", and "evaluate", those of `evaluate`; what else decides the numbers.
+        folder: of the run.
+        data_dir: of the data.
+        pictures: flags of `train`.
+    """
+    about = {"date": datetime.date.today().isoformat(), "machine": machine()}
+    result = kept(args.results).get(key, {"settings": {}})
+    before = result["settings"]
+    if not same(before, wanted, "evaluate") or "seconds_of_epoch" not in result:
+        keep(args.results, key, {"settings": wanted})
+        seconds = train(folder, wanted, before, data_dir, pictures)
+        result = {"settings": wanted, "seconds_of_epoch": seconds, **about}
+        keep(args.results, key, result)
+        print(f"{key}: {wanted['epochs']} epochs, {seconds} s each", flush=True)
+    if args.evaluate and (args.again or "numbers" not in result or before != wanted):
+        command(BICODER, "evaluate", folder, *wanted["evaluate"], "--data_dir", data_dir, "--json", "--overwrite")
+        numbers = json.loads((folder / "evaluation.json").read_text())
+        numbers.pop("kl_per_dimension", None)
+        keep(args.results, key, {**result, "settings": wanted, "numbers": numbers, **about})
+        print(f"{key}: -ELBO {-numbers['elbo']:.2f}, NLL {numbers['nll']:.2f}", flush=True)

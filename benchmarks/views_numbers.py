@@ -9,18 +9,15 @@ labels, `mnist_color_y.npy`, too.
 """
 
 import argparse
-import datetime
 import itertools
-import json
 import math
 import os
-import re
 import statistics
 from pathlib import Path
 
 from colour_part import part_of
-from pages import fill, machine
-from trainings import BICODER, ROOT, caption, command, keep, kept, shrink, spread
+from pages import fill
+from trainings import ROOT, caption, kept, measure, shrink, spread
 
 from bicoder.data.views import VIEWS
 
@@ -34,6 +31,7 @@ METHODS = {
 }
 # The scale of the papers' Laplace is b = 0.75; sigma is the standard deviation, sqrt(2) b.
 MODEL = ["--likelihood", "laplace", "--sigma", f"{0.75 * math.sqrt(2):.6f}", "--latent_dim", "64", "--batch_size", "32"]
+PICTURES = ["--generate_from_posterior", "--generate_from_prior"]
 SHOWN = 0  # the seed whose pictures are in docs/
 # Hwang et al. 2021 and Sutter et al. 2021: five views, 60,000 examples, 300 epochs, z of 512 dimensions.
 PUBLISHED = {
@@ -67,51 +65,6 @@ def settings_of(args, name, seed):
 def folder_of(args, name, seed):
     """The folder of a run."""
     return args.work / f"{name.lower()}-{seed}"
-
-
-def same(settings, wanted, *but):
-    """Whether settings are those that are wanted, whatever some of them are."""
-    return all(settings.get(key) == value for key, value in wanted.items() if key not in but)
-
-
-def train(args, folder, wanted, before):
-    """Train, or go on with a training of the same settings that was stopped or had fewer epochs."""
-    data = ["--data_dir", args.work / "data", "--no_download"]
-    epochs = ["--epochs", wanted["epochs"]]
-    if same(before, wanted, "epochs", "evaluate") and before["epochs"] <= wanted["epochs"] and usable(folder):
-        said = command(BICODER, "train", "--resume", folder, *epochs, *data)
-    else:
-        pictures = ["--generate_from_posterior", "--generate_from_prior"]
-        said = command(
-            BICODER, "train", *wanted["train"], *epochs, *pictures, "--run_dir", folder, *data, "--overwrite"
-        )
-    seconds = re.search(r"([\d.]+) s each", said)
-    return float(seconds[1]) if seconds else None
-
-
-def usable(folder):
-    """Whether there is a training that can go on."""
-    return any((folder / "checkpoints").glob("*"))
-
-
-def measure(args, name, seed):
-    """Whatever is not there yet of a training and its evaluation; each is kept at once."""
-    key, wanted, folder = f"{name}, seed {seed}", settings_of(args, name, seed), folder_of(args, name, seed)
-    about = {"date": datetime.date.today().isoformat(), "machine": machine()}
-    result = kept(args.results).get(key, {"settings": {}})
-    before = result["settings"]
-    if not same(before, wanted, "evaluate") or "seconds_of_epoch" not in result:
-        keep(args.results, key, {"settings": wanted})
-        result = {"settings": wanted, "seconds_of_epoch": train(args, folder, wanted, before), **about}
-        keep(args.results, key, result)
-        print(f"{key}: {wanted['epochs']} epochs, {result['seconds_of_epoch']} s each", flush=True)
-    if args.evaluate and (args.again or "numbers" not in result or before != wanted):
-        data = ["--data_dir", args.work / "data"]
-        command(BICODER, "evaluate", folder, *wanted["evaluate"], *data, "--json", "--overwrite")
-        numbers = json.loads((folder / "evaluation.json").read_text())
-        numbers.pop("kl_per_dimension", None)
-        keep(args.results, key, {**result, "settings": wanted, "numbers": numbers, **about})
-        print(f"{key}: -ELBO {-numbers['elbo']:.1f}, NLL {numbers['nll']:.1f}", flush=True)
 
 
 def complete(args):
@@ -217,7 +170,8 @@ def main():
         part_of(args.data_dir, args.work / "data", args.train, args.test)
         for seed in range(args.seeds):
             for name in args.methods.split(","):
-                measure(args, name, seed)
+                key, folder = f"{name}, seed {seed}", folder_of(args, name, seed)
+                measure(args, key, settings_of(args, name, seed), folder, args.work / "data", PICTURES)
     write(args)
 
 
