@@ -46,7 +46,8 @@ def mean_image(monkeypatch):
 
 def test_the_pictures_and_their_order():
     assert [(found.file, found.flag) for found in picture.pictures()] == list(FILES.items())
-    assert picture.flags()["generate_from_prior"] == "prior.png: images from z ~ p(z); of a model with a condition, of each class"
+    said = "prior.png: images from z ~ p(z); of a model with a condition, of each class"
+    assert picture.flags()["generate_from_prior"] == said
     assert list(picture.flags()) == [flag for flag in FILES.values() if flag]
 
 
