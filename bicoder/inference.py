@@ -41,9 +41,17 @@ class Inference(SaveableModel):
 
     def portions(self, x: Any, condition: Any) -> Iterator[Any]:
         """x in the portions that a network gets, with the y of each."""
+        self.check_told(condition)
         return portions_of(
             x, self.example_shape, lambda x, y: self.with_condition(x, y if condition is None else condition)
         )
+
+    def check_told(self, condition: Any) -> None:
+        """`UsageError` if a model that is told nothing is given a condition."""
+        if condition is not None and self.condition is None:
+            raise UsageError(
+                "condition: expected none, since this model has none; VAE(condition=...) makes one that has"
+            )
 
     def with_condition(self, x: Any, y: Any) -> Any:
         """x as the model takes it: with y, if it is a conditional one."""
@@ -90,6 +98,7 @@ class Inference(SaveableModel):
         Raises:
             UsageError, DataError: it is missing, too much, or nothing that the model can be told.
         """
+        self.check_told(y)
         if self.condition is None:
             return None
         _, y = parted(self.with_condition(None, y))
@@ -160,6 +169,7 @@ class Inference(SaveableModel):
             condition: y (batch, ...) of a conditional model, for log p(x|y).
         """
         noise = keras.random.SeedGenerator(check_seed(seed))
+        self.check_told(condition)
         x, sums = self.prepare(self.with_condition(x, condition)), []
         batch = leaves(x)[0].shape[0]
         q, portion = self.encoder(x), samples_at_once(batch, self.example_shape, self.prior)
