@@ -49,9 +49,7 @@ class Inference(SaveableModel):
     def check_told(self, condition: Any) -> None:
         """`UsageError` if a model that is told nothing is given a condition."""
         if condition is not None and self.condition is None:
-            raise UsageError(
-                "condition: expected none, since this model has none; VAE(condition=...) makes one that has"
-            )
+            raise UsageError("condition: expected none, since this model has none; VAE(condition=...) has one")
 
     def with_condition(self, x: Any, y: Any) -> Any:
         """x as the model takes it: with y, if it is a conditional one."""
