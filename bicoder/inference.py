@@ -9,9 +9,9 @@ from keras import ops
 
 from bicoder.distributions import Distribution
 from bicoder.engine.arrays.conditioned import Conditioned, conditioned, parted
-from bicoder.engine.arrays.inputs import joined, numbers_of, portions_of, rows_at_once
+from bicoder.engine.arrays.inputs import joined, numbers_of, portions_of, rows_at_once, whole
 from bicoder.engine.arrays.numbers import check_numbers, is_known
-from bicoder.engine.arrays.trees import leaves
+from bicoder.engine.arrays.trees import is_arrays, leaves
 from bicoder.engine.tensor import Seed, Tensor
 from bicoder.errors import UsageError, check_count, check_seed
 from bicoder.priors import Prior, draw_codes
@@ -176,12 +176,25 @@ class Inference(SaveableModel):
             sums.append(ops.logsumexp(log_weights, axis=0))
         return ops.logsumexp(ops.stack(sums), axis=0) - math.log(num_samples)
 
+    def predict(self, x: Any, *arguments: Any, **options: Any) -> Any:
+        """What `reconstruct` gives, in batches, as in Keras; of a conditional model x is (x, y).
+
+        Keras' own function would take what a masked array hides for what is there.
+        """
+        if is_arrays(x):
+            x = whole(self.with_condition(*x) if self.is_pair(x) else x)
+        return super().predict(x, *arguments, **options)
+
+    def is_pair(self, x: Any) -> bool:
+        """Whether x is (x, y) of a conditional model."""
+        return self.condition is not None and type(x) is tuple and len(x) == 2
+
     def predict_step(self, *args: Any) -> Any:
         """Reconstructions are what `predict` returns; JAX hands over (state, data), the others data alone."""
         *state, data = args
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
-        if self.condition is not None and y is None and type(x) is tuple and len(x) == 2:
-            x, y = x  # predict((x, y))
+        if y is None and self.is_pair(x):
+            x, y = x
         told = None if self.condition is None else y
         if not state:
             return self.reconstruct(x, told)
