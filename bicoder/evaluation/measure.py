@@ -30,6 +30,10 @@ from bicoder.kl import kl_divergence
 from bicoder.vae import VAE
 from bicoder.waiting import duration, say, told, watched
 
+MOST_CODES = 1000  # codes z for which q(z), the mixture of all posteriors, is computed
+BEYOND = 1e290  # nats that no density has: `log_mean_exp` gives them for images of density zero
+
+
 class Measured(NamedTuple):
     """What `evaluate` finds.
 
@@ -40,10 +44,6 @@ class Measured(NamedTuple):
 
     numbers: dict[str, Any]
     per_image: PerImage
-
-
-MOST_CODES = 1000  # codes z for which q(z), the mixture of all posteriors, is computed
-BEYOND = 1e290  # nats that no density has: `log_mean_exp` gives them for images of density zero
 
 
 def evaluate(
