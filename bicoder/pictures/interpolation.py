@@ -11,7 +11,7 @@ from bicoder.engine.arrays.conditioned import parted
 from bicoder.evaluation.paths import spherical, straight
 from bicoder.pictures.grids import named_grids
 from bicoder.pictures.picture import Subject
-from bicoder.pictures.traversals import CODES, decoded, originals, repeated, rows_of_views, some_examples
+from bicoder.pictures.traversals import CODES, decoded, mean_of, originals, repeated, rows_of_views, some_examples
 
 PAIRS = 4
 STEPS = 9  # codes from one end to the other
@@ -47,7 +47,8 @@ def between_pairs(subject: Subject, path: Path, count: int = PAIRS, labels_shown
     named = [f"{text} {view}".strip() for text in names_of(subject, pairs, labels_shown) for view in ends]
     columns = ["x", "0", *[""] * (STEPS - 2), "1", "x"]
     title = f"{subject.name}: from one test image x to another" + ("" if y is None else ", both of the same class y")
-    title += "\nmean of p(x|z) on the way between the means of their q(z|x)"
+    q = "q(z|x)" if y is None else "q(z|x, y)"
+    title += f"\n{mean_of(subject)} on the way between the means of their {q}"
     return named_grids(grids, path, title, named, columns, axes_names=("share of the way", ""))
 
 

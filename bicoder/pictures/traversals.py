@@ -48,17 +48,17 @@ def each_dimension(subject: Subject, path: Path, count: int = IMAGES) -> Path:
     paths = [along(codes, number, mean[number] + steps * deviation[number]) for number in shown]
     ways = np.stack([np.repeat(codes[:, None], STEPS, axis=1), *paths], axis=1)  # (n, 1 + dimensions, steps, latent)
     images = decoded(subject, ways.reshape(-1, vae.latent_dim), repeated(y, (1 + len(shown)) * STEPS))
-    grids = {}
+    grids, what = {}, "example" if views else "image"
     for i, number in enumerate(numbers):
         own = {view: array.reshape(*ways.shape[:3], *array.shape[1:])[i] for view, array in images.items()}
         for view, array in own.items():  # the first row: the test image, and what the model makes of its own code
             array[0, 0], array[0, 2:] = originals(subject, numbers[i : i + 1])[view][0], 1.0
         told = "" if y is None or subject.labels is None else f", y = {subject.name_of(subject.labels[number])}"
-        grids[f"test image {number}{told}"] = rows_of_views(own)
+        grids[f"test {what} {number}{told}"] = rows_of_views(own)
     rows = ["x, reconstruction", *(f"z{number + 1}, {worth_of(found, number)}" for number in shown)]
     named = [f"{row} {view}".strip() if view else row for row in rows for view in images]
     columns = [f"{step:g}" if i % 5 == 0 else "" for i, step in enumerate(steps)]
-    return named_grids(grids, path, title_of(subject, found, len(shown)), named, columns, axes_names=UNITS)
+    return named_grids(grids, path, title_of(subject, found, len(shown)), named, columns, min(len(grids), 3), UNITS)
 
 
 def worth_of(found: Dimensions, number: int) -> str:
@@ -70,10 +70,15 @@ def title_of(subject: Subject, found: Dimensions, shown: int) -> str:
     """How many dimensions of the code do something, how many of them are shown, and in which order."""
     total, active = len(found.worth), len(found.active)
     most = f", the first {shown} of them shown" if shown < active else ""
-    by = "their KL" if found.by_kl else "the variance of their means"
+    by = "in the order of their KL" if found.by_kl else "in the order of the variance of their means"
     examples = counted(len(found.codes), "test example" if subject.views else "test image")
-    first = f"{subject.name}: {active} of {counted(total, 'dimension')} of z by {by}{most}; {total - active} do nothing"
-    return f"{first}\nmean of p(x|z) for codes over the range of those of {examples}"
+    first = f"{subject.name}: {active} of {counted(total, 'dimension')} of z, {by}{most}; {total - active} do nothing"
+    return f"{first}\n{mean_of(subject)} for codes over the range of those of {examples}"
+
+
+def mean_of(subject: Subject) -> str:
+    """What is shown, as a formula."""
+    return "mean of p(x|z)" if subject.vae.condition is None else "mean of p(x|z, y)"
 
 
 def both_dimensions(subject: Subject, path: Path) -> Path:
@@ -100,7 +105,7 @@ def both_dimensions(subject: Subject, path: Path) -> Path:
         images = decoded(subject, z, None if label is None else np.full(len(z), label, "float32"))
         name = "" if label is None else f"y = {subject.name_of(label)}"
         grids |= {" ".join(filter(None, (name, view))): one for view, one in images.items()}
-    title = f"{subject.name}: mean of p(x|z), z at {how}"
+    title = f"{subject.name}: {mean_of(subject)}, z at {how}"
     title += f"\nthe first {len(some)} of {len(classes)} classes" if len(some) < len(classes) else ""
     names = [[f"{value:.2f}" for value in line] for line in (lines[0], lines[1][::-1])]
     return named_grids(grids, path, title, names[1], names[0], min(len(grids), 3), ("z1", "z2"))

@@ -10,7 +10,7 @@ from bicoder.errors import DataError, UsageError
 from bicoder.runs.options.kinds import Flag, Whole
 from bicoder.runs.options.table import option
 
-MOST_PAIRS = 50
+MOST_PAIRS = 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from bicoder.cli.subject import own_loader, subject_of
 from bicoder.runs.options.kinds import Whole
 from bicoder.runs.options.table import option
 
-MOST_IMAGES = 20
+MOST_IMAGES = 12
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
