@@ -14,6 +14,7 @@ from bicoder.pictures.settings import with_own_settings
 
 WIDEST = 14.0  # inches, of all grids together
 CELL, LOWEST = 0.45, 0.2  # inches: width of an image at most, height of a row at least
+AROUND = 0.85  # grey around small images: white would be taken for their own
 TITLE, BETWEEN = 0.35, 0.15  # inches: above a grid, and from one to the next
 
 
@@ -112,7 +113,7 @@ def set_ticks(axis: Axis, places: Sequence[float], names: Sequence[str], size: i
 def alike(images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Images of several views, (N, height, width[, channels]) each, all of one size and of as many channels.
 
-    Smaller ones become larger by a whole factor, if there is room for that, in the middle of white.
+    Smaller ones become larger by a whole factor, if there is room for that, in the middle of light grey.
     """
     if len({array.shape[1:] for array in images.values()}) < 2:
         return dict(images)
@@ -127,7 +128,7 @@ def alike(images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         factor = max(1, min(height // array.shape[1], width // array.shape[2]))
         array = array.repeat(factor, axis=1).repeat(factor, axis=2)
         room = [(0, 0), margins(height, array.shape[1]), margins(width, array.shape[2])]
-        found[view] = np.pad(array, room + [(0, 0)] * (array.ndim - 3), constant_values=1.0)
+        found[view] = np.pad(array, room + [(0, 0)] * (array.ndim - 3), constant_values=AROUND)
     return found
 
 

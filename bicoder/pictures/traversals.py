@@ -56,7 +56,7 @@ def each_dimension(subject: Subject, path: Path, count: int = IMAGES) -> Path:
         told = "" if y is None or subject.labels is None else f", y = {subject.name_of(subject.labels[number])}"
         grids[f"test {what} {number}{told}"] = rows_of_views(own)
     rows = ["x, reconstruction", *(f"z{number + 1}, {worth_of(found, number)}" for number in shown)]
-    named = [f"{row} {view}".strip() if view else row for row in rows for view in images]
+    named = [f"{row}, {view}" if view else row for row in rows for view in images]
     columns = [f"{step:g}" if i % 5 == 0 else "" for i, step in enumerate(steps)]
     return named_grids(grids, path, title_of(subject, found, len(shown)), named, columns, min(len(grids), 3), UNITS)
 
