@@ -9,9 +9,9 @@ from keras import ops
 
 from bicoder.distributions import Distribution
 from bicoder.engine.arrays.conditioned import Conditioned, conditioned, parted
-from bicoder.engine.arrays.inputs import joined, numbers_of, portions_of, rows_at_once
+from bicoder.engine.arrays.inputs import joined, numbers_of, portions_of, rows_at_once, whole
 from bicoder.engine.arrays.numbers import check_numbers, is_known
-from bicoder.engine.arrays.trees import leaves
+from bicoder.engine.arrays.trees import is_arrays, leaves
 from bicoder.engine.tensor import Seed, Tensor
 from bicoder.errors import UsageError, check_count, check_seed
 from bicoder.priors import Prior, draw_codes
@@ -41,9 +41,15 @@ class Inference(SaveableModel):
 
     def portions(self, x: Any, condition: Any) -> Iterator[Any]:
         """x in the portions that a network gets, with the y of each."""
+        self.check_told(condition)
         return portions_of(
             x, self.example_shape, lambda x, y: self.with_condition(x, y if condition is None else condition)
         )
+
+    def check_told(self, condition: Any) -> None:
+        """`UsageError` if a model that is told nothing is given a condition."""
+        if condition is not None and self.condition is None:
+            raise UsageError("condition: expected none, since this model has none; VAE(condition=...) has one")
 
     def with_condition(self, x: Any, y: Any) -> Any:
         """x as the model takes it: with y, if it is a conditional one."""
@@ -90,6 +96,7 @@ class Inference(SaveableModel):
         Raises:
             UsageError, DataError: it is missing, too much, or nothing that the model can be told.
         """
+        self.check_told(y)
         if self.condition is None:
             return None
         _, y = parted(self.with_condition(None, y))
@@ -160,6 +167,7 @@ class Inference(SaveableModel):
             condition: y (batch, ...) of a conditional model, for log p(x|y).
         """
         noise = keras.random.SeedGenerator(check_seed(seed))
+        self.check_told(condition)
         x, sums = self.prepare(self.with_condition(x, condition)), []
         batch = leaves(x)[0].shape[0]
         q, portion = self.encoder(x), samples_at_once(batch, self.example_shape, self.prior)
@@ -168,12 +176,25 @@ class Inference(SaveableModel):
             sums.append(ops.logsumexp(log_weights, axis=0))
         return ops.logsumexp(ops.stack(sums), axis=0) - math.log(num_samples)
 
+    def predict(self, x: Any, *arguments: Any, **options: Any) -> Any:
+        """What `reconstruct` gives, in batches, as in Keras; of a conditional model x is (x, y).
+
+        Keras' own function would take what a masked array hides for what is there.
+        """
+        if is_arrays(x):
+            x = whole(self.with_condition(*x) if self.is_pair(x) else x)
+        return super().predict(x, *arguments, **options)
+
+    def is_pair(self, x: Any) -> bool:
+        """Whether x is (x, y) of a conditional model."""
+        return self.condition is not None and type(x) is tuple and len(x) == 2
+
     def predict_step(self, *args: Any) -> Any:
         """Reconstructions are what `predict` returns; JAX hands over (state, data), the others data alone."""
         *state, data = args
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
-        if self.condition is not None and y is None and type(x) is tuple and len(x) == 2:
-            x, y = x  # predict((x, y))
+        if y is None and self.is_pair(x):
+            x, y = x
         told = None if self.condition is None else y
         if not state:
             return self.reconstruct(x, told)

@@ -1,6 +1,7 @@
 """Priors p(z) over the latent code, and p(z|y) of a conditional model."""
 
 import abc
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ from bicoder.engine.tensor import Seed, Shape, Tensor
 from bicoder.errors import MOST_REPEATS, MOST_UNITS, UsageError, check_count
 from bicoder.mixtures import Mixture
 from bicoder.networks import Initialisers, glorot
+from bicoder.posteriors import bounded
 
 
 class Prior(Component, keras.layers.Layer):
@@ -265,15 +267,17 @@ class ConditionalGaussian(Prior):
         self.hidden = 0 if hidden == 0 else check_count("hidden", hidden, MOST_UNITS)
 
     def make_weights(self, initialisers: Initialisers) -> None:
-        layers = [keras.layers.Dense(self.hidden, "relu", kernel_initializer=next(initialisers))] if self.hidden else []
-        zeros = keras.layers.Dense(2 * self.latent_dim, kernel_initializer="zeros", dtype="float32")
+        dense = functools.partial(keras.layers.Dense, dtype="float32")  # part of a density, whatever Keras' policy
+        layers = [dense(self.hidden, "relu", kernel_initializer=next(initialisers))] if self.hidden else []
+        zeros = dense(2 * self.latent_dim, kernel_initializer="zeros")
         self.net = keras.Sequential([keras.layers.Flatten(dtype="float32"), *layers, zeros])
         self.net.build((None, *self.told_shape))
 
     def given(self, y: Tensor | None) -> Distribution:
         if y is None:
             return self.distribution()
-        return Gaussian(*ops.split(ops.cast(self.net(y), "float32"), 2, axis=-1))
+        mean, log_scale = ops.split(self.net(y), 2, axis=-1)
+        return Gaussian(mean, bounded(log_scale))
 
     def distribution(self) -> Distribution:
         raise UsageError("prior conditional_gaussian: p(z|y) is of a condition, and none was given")

@@ -54,24 +54,29 @@ TOGETHER = """
 import keras, numpy as np
 import bicoder
 from bicoder import VAE, Decoder, Encoder
+from bicoder.evaluation import classifiers
 from bicoder.networks import MLP
 
+classifiers.STEPS = 20
 rng = np.random.default_rng(0)
 x, y = rng.random((40, 6)).astype("float32"), rng.integers(0, 3, 40)
 views = {"a": x, "b": np.ma.masked_array(x[:, :4], np.repeat(np.arange(40)[:, None] % 3 == 0, 4, axis=1))}
-for fusion in ("product_of_experts", "mixture_of_products"):
-    for data, more in ((x, {"prior": "conditional_gaussian:hidden=4", "condition": "embedding"}),
-                       (views, {}), (views, {"condition": "labels"})):
-        vae = VAE(Encoder(MLP((8,)), 2, fusion=fusion), Decoder(MLP((8,))), seed=0, **more)
-        vae.compile(keras.optimizers.Adam(1e-2))
-        told = y if more else None
-        losses = vae.fit(data, told, batch_size=16, epochs=8, verbose=0).history["loss"]
-        assert losses[-1] < losses[0], (fusion, more, losses)
-        assert len(vae.predict((data, y) if more else data, verbose=0)) == (40 if data is x else 2)
-        made = vae.generate(3, 0, condition=1 if more else None)
-        assert tuple((made if data is x else made["b"]).shape) == (3, 6 if data is x else 4)
-        numbers = bicoder.evaluate(vae, (data, y), num_samples=10)
-        assert np.isfinite(numbers["nll"])
+conditional = {"prior": "conditional_gaussian:hidden=4", "condition": "embedding"}
+for fusion, data, more in (
+    ("product_of_experts", x, conditional),
+    ("product_of_experts", views, {}),
+    ("mixture_of_products", views, {"condition": "labels"}),
+):
+    vae = VAE(Encoder(MLP((8,)), 2, fusion=fusion), Decoder(MLP((8,))), seed=0, **more)
+    vae.compile(keras.optimizers.Adam(1e-2))
+    told = y if more else None
+    losses = vae.fit(data, told, batch_size=16, epochs=8, verbose=0).history["loss"]
+    assert losses[-1] < losses[0], (fusion, more, losses)
+    assert len(vae.predict((data, y) if more else data, verbose=0)) == (40 if data is x else 2)
+    made = vae.generate(3, 0, condition=1 if more else None)
+    assert tuple((made if data is x else made["b"]).shape) == (3, 6 if data is x else 4)
+    numbers = bicoder.evaluate(vae, (data, y), num_samples=10)
+    assert np.isfinite(numbers["nll"])
 print(keras.backend.backend())
 """
 
@@ -82,7 +87,7 @@ print(keras.backend.backend())
 def test_the_core_on_another_backend(backend, code, tmp_path):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"needs {backend}, which is not installed")
-    env = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
+    env = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT), "BICODER_DATA": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code, tmp_path], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() == backend

@@ -362,6 +362,11 @@ def test_parts_that_do_not_go_with_a_condition_or_without(x, y):
 
 
 def test_labels_without_a_condition_are_still_refused(x, y):
+    vae = compiled(small(None))
+    vae.fit(x, verbose=0)
+    for use in (lambda: vae.encode(x, y), lambda: vae.generate(3, 0, 1), lambda: vae.log_likelihood(x, 5, 0, y)):
+        with pytest.raises(UsageError, match="condition: expected none, since this model has none"):
+            use()
     with pytest.raises(UsageError, match="labels teach a VAE nothing"):
         compiled(small(None)).fit(x, y, verbose=0)
 

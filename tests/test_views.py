@@ -212,6 +212,20 @@ def test_the_lists_above_have_all_parts():
     assert set(own(Fusion)) == set(FUSIONS)
 
 
+def test_predict_knows_what_is_missing(views):
+    """Of a view, of some pixels, and of one array; Keras would take what is hidden for what is there."""
+    vae = compiled(small())
+    hidden = np.repeat(np.arange(50)[:, None] % 3 == 0, 8, axis=1)
+    some = views | {"b": np.ma.masked_array(views["b"], hidden), "c": np.ma.masked_less(views["c"], 0.2)}
+    vae.fit(some, verbose=0)
+    for view, found in vae.predict(some, batch_size=7, verbose=0).items():
+        np.testing.assert_allclose(found, vae.reconstruct(some)[view], rtol=1e-5)
+    one = compiled(VAE(Encoder(MLP((8,)), 2), Decoder(MLP((8,))), seed=0))
+    one.fit(some["c"], verbose=0)
+    np.testing.assert_allclose(one.predict(some["c"], verbose=0), one.reconstruct(some["c"]), rtol=1e-5)
+    assert np.abs(one.predict(some["c"], verbose=0) - one.predict(views["c"], verbose=0)).max() > 1e-5
+
+
 def test_a_flow_is_no_expert(views):
     with pytest.raises(
         UsageError, match=r"fusion product_of_experts: expected diagonal_gaussian or full_gaussian .* received iaf"

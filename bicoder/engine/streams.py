@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from bicoder.engine.arrays.masked import Masked, shape_of_example
-from bicoder.engine.arrays.trees import mapped, shapes_of, split
+from bicoder.engine.arrays.trees import leaves, mapped, shapes_of, split
 from bicoder.errors import UsageError
 
 
@@ -96,7 +96,7 @@ class InOrder(keras.utils.PyDataset):
     """Batches of arrays for Keras' own `fit`, in a new order every epoch that follows from a seed.
 
     Args:
-        arrays: x, y and sample weights, arrays (N, ...) or None.
+        arrays: x, y and sample weights, trees of arrays (N, ...), or None.
         batch_size: examples in a batch.
         seed: whole numbers.
         epoch: number of the first one.
@@ -108,7 +108,7 @@ class InOrder(keras.utils.PyDataset):
         self.on_epoch_begin()
 
     def on_epoch_begin(self) -> None:
-        self.order = np.random.default_rng([*self.seed, self.epoch]).permutation(len(self.arrays[0]))
+        self.order = np.random.default_rng([*self.seed, self.epoch]).permutation(len(leaves(self.arrays)[0]))
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
@@ -119,14 +119,14 @@ class InOrder(keras.utils.PyDataset):
 
     def __getitem__(self, number: int) -> Any:
         rows = self.order[number * self.batch_size : (number + 1) * self.batch_size]
-        x, y, weights = (None if array is None else array[rows] for array in self.arrays)
+        x, y, weights = mapped(lambda array: array[rows], self.arrays)
         return keras.utils.pack_x_y_sample_weight(x, y, weights) if weights is None else (x, y, weights)
 
 
 def in_order(options: dict[str, Any], seed: list[int]) -> dict[str, Any]:
     """The arguments of `fit` with arrays in an order that follows from a seed, for backends where Keras trains."""
     arrays = tuple(options[name] for name in ("x", "y", "sample_weight"))
-    plain = all(array is None or isinstance(array, np.ndarray) for array in arrays) and arrays[0] is not None
+    plain = all(isinstance(array, np.ndarray) for array in leaves(arrays)) and arrays[0] is not None
     if not plain or options["shuffle"] is not True or options["steps_per_epoch"] is not None:
         return options
     held_out = options["validation_data"]

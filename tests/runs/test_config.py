@@ -145,7 +145,7 @@ def test_a_good_config_is_read_as_it_is(tmp_path):
         ("data.scaling", [3, False], "data.scaling[0]: expected one of 1, 255, 1023, 4095, 16383, 65535, received 3"),
         ("data.scaling", [True, False], "data.scaling[0]: expected one of 1, 255"),
         ("data.scaling", [1e300, False], "data.scaling[0]: expected one of 1, 255"),
-        ("model.condition", 3, "model.condition: expected a text, received 3"),
+        ("model.condition", 3, 'model.condition: expected an object with the "name" of a part, received 3'),
         ("arguments.image_size", [0, 3], "arguments.image_size[0]: expected a whole number"),
         ("format", "1", "format: expected a whole number from 1"),
         ("format", True, "format: expected a whole number from 1"),

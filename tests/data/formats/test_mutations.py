@@ -241,9 +241,10 @@ FORMATS = {
     "split.csv": (b"purpose,file\ntraining,a/1.png\ntest,b 2.png\n", read_split, names_of_files),
     "labels.csv": (
         b"file,label\r\na.png,1\r\nb.png,2\r\n",
-        lambda path: read_labels(path, ["a.png", "b.png"], str),
+        lambda path: read_labels(path).of(["a.png", "b.png"], (), str),
         two_labels,
     ),
+    "labels in order": (b"label\r\ncat\r\ndog\r\n", lambda path: read_labels(path).of([0, 1]), two_labels),
     "config.json": (json.dumps(upgraded(CONFIG), indent=2).encode(), lambda path: read_config(path.parent), parsed),
     "config.json of format 1": (json.dumps(CONFIG, indent=2).encode(), lambda path: read_config(path.parent), parsed),
 }
