@@ -71,8 +71,11 @@ def title_of(subject: Subject, found: Dimensions, shown: int) -> str:
     total, active = len(found.worth), len(found.active)
     most = f", the first {shown} of them shown" if shown < active else ""
     by = "in the order of their KL" if found.by_kl else "in the order of the variance of their means"
+    verb = "does" if total - active == 1 else "do"
     examples = counted(len(found.codes), "test example" if subject.views else "test image")
-    first = f"{subject.name}: {active} of {counted(total, 'dimension')} of z, {by}{most}; {total - active} do nothing"
+    first = (
+        f"{subject.name}: {active} of {counted(total, 'dimension')} of z, {by}{most}; {total - active} {verb} nothing"
+    )
     return f"{first}\n{mean_of(subject)} for codes over the range of those of {examples}"
 
 
