@@ -62,6 +62,13 @@ def watched(items: Iterable[Item], what: str, total: int, aloud: bool = True, si
             due = time.monotonic() + NEXT
 
 
+def duration(seconds: float) -> str:
+    """A time in words, as exact as a guess can be: "1 s", "40 s", "3 min", "2.5 h"."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
 def say(line: str) -> None:
     """A line on standard error, which on a terminal takes the place of a line that moves."""
     with contextlib.suppress(OSError, ValueError):  # nobody reads it

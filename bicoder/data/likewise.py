@@ -76,6 +76,25 @@ class Likewise(NamedTuple):
                 break
         return found
 
+    def texts(self, images: str | None = None) -> dict[str, list[Any]]:
+        """What a table says of each image before its numbers: its file or row, and its label, if there are some.
+
+        Args:
+            images: where they are, for the paths of the files; None for paths as the run has them.
+        """
+        found: dict[str, list[Any]] = {}
+        if self.names is not None:
+            if self.names.dtype.kind in "iu":
+                found["row"] = self.names.tolist()
+            else:
+                path = Path(images or "")
+                folder = path.parent if path.is_file() else path
+                found["file"] = [str(folder / name) for name in self.names]
+        if self.labels is not None:
+            names, labels = self.label_names, self.labels.tolist()
+            found["label"] = [names[label] if label >= 0 else "" for label in labels] if names else labels
+        return found
+
 
 def images_like(source: Any, how: Treatment, say: Say = print) -> Likewise:
     """Images as a run would have had them.

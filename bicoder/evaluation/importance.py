@@ -1,13 +1,14 @@
 """Importance samples of blocks of examples, and what is summed of them."""
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
 
-from bicoder.engine.tensor import Tensor
+from bicoder.engine.tensor import Seed, Tensor
 from bicoder.inference import samples_at_once
 from bicoder.priors import Prior
 
@@ -29,12 +30,31 @@ def block_weights(
     return [np.concatenate([to_numpy(tensors[i]) for tensors in portions]) for i in range(3)]
 
 
+def seconds_again(weigh_block: Callable[[], Any], noise: Seed) -> float:
+    """How long a block takes that was weighed before, and is compiled by now; `noise` stays as it was.
+
+    Args:
+        weigh_block: function that weighs it.
+        noise: `keras.random.SeedGenerator` that it draws from.
+    """
+    before, began = ops.convert_to_numpy(noise.state), time.perf_counter()
+    weigh_block()
+    took = time.perf_counter() - began
+    noise.state.assign(before)
+    return took
+
+
 class PerImage(NamedTuple):
     """What is known of each image by itself, in nats, (N,) each; the rate is exact if it can be."""
 
     log_likelihood: np.ndarray  # log p(x), by the importance samples
     distortion: np.ndarray
     rate: np.ndarray
+
+    @property
+    def elbo(self) -> np.ndarray:
+        """The bound of one sample, -distortion - rate."""
+        return -self.distortion - self.rate
 
 
 class Sums:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from keras import ops
 
+from bicoder.engine.arrays.conditioned import parted
 from bicoder.engine.arrays.portions import portions_of_examples
 from bicoder.errors import NumericError
+from bicoder.kl import kl_divergence
 from bicoder.waiting import told
 
 if TYPE_CHECKING:
@@ -26,6 +28,50 @@ def posterior_means(vae: "VAE", images: Any, batch_size: int = 2048) -> np.ndarr
 def active_units(means: np.ndarray) -> int:
     """How many dimensions of the posterior means (N, latent_dim) say something about x."""
     return int((centred(means).var(axis=0) > ACTIVE).sum())
+
+
+class Dimensions(NamedTuple):
+    """What the dimensions of the code are worth, over some images.
+
+    Args:
+        codes: the posterior means, (N, latent_dim).
+        worth: of each dimension, (latent_dim,): the mean of its KL in nats, or, if the KL is not known for each, the
+            variance of the posterior means.
+        by_kl: whether it is the KL.
+        active: the numbers of those that do something, the worthiest first.
+    """
+
+    codes: np.ndarray
+    worth: np.ndarray
+    by_kl: bool
+    active: np.ndarray
+
+
+def dimensions(vae: "VAE", images: Any, batch_size: int = 500) -> Dimensions:
+    """What the dimensions of the code are worth over images (N, ...), with y of a conditional model.
+
+    Raises:
+        NumericError: codes are NaN or infinite.
+    """
+    means, kl = [], []
+    for batch in portions_of_examples(images, batch_size):
+        q, (_, y) = vae.encode(batch), parted(vae.prepare(batch))
+        means.append(ops.convert_to_numpy(q.mean))
+        found = kl_divergence(q, vae.prior_given(y))
+        kl += [] if found is None or found.shape[-1] != vae.latent_dim else [ops.convert_to_numpy(found)]
+    codes = np.concatenate(means)
+    check_codes(codes)
+    variance = centred(codes).var(axis=0)
+    worth = np.concatenate(kl).mean(axis=0) if kl else variance
+    order = np.argsort(-worth, kind="stable")
+    return Dimensions(codes, worth, bool(kl), order[variance[order] > ACTIVE])
+
+
+def check_codes(codes: np.ndarray) -> None:
+    """`NumericError` if some of the codes (N, latent_dim) are NaN or infinite."""
+    if not np.isfinite(codes).all():
+        wrong = len(codes) - int(np.isfinite(codes).all(axis=1).sum())
+        raise NumericError(f"codes: expected finite numbers, received others for {wrong:,} of {len(codes):,} images")
 
 
 def centred(codes: np.ndarray) -> np.ndarray:
@@ -85,9 +131,7 @@ def in_the_plane(codes: np.ndarray, seed: int = 0) -> Plane:
     t-SNE would make groups out of the noise of a code without an active unit: of that, the two widest dimensions are
     shown.
     """
-    if not np.isfinite(codes).all():
-        wrong = len(codes) - int(np.isfinite(codes).all(axis=1).sum())
-        raise NumericError(f"codes: expected finite numbers, received others for {wrong:,} of {len(codes):,} images")
+    check_codes(codes)
     collapsed = len(codes) >= FEWEST and active_units(codes) == 0
     if codes.shape[1] > 2 and len(codes) >= FEWEST and not collapsed:
         return Plane(tsne(codes, seed), (), "t-SNE of the posterior means")

@@ -6,7 +6,7 @@ no remainder is dropped, and no mean is one of means.
 
 import functools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -24,14 +24,26 @@ from bicoder.evaluation import coherence, conditionals, generated_classes
 from bicoder.evaluation.codes import compiled
 from bicoder.evaluation.doctor import diagnose
 from bicoder.evaluation.examples import take
-from bicoder.evaluation.importance import BLOCK, Sums, block_weights
+from bicoder.evaluation.importance import BLOCK, PerImage, Sums, block_weights, seconds_again
 from bicoder.evaluation.latent_space import active_units, label_accuracy
 from bicoder.kl import kl_divergence
 from bicoder.vae import VAE
-from bicoder.waiting import told, watched
+from bicoder.waiting import duration, say, told, watched
 
 MOST_CODES = 1000  # codes z for which q(z), the mixture of all posteriors, is computed
 BEYOND = 1e290  # nats that no density has: `log_mean_exp` gives them for images of density zero
+
+
+class Measured(NamedTuple):
+    """What `evaluate` finds.
+
+    Args:
+        numbers: name -> number.
+        per_image: what is known of each image, in their order.
+    """
+
+    numbers: dict[str, Any]
+    per_image: PerImage
 
 
 def evaluate(
@@ -46,7 +58,8 @@ def evaluate(
             or one-hot. Of a conditional model they are its y, and log p(x) is log p(x|y) everywhere.
         num_samples: importance samples K for each image.
         seed: int; the same seed gives the same numbers.
-        progress: show a bar with the time left, or a line now and then if standard error is no terminal.
+        progress: say how many images there are and about how long the samples take, then show a bar with the time
+            left, or a line now and then if standard error is no terminal.
         training: of several views, or a model that is told labels, a pair (images, labels) of training examples from
             which classifiers learn, or a `DataLoader` of them; by default those of `data` if it is one, else one half
             of the test examples.
@@ -65,6 +78,11 @@ def evaluate(
     Raises:
         DataError, UsageError; NumericError if the model's numbers are NaN or infinite, as its weights may be.
     """
+    return measured(vae, data, num_samples, seed, progress, training).numbers
+
+
+def measured(vae: VAE, data: Any, num_samples: int, seed: int, progress: bool, training: Any) -> Measured:
+    """The numbers of `evaluate`, whose arguments and errors these are, and what is known of each image."""
     check_count("num_samples", num_samples, MOST_SAMPLES)
     if not hasattr(vae, "check_built"):
         raise UsageError(f"vae: expected a model, and the data after it, received {type(vae).__name__}")
@@ -74,7 +92,7 @@ def evaluate(
     learnt = labelled_training(data, training, vae.example_shape) if asked else None
     noise = keras.random.SeedGenerator(check_seed(seed))
     raw, means, sums = look(vae, images, num_samples, noise, progress)
-    numbers = sums.numbers()
+    numbers, per_image = sums.numbers(), sums.per_image()
     if not abs(numbers["nll"]) < BEYOND:
         raise NumericError(f"nll: expected a finite number, received {numbers['nll']}; {why_not_finite(vae)}")
     known, count = numbers_there(images), len(means)
@@ -93,11 +111,11 @@ def evaluate(
     folder = getattr(data, "data_dir", None)
     test = None if labels is None else coherence.Labelled(images, labels)
     if vae.decoder.views:
-        numbers |= conditionals.conditionals(vae, images, sums.per_image(), num_samples, seed, progress)
+        numbers |= conditionals.conditionals(vae, images, per_image, num_samples, seed, progress)
         numbers |= coherence.agreement(vae, test, learnt, seed, folder, progress)
     numbers |= generated_classes.of_generated(vae, test, learnt, seed, folder, progress)
     numbers["doctor"] = diagnose(vae, images, numbers)
-    return numbers
+    return Measured(numbers, per_image)
 
 
 def labelled_training(data: Any, training: Any, shape: Any) -> coherence.Labelled | None:
@@ -140,15 +158,35 @@ def look(vae: VAE, images: Any, num_samples: int, noise: Seed, progress: bool) -
     sums, raws, means = Sums(num_samples, vae.latent_dim), [], []
     without_samples = compiled(lambda x: exact_quantities(vae, x))
     weigh = compiled(lambda x, raw, count: vae.log_weights(x, count, noise, vae.encoder.from_raw(raw)))
-    count = len(arrays_in(images)[0])
+    count, example = len(arrays_in(images)[0]), vae.example_shape
     for block in watched(portions_of_examples(images, BLOCK), "importance sampling", count, progress, BLOCK):
         x = vae.prepare(block)
         raw, mean, kl, error = without_samples(x)
         raws.append(on_arrays(ops.convert_to_numpy, raw))
         means.append(ops.convert_to_numpy(mean))
         sums.add_exact(kl, error)
-        sums.add(*block_weights(functools.partial(weigh, x, raw), len(mean), vae.example_shape, num_samples, vae.prior))
+        draw = functools.partial(weigh, x, raw)
+        weighed = functools.partial(block_weights, draw, len(mean), example, num_samples, vae.prior)
+        sums.add(*weighed())
+        if progress and len(means) == 1:
+            seconds = seconds_again(weighed, noise) * count / BLOCK if count > BLOCK else None
+            say(in_advance(vae, count, num_samples, seconds))
     return mapped(lambda *arrays: np.concatenate(arrays), *raws), np.concatenate(means), sums
+
+
+def in_advance(vae: VAE, count: int, num_samples: int, seconds: float | None) -> str:
+    """How many images are taken, and about how long their samples take, in words.
+
+    Args:
+        vae: as in `evaluate`.
+        count: of the images.
+        num_samples: K.
+        seconds: that the samples of all images take; None if they were all of one block.
+    """
+    what = "test example" if vae.decoder.views else "test image"
+    line = f"{counted(count, what)}, {counted(num_samples, 'importance sample')} of each"
+    line += "" if seconds is None else f": about {duration(seconds)}"
+    return f"{line}; after that, those of each view" if vae.decoder.views else line
 
 
 def exact_quantities(vae: VAE, x: Any) -> tuple[Any, Tensor, Tensor | None, Tensor]:

@@ -23,13 +23,13 @@ class Table(NamedTuple):
 
     Args:
         names: of the columns of numbers.
-        portions: arrays (n, columns), float32.
+        portions: arrays (n, columns), float32, or float64, of which nine digits are written.
         texts: name of a column -> its values (N,), which come before the numbers.
     """
 
     names: Sequence[str]
     portions: Iterable[np.ndarray]
-    texts: dict[str, Sequence[Any]]
+    texts: Mapping[str, Sequence[Any]]
 
     def rows(self) -> Iterator[tuple[dict[str, Sequence[Any]], np.ndarray]]:
         """The portions of the columns of text and of the numbers."""

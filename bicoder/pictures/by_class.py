@@ -18,11 +18,6 @@ def in_order(classes: Sequence[int], count: int) -> np.ndarray:
     return np.repeat(classes, [len(part) for part in np.array_split(np.arange(count), len(classes))])
 
 
-def name_of(label: int, label_names: Sequence[str]) -> str:
-    """What a class is called."""
-    return label_names[label] if label_names else str(label)
-
-
 def rows_of_classes(subject: Subject, images: Any, labels: np.ndarray, title: str, path: Path) -> Path:
     """A row for each class, or more where one is too short; of one class a grid.
 
@@ -34,7 +29,7 @@ def rows_of_classes(subject: Subject, images: Any, labels: np.ndarray, title: st
         path: PNG to write.
     """
     if (labels == labels[0]).all():
-        name = name_of(labels[0], subject.label_names)
+        name = subject.name_of(labels[0])
         return image_grid(images, path, f"{title}, y = {shortened(name)}", subject.image_shape)
     found, most = as_images(images, subject.image_shape), min(ACROSS, max(np.bincount(labels)))
     cells, names = [], []
@@ -42,5 +37,5 @@ def rows_of_classes(subject: Subject, images: Any, labels: np.ndarray, title: st
         own = found[labels == label]
         rows = [own[start : start + most] for start in range(0, len(own), most)]
         cells += [[row] for row in rows]
-        names += [name_of(label, subject.label_names)] + [""] * (len(rows) - 1)
+        names += [subject.name_of(label)] + [""] * (len(rows) - 1)
     return matrix(cells, path, f"{title}, a row for each class y", names, [""], most)

@@ -46,6 +46,30 @@ def posterior(subject: Subject, path: Path) -> Path:
     return plotting.side_by_side([originals, images], path, titles, subject.image_shape)
 
 
+@picture("traversals.png", flag="traversals")
+def traversals(subject: Subject, path: Path) -> Path:
+    """what each dimension of z changes in some test images"""
+    from bicoder.pictures.traversals import each_dimension
+
+    return each_dimension(subject, path)
+
+
+@picture("plane.png", flag="traversals")
+def plane(subject: Subject, path: Path) -> Path | None:
+    """of a code of two dimensions, the images all over it"""
+    from bicoder.pictures.traversals import both_dimensions
+
+    return both_dimensions(subject, path) if subject.vae.latent_dim == 2 else None
+
+
+@picture("interpolation.png", flag="interpolation")
+def interpolation(subject: Subject, path: Path) -> Path | None:
+    """from one test image to another, on the straight and on the spherical way"""
+    from bicoder.pictures.interpolation import between_pairs
+
+    return between_pairs(subject, path)
+
+
 # Last, since it takes longest, and most of it is compiled code of others: what ends there ends no other picture.
 @picture("latent.png", flag="visualize_latent")
 def latent(subject: Subject, path: Path) -> Path:

@@ -42,6 +42,10 @@ class Subject(NamedTuple):
     num_images: int = 100
     latent_points: int = 5000
 
+    def name_of(self, label: int) -> str:
+        """What a class is called; an image without one has a negative label."""
+        return "no label" if label < 0 else self.label_names[label] if self.label_names else str(label)
+
     def some(self, count: int) -> "np.ndarray":
         """The numbers of `count` test images, by chance: (n,)."""
         import numpy as np
@@ -107,8 +111,12 @@ def pictures() -> list[Picture]:
 
 
 def flags() -> dict[str, str]:
-    """flag -> its help, for the pictures that `train` draws if it is asked to."""
-    return {found.flag: f"{found.file}: {found.help}" for found in pictures() if found.flag}
+    """flag -> its help, for the pictures that `train` draws if it is asked to; several may have the same flag."""
+    shown: dict[str, list[str]] = {}
+    for found in pictures():
+        if found.flag:
+            shown.setdefault(found.flag, []).append(f"{found.file}: {found.help}")
+    return {flag: "; ".join(texts) for flag, texts in shown.items()}
 
 
 def draw(subject: Subject, folder: Path, chosen: Sequence[str] = (), command: str = "train") -> list[Path]:

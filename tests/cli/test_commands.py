@@ -1,6 +1,7 @@
 """`bicoder evaluate` and `bicoder generate`: numbers and images of a run, and what they refuse."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -68,7 +69,8 @@ def test_evaluate_a_run(run, capsys):
     assert (numbers["images"], numbers["num_samples"]) == (359, 20)
     assert numbers["knn_accuracy"] > 0.3
     assert (run / "kl.png").exists()
-    assert printed.err == "", "progress is for terminals"
+    said = r"359 test images, 20 importance samples of each: about \d+ s\n"
+    assert re.fullmatch(said, printed.err), "more is for terminals"
     assert cli.bicoder(["evaluate", str(run), "--num_samples", "20", "--json", "--overwrite"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert again == numbers
@@ -121,7 +123,7 @@ def test_a_run_without_its_arguments_can_be_loaded_but_not_evaluated(run, refusa
 @pytest.mark.fault(84)
 def test_what_is_there_is_replaced_only_with_overwrite(run, refusal):
     picture = run / "generated.png"
-    for path in (run / "evaluation.json", run / "kl.png"):
+    for path in (run / "evaluation.json", run / "per_image.csv", run / "kl.png"):
         path.write_text("an hour's work")
         assert f"{path} is there already; add --overwrite to replace it" in refusal(2, "evaluate", run)
         path.unlink()
@@ -141,7 +143,8 @@ def test_what_is_there_is_replaced_only_with_overwrite(run, refusal):
     [
         (
             ["evalute", "x"],
-            "invalid choice: 'evalute' (choose from 'draw', 'encode', 'evaluate', 'generate', 'reconstruct', 'train')",
+            "invalid choice: 'evalute' (choose from 'draw', 'encode', 'evaluate', 'generate', 'interpolate', "
+            "'reconstruct', 'train', 'traverse')",
         ),
         (
             ["evaluate", "x", "--num_sample", "3"],

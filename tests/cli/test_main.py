@@ -26,6 +26,8 @@ FLAGS = {
     "--generate_from_prior": "prior.png",
     "--generate_from_posterior": "posterior.png",
 }
+MORE_FLAGS = {"--traversals": "traversals.png", "--interpolation": "interpolation.png"}
+PICTURES = {*FLAGS.values(), *MORE_FLAGS.values()}
 
 
 def run(*arguments, cwd=None, env=None):
@@ -64,7 +66,7 @@ def test_help_shows_every_default_groups_and_examples(capsys):
     options = re.findall(r"^  (--\w+)", text, re.MULTILINE)
     assert len(options) >= 22
     described = dict(re.findall(r"^  (--\w+)(.*?)(?=^  -|^\w|\Z)", text, re.MULTILINE | re.DOTALL))
-    switches = {*FLAGS, "--version"}
+    switches = {*FLAGS, *MORE_FLAGS, "--version"}
     assert [name for name, words in described.items() if "default" not in words and name not in switches] == []
     for group in ("data:", "model:", "training:", "pictures", "examples:"):
         assert re.search(rf"^{group}", text, re.MULTILINE), group
@@ -174,10 +176,10 @@ def test_debug_shows_the_traceback(tmp_path):
     assert (done.returncode, "Traceback" in done.stderr) == (3, False)
 
 
-@pytest.mark.parametrize("flags", [(), *((flag,) for flag in FLAGS), tuple(FLAGS)])
+@pytest.mark.parametrize("flags", [(), *((flag,) for flag in FLAGS), tuple(FLAGS), tuple(MORE_FLAGS)])
 def test_flags_choose_the_pictures(flags, tmp_path, capsys):
     assert quick("--run_dir", tmp_path, *flags) == 0
-    assert names(tmp_path) == FILES | {FLAGS[flag] for flag in flags or FLAGS}
+    assert names(tmp_path) == FILES | ({(FLAGS | MORE_FLAGS)[flag] for flag in flags} or PICTURES)
     printed = capsys.readouterr().out
     listed = {line for line in printed.splitlines() if line.startswith(str(tmp_path))}
     assert listed == {str(tmp_path / name) for name in names(tmp_path)}
@@ -258,7 +260,7 @@ def test_own_images_train_and_draw(shape, tmp_path, rng):
             pixels = (rng.random(shape) * 255).astype("uint8")
             Image.fromarray(pixels).save(tmp_path / "images" / label / f"{i}.png")
     assert quick("--dset", tmp_path / "images", "--run_dir", tmp_path / "run", "--batch_size", "8") == 0
-    assert names(tmp_path / "run") == FILES | set(FLAGS.values())
+    assert names(tmp_path / "run") == FILES | PICTURES
     data = json.loads((tmp_path / "run" / "config.json").read_text())["data"]
     assert data["image_shape"] == [*shape, 1][:3]
     assert data["label_names"] == ["cats", "dogs"]
@@ -268,7 +270,7 @@ def test_own_images_train_and_draw(shape, tmp_path, rng):
 def test_own_vectors_train_and_draw(dimensions, tmp_path, rng):
     np.save(tmp_path / "x.npy", rng.random((40, dimensions)))
     assert quick("--dset", tmp_path / "x.npy", "--run_dir", tmp_path / "run") == 0
-    assert names(tmp_path / "run") == FILES | set(FLAGS.values())
+    assert names(tmp_path / "run") == FILES | PICTURES
 
 
 def test_options_reach_the_model(tmp_path):
@@ -313,7 +315,7 @@ def test_a_poor_environment(tmp_path, rng):
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stderr.splitlines() if "so far" not in line] == []
     [written] = (tmp_path / "runs").iterdir()
-    assert names(written) == FILES | set(FLAGS.values())
+    assert names(written) == FILES | PICTURES
     assert "gr\\udcc3\\udcb6\\udcc3\\udc9fe" in done.stdout, "what ASCII cannot show"
     data = json.loads((written / "config.json").read_text())["data"]
     assert [os.fsdecode(os.fsencode(label)) for label in data["label_names"]] == ["ä", "ö"]

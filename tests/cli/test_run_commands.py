@@ -11,6 +11,8 @@ from PIL import Image
 
 from bicoder import load
 from bicoder.cli import main as cli
+from bicoder.evaluation.importance import PerImage
+from bicoder.evaluation.measure import Measured
 
 SIZE = (6, 5)
 SMALL = ["--network", "mlp:hidden=[8]", "--latent_dim", "3", "--epochs", "2", "--num_images", "4"]
@@ -369,8 +371,10 @@ def test_parquet_without_pyarrow_is_said_at_once(run, refused, monkeypatch):
 @pytest.mark.fault(103)
 def test_json_holds_no_nan(run, monkeypatch, capsys):
     odd = {"elbo": np.nan, "bounds": {1: -np.inf, 10: 1.0}, "kl_per_dimension": None, "doctor": []}
-    monkeypatch.setattr("bicoder.evaluation.measure.evaluate", lambda *_, **__: odd)
+    odd |= {"num_samples": 10, "seed": 0, "condition": None}
+    found = Measured(odd, PerImage(*np.zeros((3, 6))))
+    monkeypatch.setattr("bicoder.evaluation.measure.measured", lambda *_, **__: found)
     assert bicoder("evaluate", run, "--json") == 0
-    expected = {"elbo": None, "bounds": {"1": None, "10": 1.0}, "kl_per_dimension": None, "doctor": []}
+    expected = odd | {"elbo": None, "bounds": {"1": None, "10": 1.0}}
     for text in (capsys.readouterr().out, (run / "evaluation.json").read_text()):
         assert json.loads(text, parse_constant=pytest.fail) == expected

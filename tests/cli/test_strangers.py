@@ -24,6 +24,8 @@ COMMANDS = {
     "encode": ["encode"],
     "reconstruct": ["reconstruct"],
     "generate": ["generate"],
+    "traverse": ["traverse"],
+    "interpolate": ["interpolate"],
 }
 MNIST = ("mnist_bw.npy", "mnist_bw_te.npy", "mnist_bw_y_te.npy")
 
@@ -111,7 +113,8 @@ def test_a_link_in_the_place_of_the_checkpoints_is_not_followed(command, run, ph
     "name",
     [
         "config.json", "metrics.csv", "split.csv", "model.safetensors", "model.weights.h5", ".lock", "evaluation.json",
-        "curve.png", "latent.png", "kl.png", "codes.csv", "reconstructions.npy", "generated.png",
+        "per_image.csv", "curve.png", "latent.png", "traversals.png", "kl.png", "codes.csv", "reconstructions.npy",
+        "generated.png",
         "checkpoints/000002", "checkpoints/000002/state.json", "checkpoints/000002/arrays.npz",
     ],
 )  # fmt: skip

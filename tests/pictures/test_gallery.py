@@ -1,5 +1,6 @@
 """The pictures of a run: registered by their function alone, each drawn or left out by itself."""
 
+import re
 import subprocess
 import sys
 
@@ -19,6 +20,9 @@ FILES = {
     "curve.png": None,
     "prior.png": "generate_from_prior",
     "posterior.png": "generate_from_posterior",
+    "traversals.png": "traversals",
+    "plane.png": "traversals",
+    "interpolation.png": "interpolation",
     "latent.png": "visualize_latent",
     "kl.png": None,
     "coherence.png": None,
@@ -48,7 +52,8 @@ def test_the_pictures_and_their_order():
     assert [(found.file, found.flag) for found in picture.pictures()] == list(FILES.items())
     said = "prior.png: images from z ~ p(z); of a model with a condition, of each class"
     assert picture.flags()["generate_from_prior"] == said
-    assert list(picture.flags()) == [flag for flag in FILES.values() if flag]
+    assert list(picture.flags()) == list(dict.fromkeys(flag for flag in FILES.values() if flag))
+    assert re.fullmatch(r"traversals\.png: .+; plane\.png: .+", picture.flags()["traversals"])
 
 
 def test_they_are_found_without_what_draws_them():

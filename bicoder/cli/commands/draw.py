@@ -5,14 +5,13 @@ from pathlib import Path
 
 from bicoder.cli.command import command
 from bicoder.cli.run_options import DataOptions
-from bicoder.engine.start import import_keras
+from bicoder.cli.subject import own_loader, subject_of
 from bicoder.errors import MOST_IN_A_GRID
-from bicoder.pictures.picture import Subject, flags
 from bicoder.pictures.picture import draw as draw_pictures
-from bicoder.runs.config import read_config
+from bicoder.pictures.picture import flags
 from bicoder.runs.folder import read_history
 from bicoder.runs.options.kinds import Switches, Whole
-from bicoder.runs.options.table import DRAWN, Options, option
+from bicoder.runs.options.table import DRAWN, option
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,28 +32,14 @@ def draw(options: DrawOptions) -> None:
 
     They take the place of those that are there.
     """
-    from bicoder.runs.run_data import own_data
-    from bicoder.runs.train import title_of
-
+    loader = own_loader(options)
     folder = Path(options.run)
-    config = read_config(folder)
-    loader = own_data(folder, config, **options.whereabouts())
     history = read_history(folder) if options.pictures is None else {}  # a picture that is named comes alone
-    import_keras()
-    from bicoder.runs.load import load
-
-    then = Options(**Options.values(config["arguments"]))
-    subject = Subject(
-        load(folder, options.force),
-        title_of(config["arguments"]),
-        loader.test_examples,
-        loader.test_labels,
-        loader.label_names,
-        loader.image_shape,
+    subject = subject_of(options, loader, options.seed)
+    subject = subject._replace(
         history=history,
-        seed=then.seed if options.seed is None else options.seed,
-        num_images=options.num_images or then.num_images,
-        latent_points=options.latent_points or then.latent_points,
+        num_images=options.num_images or subject.num_images,
+        latent_points=options.latent_points or subject.latent_points,
     )
     chosen = tuple(flags()) if options.pictures is None else options.pictures
     print("\n".join(map(str, draw_pictures(subject, folder, chosen))))

@@ -19,8 +19,6 @@ from bicoder.waiting import watched
 if TYPE_CHECKING:
     import numpy as np
 
-    from bicoder.data.likewise import Likewise
-
 SUFFIXES = (".csv", ".parquet", ".npy")
 
 
@@ -62,7 +60,7 @@ def encode(options: EncodeOptions) -> None:
         note = "the means alone; a .csv or a .parquet has log standard deviations, labels and files too"
     else:
         names, numbers, note = columns(codes, vae.latent_dim)
-        TABLES[output.suffix](output, Table(names, numbers, texts_of(others, place)))
+        TABLES[output.suffix](output, Table(names, numbers, others.texts(place)))
     if note:
         print(f"{output}: {note}", file=sys.stderr)
     print(output)
@@ -81,19 +79,3 @@ def columns(codes: Iterator[Any], latent_dim: int) -> tuple[list[str], "Iterator
     if first.log_deviation is None:
         return names, rows(), "the means alone, since q(z|x) has no standard deviation that is known"
     return [*names, *(f"log_sigma{number}" for number in range(1, latent_dim + 1))], rows(), ""
-
-
-def texts_of(others: "Likewise", images: str | None) -> dict[str, Any]:
-    """The columns beside the numbers: file or row, and label, if there are some."""
-    found: dict[str, Any] = {}
-    if others.names is not None:
-        if others.names.dtype.kind in "iu":
-            found["row"] = others.names.tolist()
-        else:
-            path = Path(images or "")
-            folder = path.parent if path.is_file() else path
-            found["file"] = [str(folder / name) for name in others.names]
-    if others.labels is not None:
-        names, labels = others.label_names, others.labels.tolist()
-        found["label"] = [names[label] if label >= 0 else "" for label in labels] if names else labels
-    return found
