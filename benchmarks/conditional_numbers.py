@@ -43,19 +43,19 @@ def settings_of(args, name, seed):
 
 
 def table(args):
-    """Lines of the table, and how they were measured; empty if not every model has the same seeds."""
+    """Lines of the table, of the seeds that a model has, and how they were measured; empty if there are none."""
     results = kept(args.results)
 
     def of(name, seed):
         result = results.get(f"{name}, seed {seed}", {})
         return result if "numbers" in result and result["settings"] == settings_of(args, name, seed) else None
 
-    seeds = [seed for seed in range(args.seeds) if all(of(name, seed) for name in MODELS)]
-    if not seeds:
+    every = {name: [of(name, seed) for seed in range(args.seeds) if of(name, seed)] for name in MODELS}
+    known = {name: found for name, found in every.items() if found}
+    if not known:
         return []
     lines = ["| model | NLL | -ELBO | rate | NLL, published |", "|---|---|---|---|---|"]
-    for name in MODELS:
-        found = [of(name, seed) for seed in seeds]
+    for name, found in known.items():
         cells = [spread(found, "nll", 2), spread(found, "elbo", 2, -1.0), spread(found, "rate", 2), PAPER.get(name, "")]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return [*lines, "", f"{args.epochs} epochs, {args.samples:,} importance samples. {caption(found)}"]
@@ -82,7 +82,7 @@ def main():
                 folder = args.work / f"{number}-{seed}"
                 measure(args, f"{name}, seed {seed}", settings_of(args, name, seed), folder, args.data_dir)
     lines = table(args)
-    print("\n".join(lines) or "not every model has a seed that is evaluated; the page stays as it is")
+    print("\n".join(lines) or "no model is evaluated; the page stays as it is")
     if lines:
         fill(args.docs / "conditions.md", "what a label is worth", lines)
 
