@@ -1,6 +1,6 @@
 """log p(x|y) of binary MNIST beside log p(x) of a model that is told no class, each over several seeds.
 
-    python benchmarks/conditional_numbers.py --data_dir DIR [--seeds 3] [--epochs 300] [--table]
+    python benchmarks/conditional_numbers.py --data_dir DIR [--seeds 3] [--epochs 150] [--table]
 
 Trains and evaluates by the commands, and writes a table into docs/conditions.md. What is there with the same settings is
 not done again, and a training that was stopped goes on. DIR has the files of `mnist_bw`, and mnist_bw_y.npy.
@@ -68,7 +68,7 @@ def main():
     parser.add_argument("--again", action="store_true", help="evaluate what is evaluated too, for numbers that are new")
     parser.add_argument("--table", action="store_true", help="write the page from what was measured, and train nothing")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=300)
+    parser.add_argument("--epochs", type=int, default=150)
     parser.add_argument("--samples", type=int, default=1000, help="of z for each test image")
     parser.add_argument("--work", type=Path, default=Path("runs/conditional-numbers"), help="folder of the runs")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results" / "conditional_numbers.json")
