@@ -6,12 +6,10 @@ Trains and evaluates by the commands, and writes a table into docs/conditions.md
 not done again, and a training that was stopped goes on. DIR has the files of `mnist_bw`, and mnist_bw_y.npy.
 """
 
-import argparse
 import os
-from pathlib import Path
 
 from pages import fill
-from trainings import ROOT, caption, kept, measure, spread
+from trainings import caption, kept, measure, parser_of, spread
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 MODELS = {
@@ -62,17 +60,7 @@ def table(args):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data_dir", type=Path, help="where the files of mnist_bw are")
-    parser.add_argument("--evaluate", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--again", action="store_true", help="evaluate what is evaluated too, for numbers that are new")
-    parser.add_argument("--table", action="store_true", help="write the page from what was measured, and train nothing")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=150)
-    parser.add_argument("--samples", type=int, default=1000, help="of z for each test image")
-    parser.add_argument("--work", type=Path, default=Path("runs/conditional-numbers"), help="folder of the runs")
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results" / "conditional_numbers.json")
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs")
+    parser = parser_of(__doc__, "mnist_bw", "conditional_numbers", epochs=150, samples=1000)
     args = parser.parse_args()
     if not args.table:
         if args.data_dir is None:

@@ -1,5 +1,6 @@
 """What the scripts share that train by the commands, keep what they measured, and write it into pages."""
 
+import argparse
 import datetime
 import json
 import re
@@ -78,6 +79,29 @@ def train(folder, wanted, before, data_dir, pictures):
         said = command(BICODER, "train", *arguments, "--run_dir", folder, *data, "--overwrite")
     seconds = re.search(r"([\d.]+) s each", said)
     return float(seconds[1]) if seconds else None
+
+
+def parser_of(doc, data, name, epochs, samples):
+    """The arguments of a script that trains and evaluates over seeds.
+
+    Args:
+        doc: its docstring.
+        data: what data it needs.
+        name: of the file of its results, and, with - for _, of the folder of its runs.
+        epochs, samples: defaults.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data_dir", type=Path, help=f"where the files of {data} are")
+    parser.add_argument("--evaluate", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--again", action="store_true", help="evaluate what is evaluated too, for numbers that are new")
+    parser.add_argument("--table", action="store_true", help="write the page from what was measured, and train nothing")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=epochs)
+    parser.add_argument("--samples", type=int, default=samples, help="of z for each test example")
+    parser.add_argument("--work", type=Path, default=Path("runs") / name.replace("_", "-"), help="folder of the runs")
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results" / f"{name}.json")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs")
+    return parser
 
 
 def measure(args, key, wanted, folder, data_dir, pictures=()):

@@ -8,16 +8,14 @@ goes on, so it can be stopped at any time. DIR has the files of `mnist_color`; f
 labels, `mnist_color_y.npy`, too.
 """
 
-import argparse
 import itertools
 import math
 import os
 import statistics
-from pathlib import Path
 
 from colour_part import part_of
 from pages import fill
-from trainings import ROOT, caption, kept, measure, shrink, spread
+from trainings import caption, kept, measure, parser_of, shrink, spread
 
 from bicoder.data.views import VIEWS
 
@@ -149,20 +147,10 @@ def write(args):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data_dir", type=Path, help="where the files of mnist_color are")
-    parser.add_argument("--evaluate", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--again", action="store_true", help="evaluate what is evaluated too, for numbers that are new")
-    parser.add_argument("--table", action="store_true", help="write the page from what was measured, and train nothing")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--samples", type=int, default=100, help="of z for each test example")
+    parser = parser_of(__doc__, "mnist_color", "views_numbers", epochs=20, samples=100)
     parser.add_argument("--train", type=int, default=10_000, help="training rows")
     parser.add_argument("--test", type=int, default=2_000, help="test rows")
     parser.add_argument("--methods", default=",".join(METHODS), help="some of them, in the order in which to train")
-    parser.add_argument("--work", type=Path, default=Path("runs/views-numbers"), help="folder of the runs")
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results" / "views_numbers.json")
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs")
     args = parser.parse_args()
     if not args.table:
         if args.data_dir is None:

@@ -185,10 +185,6 @@ class Inference(SaveableModel):
             x = whole(self.with_condition(*x) if self.is_pair(x) else x)
         return super().predict(x, *arguments, **options)
 
-    def is_pair(self, x: Any) -> bool:
-        """Whether x is (x, y) of a conditional model."""
-        return self.condition is not None and type(x) is tuple and len(x) == 2
-
     def predict_step(self, *args: Any) -> Any:
         """Reconstructions are what `predict` returns; JAX hands over (state, data), the others data alone."""
         *state, data = args

@@ -28,7 +28,7 @@ def subject_of(options: DataOptions, loader: "DataLoader", seed: int | None) -> 
         loader: of the test images.
         seed: of what is drawn; None for that of the run.
     """
-    from bicoder.runs.train import title_of
+    from bicoder.runs import train
 
     folder = Path(options.run)
     config = read_config(folder)
@@ -36,14 +36,5 @@ def subject_of(options: DataOptions, loader: "DataLoader", seed: int | None) -> 
     from bicoder.runs.load import load
 
     then = Options(**Options.values(config["arguments"]))
-    return Subject(
-        load(folder, options.force),
-        title_of(config["arguments"]),
-        loader.test_examples,
-        loader.test_labels,
-        loader.label_names,
-        loader.image_shape,
-        seed=then.seed if seed is None else seed,
-        num_images=then.num_images,
-        latent_points=then.latent_points,
-    )
+    subject = train.subject_of(then, load(folder, options.force), loader, {})
+    return subject if seed is None else subject._replace(seed=seed)

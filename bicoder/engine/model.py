@@ -184,6 +184,10 @@ class Model(keras.Model):
         if isinstance(x, Conditioned):
             self.condition.learn(np.asarray(x.y))
 
+    def is_pair(self, x: Any) -> bool:
+        """Whether x of a conditional model comes with something beside it: (x, y), or in `fit` (x, target)."""
+        return self.condition is not None and type(x) is tuple and len(x) == 2
+
     def arranged(self, x: Any, y: Any) -> tuple[Any, Any]:
         """x and the target, of x and y of `fit`: y of a conditional model is no target but what it is told.
 
@@ -194,7 +198,7 @@ class Model(keras.Model):
             return x, y
         if y is None:
             raise UsageError(f"condition: expected {self.condition.expected}, beside x, received none")
-        x, target = x if type(x) is tuple and len(x) == 2 else (x, None)
+        x, target = x if self.is_pair(x) else (x, None)
         return Conditioned(x, y if hasattr(y, "shape") and len(y.shape) else np.atleast_1d(y)), target
 
     def arranged_batch(self, batch: Any) -> Any:
@@ -268,7 +272,7 @@ class Model(keras.Model):
         if optimizer is None and isinstance(x, bool) and hasattr(super(), "train"):
             return super().train(x)  # PyTorch's modules have a method of this name: training mode, on or off
         check_optimizer("train", optimizer, "a batch and ")
-        if self.condition is not None and type(x) is tuple and len(x) == 2:
+        if self.is_pair(x):
             x, _ = self.arranged(*x)
         if self._programs is None:  # the first batch, since to look at each would take a twentieth of its step
             for array in leaves(parted(x)[0]):

@@ -19,6 +19,7 @@ from bicoder.engine.arrays.portions import portions_of_examples
 from bicoder.engine.tensor import Seed
 from bicoder.evaluation.classifiers import BLOCK, Classifier, classifier
 from bicoder.evaluation.codes import compiled
+from bicoder.evaluation.latent_space import logistic
 from bicoder.fusions import Experts, MixtureOfProducts, ProductOfExperts
 from bicoder.vae import VAE
 from bicoder.waiting import watched
@@ -86,9 +87,7 @@ def agreement(
         return left_out("the model is told what the labels say")
     if test is None:
         return left_out("the test examples have no labels")
-    learn, judge, source = training, test.complete(), "training examples"
-    if learn is None:
-        (learn, judge), source = judge.halves(), "one half of the test examples"
+    learn, judge, source = learnt_and_judged(training, test.complete())
     codes = learn.complete()
     chosen = codes.take(np.random.default_rng(0).permutation(len(codes.labels))[:CODES])
     if len(np.unique(chosen.labels)) < 2 or not len(judge.labels):
@@ -105,15 +104,24 @@ def agreement(
         "learnt_from": source,
         "examples": len(judge.labels),
         "classes": max(len(one.classes) for one in known.values()),
-        "classifiers": {
-            view: accuracy(one.of(judge.views[view]) == judge.labels) | {"examples": one.examples, "sha256": one.sha256}
-            for view, one in known.items()
-        },
+        "classifiers": {view: worth_of(one, judge.views[view], judge.labels) for view, one in known.items()},
         "linear_examples": len(chosen.labels),
         **judged.of_sets(sets_of_views(list(known), seed), progress),
         "joint": judged.joint(seed, progress),
     }
     return {"coherence": numbers, "coherence_left_out": None}
+
+
+def learnt_and_judged(training: Labelled | None, test: Labelled) -> tuple[Labelled, Labelled, str]:
+    """What is learnt from, what it is judged by, and what the former is: training examples, if there are some."""
+    if training is not None:
+        return training, test, "training examples"
+    return *test.halves(), "one half of the test examples"
+
+
+def worth_of(known: Classifier, images: ImageArray, labels: np.ndarray) -> dict[str, Any]:
+    """The accuracy of a classifier on images (N, ...) and labels (N,), and what it was learnt from."""
+    return accuracy(known.of(images) == labels) | {"examples": known.examples, "sha256": known.sha256}
 
 
 def left_out(why: str) -> dict[str, Any]:
@@ -200,7 +208,9 @@ class Judged:
         learnt = joined([self.posterior(some, product).mean for some in blocks(raw_learnt)])
         others = [view for view in self.known if view not in views]
         right = [self.labels_of(view, z) == self.labels for view in others]
-        return np.mean(right, axis=0) if right else None, linear(learnt, self.learnt, means) == self.labels
+        return np.mean(right, axis=0) if right else None, logistic().fit(learnt, self.learnt).predict(
+            means
+        ) == self.labels
 
     def posterior(self, raw: dict[str, Any], product: bool) -> Distribution:
         """q(z|x of some views), or the product of all of their posteriors alone, whatever the fusion."""
@@ -218,15 +228,6 @@ class Judged:
         views = watched(self.known, "joint coherence", len(self.known), progress)
         found = np.stack([self.labels_of(view, codes) for view in views])
         return accuracy((found == found[0]).all(axis=0)) | {"samples": SAMPLES}
-
-
-def linear(codes: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """What a logistic regression that learnt from codes (n, latent) and labels (n,) says of others (N, latent)."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(codes, labels).predict(asked)
 
 
 def blocks(x: Any) -> Iterator[Any]:

@@ -7,8 +7,8 @@ from keras import ops
 
 from bicoder.conditions import Labels
 from bicoder.engine.arrays.conditioned import parted
-from bicoder.evaluation.classifiers import Classifier, classifier
-from bicoder.evaluation.coherence import Labelled, accuracy, of_view, shown
+from bicoder.evaluation.classifiers import classifier
+from bicoder.evaluation.coherence import Labelled, accuracy, learnt_and_judged, of_view, shown, worth_of
 from bicoder.vae import VAE
 
 IMAGES = 1000
@@ -32,9 +32,7 @@ def of_generated(
     """
     if not isinstance(vae.condition, Labels) or test is None:
         return {"generated_classes": None}
-    learn, judge, source = training, test, "training examples"
-    if learn is None:
-        (learn, judge), source = test.halves(), "one half of the test examples"
+    learn, judge, source = learnt_and_judged(training, test)
     asked = np.arange(IMAGES) % vae.condition.known_classes
     made = vae.generate(IMAGES, seed, asked)
     found = {}
@@ -44,7 +42,10 @@ def of_generated(
             return {"generated_classes": None}
         known = classifier(images, labels, view or "images", data_dir, progress)
         right = known.of(ops.convert_to_numpy(made[view] if view else made)) == asked
-        found[view] = accuracy(right) | {"images": IMAGES, "classifier": judged(known, judge, view, source)}
+        found[view] = accuracy(right) | {
+            "images": IMAGES,
+            "classifier": worth_of(known, *examples_of(judge, view)) | {"learnt_from": source},
+        }
     return {"generated_classes": found}
 
 
@@ -52,16 +53,6 @@ def examples_of(examples: Labelled, view: str) -> tuple[Any, np.ndarray]:
     """The images of a view, or of the one tensor, and their labels."""
     images, _ = parted(examples.views)
     return of_view(Labelled(images, examples.labels), view) if view else (images, examples.labels)
-
-
-def judged(known: Classifier, judge: Labelled, view: str, source: str) -> dict[str, Any]:
-    """What a classifier is worth."""
-    images, labels = examples_of(judge, view)
-    return accuracy(known.of(images) == labels) | {
-        "examples": known.examples,
-        "sha256": known.sha256,
-        "learnt_from": source,
-    }
 
 
 def table(numbers: dict[str, Any]) -> list[str]:

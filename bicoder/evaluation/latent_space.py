@@ -89,19 +89,13 @@ def label_accuracy(codes: np.ndarray, labels: np.ndarray, classifier: str, folds
         classifier: "10-NN", ten nearest neighbours vote, or "logistic", a linear classifier.
         folds: each image is classified by what was learnt from the images of the other folds.
     """
-    from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import KFold
     from sklearn.neighbors import KNeighborsClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     if len(codes) < 2 * folds or len(np.unique(labels)) < 2:
         return None
     smallest = len(codes) - math.ceil(len(codes) / folds)
-    models = {
-        "10-NN": KNeighborsClassifier(min(10, smallest)),
-        "logistic": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
-    }
+    models = {"10-NN": KNeighborsClassifier(min(10, smallest)), "logistic": logistic()}
     model, scores = models[classifier], []
     for known, asked in KFold(folds, shuffle=True, random_state=0).split(codes):
         if len(np.unique(labels[known])) < 2:  # all others of a class are in the fold that is asked for
@@ -109,6 +103,15 @@ def label_accuracy(codes: np.ndarray, labels: np.ndarray, classifier: str, folds
         else:
             scores.append(model.fit(codes[known], labels[known]).score(codes[asked], labels[asked]))
     return float(np.mean(scores))
+
+
+def logistic() -> Any:
+    """A logistic regression of standardised codes, of scikit-learn."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
 
 
 class Plane(NamedTuple):

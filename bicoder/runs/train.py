@@ -302,7 +302,7 @@ def title_of(arguments: dict[str, Any]) -> str:
     return f"{name}, view {arguments.get('view', 'm0')}" if name == "mnist_color" else name
 
 
-def subject_of(options: Settled, vae: "VAE", loader: "DataLoader", history: dict[str, list[float]]) -> Subject:
+def subject_of(options: Options, vae: "VAE", loader: "DataLoader", history: dict[str, list[float]]) -> Subject:
     """What the pictures of a training show."""
     return Subject(
         vae,
