@@ -135,7 +135,7 @@ def write(args, dset):
 def draw(folders, path):
     """64 images from the prior of each run, side by side."""
     from bicoder import load
-    from bicoder.pictures import plotting
+    from bicoder.pictures.drawing import plotting
     from bicoder.runs.config import read_config
 
     grids = [load(folder).generate(64, seed=0) for folder in folders]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bicoder.errors import counted
-from bicoder.pictures.plotting import COLOURS, new_figure, save
+from bicoder.pictures.drawing.plotting import COLOURS, new_figure, save
 
 NAMES = {
     "ours": "bicoder, `VAE.fit`",

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from bicoder.pictures.matrix import matrix
+from bicoder.pictures.drawing.matrix import matrix
+from bicoder.pictures.drawing.plotting import as_images, image_grid, shortened
 from bicoder.pictures.picture import Subject
-from bicoder.pictures.plotting import as_images, image_grid, shortened
 
 ACROSS = 20  # images of a class beside each other
 

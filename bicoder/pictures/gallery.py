@@ -14,7 +14,7 @@ from bicoder.pictures.picture import Subject, picture
 @picture("curve.png")
 def curve(subject: Subject, path: Path) -> Path | None:
     """the bound, distortion and rate of every epoch"""
-    from bicoder.pictures import plotting
+    from bicoder.pictures.drawing import plotting
 
     if not subject.history:
         return None
@@ -34,7 +34,8 @@ def prior(subject: Subject, path: Path) -> Path:
 @picture("posterior.png", flag="generate_from_posterior")
 def posterior(subject: Subject, path: Path) -> Path:
     """test images x beside images from z ~ q(z|x); of several views, from each of them to each"""
-    from bicoder.pictures import plotting, several_views
+    from bicoder.pictures import several_views
+    from bicoder.pictures.drawing import plotting
 
     if subject.views:
         return several_views.from_each_to_each(subject, path)
@@ -75,7 +76,8 @@ def interpolation(subject: Subject, path: Path) -> Path | None:
 def latent(subject: Subject, path: Path) -> Path:
     """the posterior means: by t-SNE, or as they are in one or two dimensions; of several views, of each of them too"""
     from bicoder.evaluation.latent_space import in_the_plane, label_accuracy, posterior_means
-    from bicoder.pictures import plotting, several_views
+    from bicoder.pictures import several_views
+    from bicoder.pictures.drawing import plotting
 
     if subject.views and subject.vae.latent_dim > 1 and several_views.have_all(subject):
         return several_views.codes_by_what_is_given(subject, path)
@@ -95,7 +97,7 @@ def latent(subject: Subject, path: Path) -> Path:
 @picture("kl.png", command="evaluate")
 def kl(subject: Subject, path: Path) -> Path | None:
     """the KL of every latent dimension"""
-    from bicoder.pictures import plotting
+    from bicoder.pictures.drawing import plotting
 
     numbers = subject.numbers
     if numbers["kl_per_dimension"] is None:
@@ -108,7 +110,7 @@ def kl(subject: Subject, path: Path) -> Path | None:
 @picture("coherence.png", command="evaluate")
 def coherence(subject: Subject, path: Path) -> Path | None:
     """how well the views agree, by how many are given"""
-    from bicoder.pictures.coherence import agreement
+    from bicoder.pictures.drawing.coherence import agreement
 
     found = subject.numbers.get("coherence")
     if found is None:
@@ -125,7 +127,8 @@ def generated(subject: Subject, path: Path) -> Path:
 
 def from_prior(subject: Subject, images: Any, labels: Any, path: Path) -> Path:
     """Images of z ~ p(z), (N, ...), or those of each view; with labels, (N,), of z ~ p(z|y)."""
-    from bicoder.pictures import by_class, plotting, several_views
+    from bicoder.pictures import by_class, several_views
+    from bicoder.pictures.drawing import plotting
 
     several = isinstance(images, dict)
     number = len(next(iter(images.values())) if several else images)

@@ -9,7 +9,7 @@ from keras import ops
 
 from bicoder.engine.arrays.conditioned import parted
 from bicoder.evaluation.paths import spherical, straight
-from bicoder.pictures.grids import named_grids
+from bicoder.pictures.drawing.grids import named_grids
 from bicoder.pictures.picture import Subject
 from bicoder.pictures.traversals import CODES, decoded, mean_of, originals, repeated, rows_of_views, some_examples
 

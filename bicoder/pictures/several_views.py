@@ -10,10 +10,10 @@ from bicoder.engine.arrays.masked import Masked, lacking
 from bicoder.engine.arrays.there import spread
 from bicoder.errors import counted
 from bicoder.evaluation.latent_space import FEWEST, in_the_plane, label_accuracy, posterior_means
-from bicoder.pictures.matrix import matrix
-from bicoder.pictures.panels import scatter_panels
+from bicoder.pictures.drawing.matrix import matrix
+from bicoder.pictures.drawing.panels import scatter_panels
+from bicoder.pictures.drawing.plotting import as_images
 from bicoder.pictures.picture import Subject
-from bicoder.pictures.plotting import as_images
 
 ACROSS = 20  # examples beside each other
 EXAMPLES = 6  # of a cell of the matrix

@@ -13,9 +13,9 @@ from bicoder.engine.arrays.masked import arrays_in, on_arrays
 from bicoder.errors import counted
 from bicoder.evaluation.latent_space import Dimensions, dimensions
 from bicoder.evaluation.paths import along
-from bicoder.pictures.grids import alike, named_grids
+from bicoder.pictures.drawing.grids import alike, named_grids
+from bicoder.pictures.drawing.plotting import as_images
 from bicoder.pictures.picture import Subject
-from bicoder.pictures.plotting import as_images
 from bicoder.pictures.several_views import complete, values
 from bicoder.priors import StandardNormal
 

@@ -257,9 +257,9 @@ def taken_up(options: Settled, vae: "VAE", source: Any, folder: Path) -> "Traini
 def fit(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path) -> "TrainingState":
     """Train the model, from the last checkpoint if the run has one; returns the `TrainingState`."""
     from bicoder.runs.build import make_optimizer
-    from bicoder.runs.finite_loss import FiniteLoss
-    from bicoder.runs.interruption import Interruption
-    from bicoder.runs.progress import Progress
+    from bicoder.runs.callbacks.finite_loss import FiniteLoss
+    from bicoder.runs.callbacks.interruption import Interruption
+    from bicoder.runs.callbacks.progress import Progress
 
     data, source = loader.training_data, loader.batches
     vae.compile(make_optimizer(options, source.count))

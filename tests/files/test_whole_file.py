@@ -19,7 +19,7 @@ from bicoder.files.whole_file import UNFINISHED, new_file, new_name, whole_file
 DRAW = """if True:
     import resource, sys
     import numpy as np
-    from bicoder.pictures import plotting
+    from bicoder.pictures.drawing import plotting
     from bicoder.errors import UsageError
     path, limit = sys.argv[1], int(sys.argv[2])
     images = np.random.default_rng(0).random((400, 40, 40))

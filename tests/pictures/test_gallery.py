@@ -12,7 +12,7 @@ from bicoder.engine.arrays.masked import Masked
 from bicoder.errors import UsageError
 from bicoder.networks import MLP
 from bicoder.pictures import gallery, picture
-from bicoder.pictures.plotting import image_grid
+from bicoder.pictures.drawing.plotting import image_grid
 from bicoder.runs import folder as runs
 
 # What there is, in its order, and the switch that asks for it.
@@ -106,7 +106,7 @@ def title(monkeypatch):
     """Function (subject) -> the title of latent.png."""
 
     def draw(subject):
-        monkeypatch.setattr("bicoder.pictures.plotting.save", lambda figure, path: figure.axes[0].get_title())
+        monkeypatch.setattr("bicoder.pictures.drawing.plotting.save", lambda figure, path: figure.axes[0].get_title())
         return gallery.latent(subject, None)
 
     return draw
@@ -165,7 +165,7 @@ def test_codes_of_several_views_have_a_panel_for_what_is_given(of_views, labelle
     for variable in subject.vae.encoder.trainable_variables:
         variable.assign(variable * 10.0)
     figures = []
-    monkeypatch.setattr("bicoder.pictures.panels.save", lambda figure, path: figures.append(figure) or path)
+    monkeypatch.setattr("bicoder.pictures.drawing.panels.save", lambda figure, path: figures.append(figure) or path)
     gallery.latent(subject, tmp_path / "latent.png")
     [figure] = figures
     assert "of 37 test examples, given all views and one alone" in figure.get_suptitle()
@@ -184,7 +184,7 @@ def test_codes_of_views_that_no_example_has_both_of_are_shown_together(of_views,
 
 def test_coherence_is_drawn_if_there_is_some(of_views, tmp_path, monkeypatch):
     figures = []
-    monkeypatch.setattr("bicoder.pictures.coherence.save", lambda figure, path: figures.append(figure) or path)
+    monkeypatch.setattr("bicoder.pictures.drawing.coherence.save", lambda figure, path: figures.append(figure) or path)
     one = {"accuracy": 0.5, "standard_error": 0.1, "sets": 2, "of_sets": 2}
     found = {"given": {1: one}, "linear": {1: one, 2: one}, "joint": one, "classifiers": {"a": one}, "classes": 3}
     subject = of_views._replace(numbers={"coherence": found | {"examples": 37}})

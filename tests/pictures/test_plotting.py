@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from bicoder.pictures import plotting
+from bicoder.pictures.drawing import plotting
 
 
 def pixels(path):

@@ -15,11 +15,11 @@ from bicoder.evaluation.latent_space import dimensions
 from bicoder.evaluation.paths import spherical, straight
 from bicoder.networks import MLP
 from bicoder.pictures import gallery
-from bicoder.pictures.grids import AROUND, alike
+from bicoder.pictures.drawing.grids import AROUND, alike
+from bicoder.pictures.drawing.plotting import GAP
 from bicoder.pictures.interpolation import STEPS as BETWEEN
 from bicoder.pictures.interpolation import between_pairs, some_pairs
 from bicoder.pictures.picture import Subject
-from bicoder.pictures.plotting import GAP
 from bicoder.pictures.traversals import STEPS, both_dimensions, each_dimension
 
 SIDE = 3  # pixels of an image
@@ -48,7 +48,7 @@ def drawn(monkeypatch):
 
     def draw(function, *arguments, **more):
         figures = []
-        monkeypatch.setattr("bicoder.pictures.grids.save", lambda figure, path: figures.append(figure) or path)
+        monkeypatch.setattr("bicoder.pictures.drawing.grids.save", lambda figure, path: figures.append(figure) or path)
         function(*arguments, **more)
         [figure] = figures
         return figure

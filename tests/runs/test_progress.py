@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 
 from bicoder.cli.main import main
-from bicoder.runs.progress import Progress, duration, round_up
+from bicoder.runs.callbacks.progress import Progress, duration, round_up
 from bicoder.runs.state import TrainingState
 
 SMALL = ["--network", "mlp:hidden=[4]", "--generate_from_prior", "--num_images", "4"]
@@ -67,7 +67,7 @@ def test_a_training_that_ends_early_says_where(tmp_path, capsys):
 
 
 def test_the_line_that_moves_stays_in_its_line(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("bicoder.runs.progress.OFTEN", 0.0)
+    monkeypatch.setattr("bicoder.runs.callbacks.progress.OFTEN", 0.0)
     monkeypatch.setenv("COLUMNS", "30")
     go_through(tmp_path, 1, 3, 3, moving=True)
     text = capsys.readouterr().out

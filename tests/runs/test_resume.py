@@ -13,7 +13,7 @@ from conftest import ROOT
 
 from bicoder.cli.main import main
 from bicoder.runs import checkpoints
-from bicoder.runs.interruption import Interruption
+from bicoder.runs.callbacks.interruption import Interruption
 
 KILLING = ROOT / "tests" / "runs" / "killing.py"
 SMALL = ["--network", "mlp:hidden=[16]", "--generate_from_prior", "--checkpoint_epochs", "1"]

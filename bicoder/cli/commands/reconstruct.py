@@ -115,7 +115,7 @@ def write_pictures(
         portions: view -> images; "" of what is one tensor.
         shapes: of the images of each view.
     """
-    from bicoder.pictures.plotting import as_images
+    from bicoder.pictures.drawing.plotting import as_images
 
     start = 0
     for portion in portions:

@@ -1,4 +1,4 @@
-"""Grids of images whose rows and columns have names; as in `plotting`, nothing here knows a model."""
+"""Grids of images whose rows and columns have names."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
-from bicoder.pictures.plotting import GAP, draw_grid, new_figure, readable, save, shortened
-from bicoder.pictures.settings import with_own_settings
+from bicoder.pictures.drawing.plotting import GAP, draw_grid, new_figure, readable, save, shortened
+from bicoder.pictures.drawing.settings import with_own_settings
 
 WIDEST = 14.0  # inches, of all grids together
 CELL, LOWEST = 0.45, 0.2  # inches: width of an image at most, height of a row at least

@@ -1,4 +1,4 @@
-"""Codes in the plane, beside each other for what they were made of; as in `plotting`, nothing here knows a model."""
+"""Codes in the plane, beside each other for what they were made of."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 
-from bicoder.pictures.plotting import COLOURS, names_of, new_figure, readable, save, shortened, style_of
-from bicoder.pictures.settings import with_own_settings
+from bicoder.pictures.drawing.plotting import COLOURS, names_of, new_figure, readable, save, shortened, style_of
+from bicoder.pictures.drawing.settings import with_own_settings
 
 BEHIND = "0.85"  # grey of the points of the other panels
 MOST_IN_LEGEND = 30  # classes

@@ -1,4 +1,4 @@
-"""Pictures from arrays; nothing here knows a model. Every function writes one PNG and returns its path."""
+"""Pictures from arrays. Every function writes one PNG and returns its path."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bicoder.files.whole_file import whole_file
-from bicoder.pictures.settings import with_own_settings
+from bicoder.pictures.drawing.settings import with_own_settings
 
 # Ten colours that stay apart for colour-blind readers (Petroff 2021), each with a shape; the next ten classes have the
 # same colours with other shapes, so that a hundred classes differ.

@@ -1,4 +1,4 @@
-"""How well views agree, by how many are given; as in `plotting`, nothing here knows a model."""
+"""How well views agree, by how many are given."""
 
 from pathlib import Path
 from typing import Any
@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from bicoder.pictures.plotting import COLOURS, new_figure, readable, save
-from bicoder.pictures.settings import with_own_settings
+from bicoder.pictures.drawing.plotting import COLOURS, new_figure, readable, save
+from bicoder.pictures.drawing.settings import with_own_settings
 
 # Name in the numbers -> what the legend calls it, colour, shape, and how far it is moved: none shall hide another.
 LINES = {

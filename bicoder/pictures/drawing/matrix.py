@@ -1,11 +1,11 @@
-"""A table of grids of images, whose rows and columns have names; as in `plotting`, nothing here knows a model."""
+"""A table of grids of images, whose rows and columns have names."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bicoder.pictures.plotting import draw_grid, new_figure, readable, save, shortened, tile
-from bicoder.pictures.settings import with_own_settings
+from bicoder.pictures.drawing.plotting import draw_grid, new_figure, readable, save, shortened, tile
+from bicoder.pictures.drawing.settings import with_own_settings
 
 
 @with_own_settings

@@ -1,0 +1,1 @@
+"""Arrays as pictures: nothing here knows a model."""

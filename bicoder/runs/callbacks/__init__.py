@@ -1,0 +1,1 @@
+"""What happens while a training runs: what it says, what stops it."""
