@@ -1,5 +1,6 @@
 """What the pictures of a run show, for the commands that draw some anew."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,4 +38,4 @@ def subject_of(options: DataOptions, loader: "DataLoader", seed: int | None) -> 
 
     then = Options(**Options.values(config["arguments"]))
     subject = train.subject_of(then, load(folder, options.force), loader, {})
-    return subject if seed is None else subject._replace(seed=seed)
+    return subject if seed is None else dataclasses.replace(subject, seed=seed)

@@ -36,7 +36,8 @@ def draw(options: DrawOptions) -> None:
     folder = Path(options.run)
     history = read_history(folder) if options.pictures is None else {}  # a picture that is named comes alone
     subject = subject_of(options, loader, options.seed)
-    subject = subject._replace(
+    subject = dataclasses.replace(
+        subject,
         history=history,
         num_images=options.num_images or subject.num_images,
         latent_points=options.latent_points or subject.latent_points,
