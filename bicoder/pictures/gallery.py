@@ -93,6 +93,15 @@ def latent(subject: Subject, path: Path) -> Path:
     return plotting.scatter(plane.points, path, title, labels, subject.label_names, plane.axes)
 
 
+# After `latent`, which has found out where the codes lie.
+@picture("report.html", flag="report")
+def report(subject: Subject, path: Path) -> Path:
+    """all of that and more in one page, with the model's own decoder, for a browser"""
+    from bicoder.pictures.report.page import write
+
+    return write(subject, path)
+
+
 @picture("kl.png", command="evaluate")
 def kl(subject: Subject, path: Path) -> Path | None:
     """the KL of every latent dimension"""

@@ -152,17 +152,26 @@ def flags() -> dict[str, str]:
     return {flag: "; ".join(texts) for flag, texts in shown.items()}
 
 
-def draw(subject: Subject, folder: Path, chosen: Sequence[str] = (), command: str = "train") -> list[Path]:
+def draw(
+    subject: Subject, folder: Path, chosen: Sequence[str] = (), command: str = "train", alone: bool = False
+) -> list[Path]:
     """Draw the pictures of a command into a run folder: those without a flag, and those with a `chosen` one.
 
     A picture that fails is left out, and standard error says so: the others come nevertheless.
+
+    Args:
+        subject: what they show.
+        folder: of the run.
+        chosen: flags.
+        command: whose pictures they are.
+        alone: whether those with a chosen flag come alone.
 
     Raises:
         UsageError: a picture cannot be written; the others have been drawn.
     """
     written, unwritten = [], None
     for found in pictures():
-        if found.command != command or found.flag not in (None, *chosen):
+        if found.command != command or found.flag not in (chosen if alone else (None, *chosen)):
             continue
         try:
             path = found.draw(subject, folder / found.file)

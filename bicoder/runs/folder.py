@@ -28,6 +28,7 @@ FORMAT = 2
 RUNS = "runs"  # where runs are that have no folder of their own
 CONFIG, METRICS, SPLIT = "config.json", "metrics.csv", "split.csv"
 EVALUATION, PER_IMAGE = "evaluation.json", "per_image.csv"
+REPORT, REPORT_PAGE, REPORT_KEPT = "report", "report.html", "report.safetensors"  # the switch, and its files
 CODES, RECONSTRUCTIONS = "codes.csv", "reconstructions.npy"
 RECONSTRUCTED_VIEWS = "reconstructions.npz"
 FROM_IMAGES = (CODES, RECONSTRUCTIONS, RECONSTRUCTED_VIEWS)
@@ -70,7 +71,7 @@ def make_folder(dset: str, run_dir: Path | str | None) -> Path:
 
 def own_files(folder: Path) -> list[Path]:
     """All files that a run may have, beside its checkpoints; first the one that makes the folder that of a run."""
-    written = (CONFIG, METRICS, EVALUATION, PER_IMAGE, SPLIT, *FROM_IMAGES, weights.NAME, weights.OLD_NAME)
+    written = (CONFIG, METRICS, EVALUATION, PER_IMAGE, REPORT_KEPT, SPLIT, *FROM_IMAGES, weights.NAME, weights.OLD_NAME)
     return [folder / name for name in (*written, *(picture.file for picture in pictures()))]
 
 
@@ -133,7 +134,7 @@ def split_file(folder: Path | str) -> Path | None:
 def forget_numbers(folder: Path) -> None:
     """Remove what other commands found out about weights that are learnt further now."""
     pictured = (picture.file for picture in pictures() if picture.command != "train")
-    for name in (EVALUATION, PER_IMAGE, *FROM_IMAGES, *pictured):
+    for name in (EVALUATION, PER_IMAGE, REPORT_KEPT, *FROM_IMAGES, *pictured):
         (folder / name).unlink(missing_ok=True)
 
 
