@@ -35,22 +35,11 @@ def report(options: ReportOptions) -> None:
     from bicoder.runs.run_data import all_training_images
     from bicoder.runs.shown import numbers_of, read_evaluation
 
-    print(
-        "\n".join(
-            map(
-                str,
-                draw(
-                    dataclasses.replace(
-                        subject,
-                        latent_points=options.latent_points or subject.latent_points,
-                        numbers=read_evaluation(folder) or numbers_of(subject.vae, loader),
-                        per_image=read_per_image(folder, len(loader.test_files)),
-                        training=all_training_images(folder, read_config(folder), loader, **options.whereabouts()),
-                    ),
-                    folder,
-                    (REPORT,),
-                    alone=True,
-                ),
-            )
-        )
+    subject = dataclasses.replace(
+        subject,
+        latent_points=options.latent_points or subject.latent_points,
+        numbers=read_evaluation(folder) or numbers_of(subject.vae, loader),
+        per_image=read_per_image(folder, len(loader.test_files)),
+        training=all_training_images(folder, read_config(folder), loader, **options.whereabouts()),
     )
+    print("\n".join(map(str, draw(subject, folder, (REPORT,), alone=True))))

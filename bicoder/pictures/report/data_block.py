@@ -1,5 +1,6 @@
 """What the script of the page knows: codes, points, labels, decoders, and sheets of the test images."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +9,8 @@ from keras import ops
 from bicoder.engine.arrays.conditioned import parted
 from bicoder.pictures.picture import Subject
 from bicoder.pictures.report import markup
+from bicoder.pictures.report.decoder_program import decoder_programs, for_page
+from bicoder.pictures.report.drawn import drawn
 from bicoder.pictures.report.facts import Facts
 from bicoder.pictures.several_views import values
 from bicoder.pictures.traversals import as_pictures
@@ -100,20 +103,38 @@ def prior_codes(facts: Facts) -> dict[str, Any]:
 
 def views_of(facts: Facts) -> tuple[list[dict[str, Any]], np.ndarray, str, list[str]]:
     """The views as the script has them, the weights of their decoders, sheets of their images, and what to say."""
-
-    views: list[dict[str, Any]] = []
-    weights: list[np.ndarray] = []
-    sheets, said = [], []
-    decoders = facts.vae.decoder.views or {"": facts.vae.decoder}
+    answers = decoder_programs(facts.vae.decoder)
+    programs, weights = for_page(answers)
     images = unscaled(facts.subject, facts.chosen[: facts.pictured])
-    for number, (view, decoder) in enumerate(decoders.items()):
+    shapes = facts.vae.example_shape
+    views: list[dict[str, Any]] = []
+    sheets, said = [], []
+    for number, (view, (program, why)) in enumerate(answers.items()):
         html, exact = markup.sheet(images[view], COLUMNS, f"sheet-{number}")
         sheets.append(html)
         if not exact:
-            said.append(
-                f"The test images{f' of {view}' if view else ''} in the map are kept as JPEG, which is not exact."
-            )
-    return views, np.concatenate(weights or [np.zeros(0)]), "".join(sheets), said
+            where = f" of {view}" if view else ""
+            said.append(f"The test images{where} in the map are kept as JPEG, which is not exact.")
+        height, width = images[view].shape[1:3]
+        channels = math.prod(shapes[view] if view else shapes) // (height * width)
+        own = {"height": height, "width": width, "channels": channels, "sheet": f"sheet-{number}", "drawn": None}
+        views.append({"name": view, "program": programs[view], "why": why, **own})
+    if not all(view["program"] for view in views):
+        sheets += beforehand(facts, views)
+    return views, weights, "".join(sheets), said
+
+
+def beforehand(facts: Facts, views: list[dict[str, Any]]) -> list[str]:
+    """Sheets of what is drawn in Python, for the views that the page cannot decode, which are told of them."""
+    numbers = facts.chosen[: facts.pictured]
+    found = drawn(facts.subject, facts.dimensions, facts.codes[: facts.pictured], facts.y_of(numbers))
+    sheets = []
+    for number, view in enumerate(views):
+        if view["program"] is None:
+            own = found[view["name"]]
+            view["drawn"] = own.for_page(f"drawn-{number}")
+            sheets.append(markup.sheet(own.images, COLUMNS, f"drawn-{number}")[0])
+    return sheets
 
 
 def unscaled(subject: Subject, numbers: np.ndarray) -> dict[str, np.ndarray]:
