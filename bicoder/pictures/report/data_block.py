@@ -109,7 +109,7 @@ def views_of(facts: Facts) -> tuple[list[dict[str, Any]], np.ndarray, str, list[
     shapes = facts.vae.example_shape
     views: list[dict[str, Any]] = []
     sheets, said = [], []
-    for number, (view, (program, why)) in enumerate(answers.items()):
+    for number, (view, (_, why)) in enumerate(answers.items()):
         html, exact = markup.sheet(images[view], COLUMNS, f"sheet-{number}")
         sheets.append(html)
         if not exact:
