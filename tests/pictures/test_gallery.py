@@ -25,6 +25,7 @@ FILES = {
     "plane.png": "traversals",
     "interpolation.png": "interpolation",
     "latent.png": "visualize_latent",
+    "report.html": "report",
     "kl.png": None,
     "coherence.png": None,
     "generated.png": None,

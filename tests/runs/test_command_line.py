@@ -31,6 +31,12 @@ EXAMPLES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path, monkeypatch):
+    (tmp_path / "photos of a cat").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.mark.parametrize("typed", EXAMPLES.values(), ids=EXAMPLES)
 def test_the_command_gives_the_same_options(typed):
     train = commands("train")["train"]
