@@ -2,6 +2,7 @@
 
 import csv
 import importlib.metadata
+import io
 import itertools
 import json
 import os
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bicoder import __version__
 from bicoder.data.splits import split_text
 from bicoder.errors import ModelError, UsageError
+from bicoder.files.regular_file import read_regular
 from bicoder.files.whole_file import whole_file
 from bicoder.pictures.picture import pictures
 from bicoder.runs import checkpoints, weights
@@ -169,13 +171,10 @@ def read_history(folder: Path) -> dict[str, list[float]]:
         ModelError: it is no table of numbers.
     """
     path = folder / METRICS
-    if not path.is_file():
-        return {}
     try:
-        if path.stat().st_size > LARGEST_METRICS:
-            raise ValueError(f"it has {path.stat().st_size:,} bytes")
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = list(csv.DictReader(io.StringIO(read_regular(path, LARGEST_METRICS).decode(), newline="")))
         return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ()) if name != "epoch"}
+    except FileNotFoundError:
+        return {}
     except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
         raise ModelError(f"{path}: expected the metrics of every epoch, received something else: {error}") from error
