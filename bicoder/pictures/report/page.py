@@ -13,7 +13,7 @@ from bicoder.pictures.report.data_block import data_block
 from bicoder.pictures.report.facts import Facts
 from bicoder.pictures.report.sections import SECTIONS, Section
 
-SCRIPTS = ("decoder.js", "data.js", "colours.js", "map.js", "explorer.js", "page.js")
+SCRIPTS = ("decoder.js", "data.js", "colours.js", "map.js", "plane.js", "explorer.js", "page.js")
 T = TypeVar("T")
 
 
