@@ -89,6 +89,8 @@ def numbers_of(vae: "VAE", loader: "DataLoader", trained: bool = True) -> dict[s
     from bicoder.evaluation.doctor import of_training
     from bicoder.evaluation.latent_space import active_units, posterior_means
 
+    if not vae.compiled:  # Keras measures no others; a model that was loaded is none yet
+        vae.compile()
     with told("measuring the test images"):
         numbers = vae.evaluate(loader.test_data, verbose=0, return_dict=True)
         units = active_units(posterior_means(vae, loader.test_examples))

@@ -16,6 +16,7 @@ import numpy as np
 from bicoder.pictures.drawing.plotting import GAP, tile
 
 JPEG = 92  # quality of sheets that would be too large without loss
+SMALLER = 0.6  # of the pixels of a picture of Matplotlib's, whose letters are as large as those of the page then
 LOSSLESS = 2_000_000  # bytes of a sheet that is kept as it is
 
 
@@ -76,10 +77,17 @@ def figure(image: np.ndarray, alt: str, caption: str = "", scale: int = 1) -> st
 
 def drawn(draw: Callable[[Path], Path | None], alt: str, identity: str = "") -> str:
     """A picture that a function draws into a file, which is gone afterwards; nothing if it has nothing to draw."""
+    from PIL import Image
+
     with tempfile.TemporaryDirectory(prefix="bicoder-") as folder:
         path = draw(Path(folder) / "picture.png")
-        content = None if path is None else path.read_bytes()
-    return "" if content is None else shown(address(content), alt, "", f' id="{identity}"' if identity else "", "plot")
+        if path is None:
+            return ""
+        with Image.open(path) as image:
+            width, height = (round(size * SMALLER) for size in image.size)
+        content = path.read_bytes()
+    more = f' width="{width}" height="{height}"' + (f' id="{identity}"' if identity else "")
+    return shown(address(content), alt, "", more, "plot")
 
 
 def shown(source: str, alt: str, caption: str, more: str, kind: str) -> str:
@@ -91,7 +99,7 @@ def shown(source: str, alt: str, caption: str, more: str, kind: str) -> str:
 
 def grid(images: np.ndarray, columns: int, alt: str, caption: str = "") -> str:
     """Images (n, height, width[, 3 or 4]) beside each other, enlarged by a whole factor if they are small."""
-    scale = max(1, min(4, round(56 / images.shape[1]), 1000 // (columns * (images.shape[2] + GAP))))
+    scale = max(1, min(6, round(56 / images.shape[1]), 1000 // (columns * (images.shape[2] + GAP))))
     return figure(tile(images, columns), alt, caption, scale)
 
 
