@@ -47,7 +47,7 @@ def titles(run):
 def test_a_training_writes_it_with_what_is_known_then(trained):
     page = text(trained)
     assert titles(trained)[:4] == ["What this run is", "Numbers on the test images", "Advice", "Training"]
-    assert "bicoder train --network &#x27;mlp:hidden=[8]&#x27; --latent_dim 3 --epochs 2" in page
+    assert "bicoder train --network &#x27;mlp:hidden=[8]&#x27; --latent_dim 3 --sigma learned --epochs 2" in page
     assert "-ELBO" in page
     assert "NLL, -log p(x)" not in page
     found = data(trained)
