@@ -245,4 +245,5 @@ def test_it_works_where_the_training_images_are_gone(tmp_path, capsys):
     images(tmp_path / "set" / "train", 1, names=("c",))
     capsys.readouterr()
     assert cli.bicoder(["report", str(tmp_path / "run")]) == 0
-    assert "nearest of" in text(tmp_path / "run")
+    assert "its training images cannot be had: " in capsys.readouterr().err
+    assert "The training images are not there" in text(tmp_path / "run")
