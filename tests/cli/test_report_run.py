@@ -61,6 +61,7 @@ def test_a_training_writes_it_with_what_is_known_then(trained):
     assert found["views"][0]["program"]
 
 
+@pytest.mark.fault(227)
 def test_no_request_can_leave_it(trained):
     page = text(trained)
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', page)[1]
@@ -88,6 +89,7 @@ def test_who_has_a_report(typed, expected):
     assert ("traversals" in asked) == (typed in ([], ["--no_report"]))
 
 
+@pytest.mark.fault(224)
 def test_both_asked_for_and_refused_is_an_error():
     with pytest.raises(UsageError, match="no_report: expected it without --report, received both"):
         settled(Options(no_report=True, pictures=("report",)))
@@ -156,6 +158,7 @@ def test_further_training_makes_what_was_kept_worthless(run):
     assert len(data(run)["measures"]) == 3
 
 
+@pytest.mark.fault(225)
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -174,6 +177,7 @@ def test_files_of_a_run_that_are_none_of_its_own_are_one_line(name, content, run
     assert f"{run / name}: expected" in line
 
 
+@pytest.mark.fault(230)
 def test_a_report_that_is_a_link_is_refused(run, tmp_path, capsys):
     (run / "report.html").rename(tmp_path / "mine.html")
     (run / "report.html").symlink_to(tmp_path / "mine.html")
@@ -206,6 +210,7 @@ def test_without_labels(tmp_path):
     assert data(tmp_path / "run")["labels"] is None
 
 
+@pytest.mark.fault(227)
 def test_names_from_outside_are_text(tmp_path):
     name = "<img src=x onerror=alert(1)>"
     images(tmp_path / "<b>set<i>", 40, names=(name, "b'\"&"))
@@ -219,6 +224,7 @@ def test_names_from_outside_are_text(tmp_path):
     assert all(one.startswith((name, "b'")) for one in found["names"])
 
 
+@pytest.mark.fault(228)
 def test_of_weights_that_are_no_numbers_it_has_what_needs_no_codes(run, capsys):
     vae = load(run)
     for weight in vae.trainable_variables:
@@ -235,6 +241,7 @@ def test_of_weights_that_are_no_numbers_it_has_what_needs_no_codes(run, capsys):
     assert {"What this run is", "Numbers on the test images", "Training"} <= set(titles(run))
 
 
+@pytest.mark.fault(229)
 def test_it_works_where_the_training_images_are_gone(tmp_path, capsys):
     images(tmp_path / "set" / "train", 20)
     images(tmp_path / "set" / "test", 8)

@@ -19,6 +19,7 @@ from bicoder.pictures.report.nearest import nearest
 HOSTILE = ["</script><script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "<!--", "\u2028", "&lt;", "\udce9"]
 
 
+@pytest.mark.fault(227)
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
 def test_text_is_no_markup_and_says_the_same(name):
     shown = markup.readable(name)
@@ -113,6 +114,7 @@ def test_what_is_kept_is_read_again(some, tmp_path):
         np.testing.assert_array_equal(ours, read)
 
 
+@pytest.mark.fault(226)
 @pytest.mark.parametrize(
     "changed",
     [
@@ -132,12 +134,14 @@ def test_what_somebody_else_wrote_is_found_out_anew(changed, some, tmp_path):
     assert kept.read(page) is None
 
 
+@pytest.mark.fault(226)
 @pytest.mark.parametrize("content", [b"", b"no arrays", b"\xff" * 100], ids=["empty", "text", "a long header"])
 def test_another_file_in_its_place_is_found_out_anew(content, tmp_path):
     (tmp_path / "report.safetensors").write_bytes(content)
     assert kept.read(tmp_path / "report.html") is None
 
 
+@pytest.mark.fault(226)
 def test_a_link_in_its_place_is_not_followed(some, tmp_path):
     kept.write(tmp_path / "elsewhere.html", some)
     (tmp_path / "report.safetensors").symlink_to(tmp_path / "elsewhere.safetensors")
