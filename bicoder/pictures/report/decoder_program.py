@@ -21,8 +21,9 @@ from bicoder.likelihoods import (
 from bicoder.networks import ResidualDecoder
 from bicoder.pictures.report.known_layers import NotKnownError, Value, Writer, write_network
 
-MOST_WEIGHTS = 3_000_000  # of all views together: 16 MB of the page
-MOST_WORK = 100_000_000  # multiplications for an image, some 60 ms; a hand that moves a slider waits no longer
+# Of all views together.
+MOST_WEIGHTS = 3_000_000  # 16 MB of the page
+MOST_WORK = 100_000_000  # multiplications for an image, some 60 ms: more, and pictures lag behind a hand
 
 
 class Program(NamedTuple):
@@ -89,21 +90,23 @@ def decoder_program(decoder: Decoder, view: str = "") -> Answer:
             raise NotKnownError(f"the decoder {type(decoder).__name__} is not known to the page")
         return written(decoder.views[view] if decoder.views else decoder)
     except NotKnownError as reason:
-        return Answer(None, f"the page cannot decode: {reason}")
+        return refused(reason)
+
+
+def refused(reason: NotKnownError) -> Answer:
+    return Answer(None, f"the page cannot decode: {reason}")
 
 
 def written(decoder: Decoder) -> Answer:
     """The program of a decoder of one tensor, or `NotKnownError`."""
-    if (count := decoder.body.count_params()) > MOST_WEIGHTS:
-        raise NotKnownError(f"it has {count:,} weights, and a page holds at most {MOST_WEIGHTS:,}")
+    check_size(weights=decoder.body.count_params())
     code = tuple(decoder.example_shape)
     inputs = code[0] + (0 if decoder.told is None else channels_beside(code, decoder.told_shape))
     writer, body = Writer(inputs), decoder.body
     body = body.model if type(body) is ResidualDecoder else body
     raw = write_network(body, writer, [writer.code])
     mean = write_mean(decoder.likelihood, writer, raw, tuple(decoder.output_shape))
-    if writer.work > MOST_WORK:
-        raise NotKnownError(f"an image takes {writer.work:,} multiplications, and {MOST_WORK:,} are quick enough")
+    check_size(work=writer.work)
     weights = np.concatenate([np.zeros(0, "float32"), *writer.arrays])
     return Answer(Program(inputs, writer.operations, mean.number, weights, writer.work), precision(writer.precisions))
 
@@ -116,15 +119,26 @@ def precision(computed_in: set[str]) -> str:
     return f"about what the model gives: it computes in {half[0]}, and the page in float32, which is more exact"
 
 
+def check_size(weights: int = 0, work: int = 0, whose: str = "") -> None:
+    """`NotKnownError` of a decoder that is too large to be in a page, or too slow to follow a hand."""
+    if weights > MOST_WEIGHTS:
+        raise NotKnownError(f"{whose}it has {weights:,} weights, and a page holds at most {MOST_WEIGHTS:,}")
+    if work > MOST_WORK:
+        million = f"{work / 1e6:,.0f} million multiplications, and {MOST_WORK / 1e6:,.0f} million are quick enough"
+        raise NotKnownError(f"{whose}an image takes {million}")
+
+
 def decoder_programs(decoder: Decoder) -> dict[str, Answer]:
-    """view -> its program, "" for a decoder of one tensor. Those that come first may use up the weights of a page."""
+    """view -> its program, "" for a decoder of one tensor. Those that come first may leave no room for others."""
     answers: dict[str, Answer] = {}
-    left = MOST_WEIGHTS
     for view in decoder.views or [""]:
         answer = decoder_program(decoder, view)
-        if answer.program is not None and len(answer.program.weights) > left:
-            answer = Answer(None, f"the page cannot decode: all views have more than {MOST_WEIGHTS:,} weights")
-        left -= 0 if answer.program is None else len(answer.program.weights)
+        together = [found.program for found in (*answers.values(), answer) if found.program]
+        try:
+            weights, work = sum(len(one.weights) for one in together), sum(one.work for one in together)
+            check_size(weights, work, "with the views before it, ")
+        except NotKnownError as reason:
+            answer = refused(reason)
         answers[view] = answer
     return answers
 

@@ -299,9 +299,9 @@ def write_network(network: Any, writer: Writer, inputs: list[Value]) -> Value:
 
 
 def is_functional(network: Any) -> bool:
-    """Whether a network is a `keras.Model(inputs, outputs)` with nothing of its own."""
+    """Whether a network is `keras.Model(inputs, outputs)` with nothing of its own. Keras has no name for that class."""
     some = keras.Input((1,))
-    return type(network) is type(keras.Model(some, some))
+    return isinstance(network, keras.Model) and type(network) is type(keras.Model(some, layers.Identity()(some)))
 
 
 def write_graph(model: Any, writer: Writer, inputs: list[Value]) -> Value:
