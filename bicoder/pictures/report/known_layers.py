@@ -217,7 +217,7 @@ def transposed_convolution(layer: Any, writer: Writer, x: Value) -> Value:
 
 
 def check_convolution(layer: Any) -> None:
-    """`NotKnownError` of what no page needs until now."""
+    """`NotKnownError` of a convolution that decoder.js does not have."""
     check_format(layer)
     name = type(layer).__name__
     if max(layer.dilation_rate) > 1 or getattr(layer, "groups", 1) > 1:
@@ -320,7 +320,7 @@ def write_graph(model: Any, writer: Writer, inputs: list[Value]) -> Value:
 
 def check_call(node: Any) -> None:
     """`NotKnownError` of a layer that is called with more than tensors, such as a dropout that never ends."""
-    more = [value for value in node.arguments.kwargs.values() if value not in (None, False)]
+    more = [value for value in node.arguments.kwargs.values() if value is not None and value is not False]
     tensors = keras.tree.flatten(node.arguments.args)
     if more or len(tensors) != len(node.input_tensors) or len(node.outputs) != 1:
         raise NotKnownError(f"a layer {type(node.operation).__name__} is called with more than tensors")
