@@ -1,5 +1,6 @@
 """What the pictures of a run show, for the commands that draw some anew."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,7 @@ from bicoder.cli.run_options import DataOptions
 from bicoder.engine.start import import_keras
 from bicoder.pictures.picture import Subject
 from bicoder.runs.config import read_config
+from bicoder.runs.folder import read_history
 from bicoder.runs.options.table import Options
 
 if TYPE_CHECKING:
@@ -21,20 +23,19 @@ def own_loader(options: DataOptions) -> "DataLoader":
 
 
 def subject_of(options: DataOptions, loader: "DataLoader", seed: int | None) -> Subject:
-    """The model of a run and its test images, drawn as the training drew them.
+    """The model of a run and its test images, drawn as the training drew them, with what the run knows of itself.
 
     Args:
         options: of the command.
         loader: of the test images.
         seed: of what is drawn; None for that of the run.
     """
-    from bicoder.runs import train
-
     folder = Path(options.run)
     config = read_config(folder)
     import_keras()
     from bicoder.runs.load import load
+    from bicoder.runs.shown import subject_of as of_run
 
     then = Options(**Options.values(config["arguments"]))
-    subject = train.subject_of(then, load(folder, options.force), loader, {})
-    return subject if seed is None else subject._replace(seed=seed)
+    subject = of_run(then, load(folder, options.force), loader, folder, history=read_history(folder))
+    return subject if seed is None else dataclasses.replace(subject, seed=seed)

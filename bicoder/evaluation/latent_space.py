@@ -128,16 +128,21 @@ class Plane(NamedTuple):
     how: str
 
 
-def in_the_plane(codes: np.ndarray, seed: int = 0) -> Plane:
+def in_the_plane(codes: np.ndarray, seed: int = 0, known: np.ndarray | None = None) -> Plane:
     """Codes (N, latent_dim) by t-SNE, if they have more than two dimensions, else as they are.
 
     t-SNE would make groups out of the noise of a code without an active unit: of that, the two widest dimensions are
     shown.
+
+    Args:
+        codes: (N, latent_dim).
+        seed: of t-SNE.
+        known: what t-SNE made of these codes before, (N, 2), or None.
     """
     check_codes(codes)
     collapsed = len(codes) >= FEWEST and active_units(codes) == 0
     if codes.shape[1] > 2 and len(codes) >= FEWEST and not collapsed:
-        return Plane(tsne(codes, seed), (), "t-SNE of the posterior means")
+        return Plane(tsne(codes, seed) if known is None else known, (), "t-SNE of the posterior means")
     widest = np.sort(np.argsort(-centred(codes).var(axis=0), kind="stable")[:2])
     how = "collapsed, no unit is active: posterior means" if collapsed else "posterior means"
     return Plane(codes[:, widest], tuple(f"z{number + 1}" for number in widest), how)

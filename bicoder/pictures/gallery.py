@@ -75,23 +75,31 @@ def interpolation(subject: Subject, path: Path) -> Path | None:
 @picture("latent.png", flag="visualize_latent")
 def latent(subject: Subject, path: Path) -> Path:
     """the posterior means: by t-SNE, or as they are in one or two dimensions; of several views, of each of them too"""
-    from bicoder.evaluation.latent_space import in_the_plane, label_accuracy, posterior_means
+    from bicoder.evaluation.latent_space import label_accuracy
     from bicoder.pictures import several_views
     from bicoder.pictures.drawing import plotting
 
-    if subject.views and subject.vae.latent_dim > 1 and several_views.have_all(subject):
+    chosen, codes, plane = subject.mapped
+    if len(codes) > 1:
         return several_views.codes_by_what_is_given(subject, path)
-    chosen = subject.some(subject.latent_points)
-    codes = posterior_means(subject.vae, subject.taken(chosen))
+    (only,) = codes.values()
     labels = None if subject.labels is None else subject.labels[chosen]
-    plane = in_the_plane(codes, subject.seed)
-    accuracy = None if labels is None else label_accuracy(codes, labels, "10-NN")
+    accuracy = None if labels is None else label_accuracy(only, labels, "10-NN")
     title = f"{subject.name}: {plane.how} of {counted(len(chosen), 'test image')}"
     if accuracy is not None:
-        title += f"\n10-NN accuracy in the {codes.shape[1]}-dimensional latent space {accuracy:.3f}"
+        title += f"\n10-NN accuracy in the {only.shape[1]}-dimensional latent space {accuracy:.3f}"
     if plane.points.shape[1] == 1:
         return plotting.strips(plane.points[:, 0], path, title, labels, subject.label_names, *plane.axes)
     return plotting.scatter(plane.points, path, title, labels, subject.label_names, plane.axes)
+
+
+# After `latent`, which has found out where the codes lie.
+@picture("report.html", flag="report")
+def report(subject: Subject, path: Path) -> Path:
+    """all of that and more in one page, with the model's own decoder, for a browser"""
+    from bicoder.pictures.report.page import write
+
+    return write(subject, path)
 
 
 @picture("kl.png", command="evaluate")

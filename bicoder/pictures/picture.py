@@ -1,7 +1,9 @@
 """A picture: one function under `@picture`, found without Matplotlib or Keras, since `--help` lists its flag."""
 
+import dataclasses
+import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -10,10 +12,24 @@ from bicoder.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
+    from bicoder.pictures.latent_map import Mapped
     from bicoder.vae import VAE
 
 
-class Subject(NamedTuple):
+class About(NamedTuple):
+    """What is said of a run, all of it text or numbers of anybody.
+
+    Args:
+        command: that repeats it.
+        tables: title -> name -> value: its arguments, its data, versions.
+    """
+
+    command: str = ""
+    tables: Mapping[str, Mapping[str, Any]] = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
     """What a picture may need; a command gives what it has.
 
     Args:
@@ -24,10 +40,15 @@ class Subject(NamedTuple):
         label_names: text for every label, or ().
         image_shape: (height, width, channels), or None for vectors that are no images; of views, view -> shape or None.
         history: name -> the values of each epoch.
-        numbers: what `evaluate` measures.
+        numbers: what `evaluate` measures, or what of it is known.
         seed: of what is drawn.
         num_images: images in a grid.
         latent_points: test images in a scatter plot.
+        files: names of the files of the test images, or their rows, (N,), or None.
+        training: training images (M, ...) like the test images, or None if they are not there.
+        per_image: what is known of each test image: name of a column of per_image.csv -> values (N,).
+        known_points: where the codes of test images lie in the map: (numbers (n,), points (n, 2)), or None.
+        about: what is said of the run.
     """
 
     vae: "VAE"
@@ -36,11 +57,16 @@ class Subject(NamedTuple):
     labels: "np.ndarray | None" = None
     label_names: Sequence[str] = ()
     image_shape: Any = None
-    history: dict[str, list[float]] = {}
-    numbers: dict[str, Any] = {}
+    history: Mapping[str, list[float]] = dataclasses.field(default_factory=dict)
+    numbers: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seed: int = 0
     num_images: int = 100
     latent_points: int = 5000
+    files: "np.ndarray | None" = None
+    training: Any = None
+    per_image: "Mapping[str, np.ndarray]" = dataclasses.field(default_factory=dict)
+    known_points: "tuple[np.ndarray, np.ndarray] | None" = None
+    about: About = About()
 
     def name_of(self, label: int) -> str:
         """What a class is called; an image without one has a negative label."""
@@ -59,6 +85,13 @@ class Subject(NamedTuple):
         from bicoder.engine.arrays.masked import on_arrays
 
         return on_arrays(lambda array: array[numbers], self.images)
+
+    @functools.cached_property
+    def mapped(self) -> "Mapped":
+        """Where the codes of test images lie in the plane, which takes long and is computed once."""
+        from bicoder.pictures.latent_map import mapped
+
+        return mapped(self)
 
     @property
     def views(self) -> list[str]:
@@ -119,17 +152,26 @@ def flags() -> dict[str, str]:
     return {flag: "; ".join(texts) for flag, texts in shown.items()}
 
 
-def draw(subject: Subject, folder: Path, chosen: Sequence[str] = (), command: str = "train") -> list[Path]:
+def draw(
+    subject: Subject, folder: Path, chosen: Sequence[str] = (), command: str = "train", alone: bool = False
+) -> list[Path]:
     """Draw the pictures of a command into a run folder: those without a flag, and those with a `chosen` one.
 
     A picture that fails is left out, and standard error says so: the others come nevertheless.
+
+    Args:
+        subject: what they show.
+        folder: of the run.
+        chosen: flags.
+        command: whose pictures they are.
+        alone: whether those with a chosen flag come alone.
 
     Raises:
         UsageError: a picture cannot be written; the others have been drawn.
     """
     written, unwritten = [], None
     for found in pictures():
-        if found.command != command or found.flag not in (None, *chosen):
+        if found.command != command or found.flag not in (chosen if alone else (None, *chosen)):
             continue
         try:
             path = found.draw(subject, folder / found.file)

@@ -9,7 +9,7 @@ from bicoder.engine.arrays.conditioned import parted
 from bicoder.engine.arrays.masked import Masked, lacking
 from bicoder.engine.arrays.there import spread
 from bicoder.errors import counted
-from bicoder.evaluation.latent_space import FEWEST, in_the_plane, label_accuracy, posterior_means
+from bicoder.evaluation.latent_space import FEWEST, label_accuracy
 from bicoder.pictures.drawing.matrix import matrix
 from bicoder.pictures.drawing.panels import scatter_panels
 from bicoder.pictures.drawing.plotting import as_images
@@ -62,26 +62,23 @@ def from_each_to_each(subject: Subject, path: Path) -> Path:
     return matrix(cells, path, title, list(made), views, len(cells[0][0]))
 
 
-def have_all(subject: Subject) -> bool:
-    """Whether there are test examples that have all views, so many that they have neighbours."""
-    return int((lacking(subject.images) == 0).sum()) >= FEWEST
+def have_all(subject: Subject) -> int:
+    """How many test examples have all views; 0 if they are too few to have neighbours."""
+    count = int((lacking(parted(subject.images)[0]) == 0).sum())
+    return count if count >= FEWEST else 0
 
 
 def codes_by_what_is_given(subject: Subject, path: Path) -> Path:
     """Posterior means given all views and given each alone, in one plane: of test examples that have all of them."""
-    views = subject.views
-    count = int((lacking(subject.images) == 0).sum())
-    chosen = complete(subject)[: min(count, max(FEWEST, subject.latent_points // (len(views) + 1)))]
-    x = subject.taken(chosen)
-    given = {"all views": x} | {f"{view} alone": {view: x[view]} for view in views}
-    codes = {name: posterior_means(subject.vae, some) for name, some in given.items()}
-    labels = None if subject.labels is None else subject.labels[chosen]
-    plane = in_the_plane(np.concatenate(list(codes.values())), subject.seed)
-    title = f"{subject.name}: {plane.how} of {counted(len(chosen), 'test example')}, given all views and one alone"
-    known = {} if labels is None else {name: label_accuracy(some, labels, "10-NN") for name, some in codes.items()}
-    notes = {name: f", 10-NN accuracy {found:.3f}" for name, found in known.items() if found is not None}
-    points = dict(zip(codes, np.split(plane.points, len(codes)), strict=True))
-    return scatter_panels(points, notes, path, title, labels, subject.label_names, plane.axes)
+    found = subject.mapped
+    labels = None if subject.labels is None else subject.labels[found.chosen]
+    how = found.plane.how
+    title = f"{subject.name}: {how} of {counted(len(found.chosen), 'test example')}, given all views and one alone"
+    known = (
+        {} if labels is None else {name: label_accuracy(some, labels, "10-NN") for name, some in found.codes.items()}
+    )
+    notes = {name: f", 10-NN accuracy {one:.3f}" for name, one in known.items() if one is not None}
+    return scatter_panels(found.points, notes, path, title, labels, subject.label_names, found.plane.axes)
 
 
 def complete(subject: Subject) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import csv
 import importlib.metadata
+import io
 import itertools
 import json
 import os
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bicoder import __version__
 from bicoder.data.splits import split_text
 from bicoder.errors import ModelError, UsageError
+from bicoder.files.regular_file import read_regular
 from bicoder.files.whole_file import whole_file
 from bicoder.pictures.picture import pictures
 from bicoder.runs import checkpoints, weights
@@ -28,6 +30,7 @@ FORMAT = 2
 RUNS = "runs"  # where runs are that have no folder of their own
 CONFIG, METRICS, SPLIT = "config.json", "metrics.csv", "split.csv"
 EVALUATION, PER_IMAGE = "evaluation.json", "per_image.csv"
+REPORT, REPORT_PAGE, REPORT_KEPT = "report", "report.html", "report.safetensors"  # the switch, and its files
 CODES, RECONSTRUCTIONS = "codes.csv", "reconstructions.npy"
 RECONSTRUCTED_VIEWS = "reconstructions.npz"
 FROM_IMAGES = (CODES, RECONSTRUCTIONS, RECONSTRUCTED_VIEWS)
@@ -70,7 +73,7 @@ def make_folder(dset: str, run_dir: Path | str | None) -> Path:
 
 def own_files(folder: Path) -> list[Path]:
     """All files that a run may have, beside its checkpoints; first the one that makes the folder that of a run."""
-    written = (CONFIG, METRICS, EVALUATION, PER_IMAGE, SPLIT, *FROM_IMAGES, weights.NAME, weights.OLD_NAME)
+    written = (CONFIG, METRICS, EVALUATION, PER_IMAGE, REPORT_KEPT, SPLIT, *FROM_IMAGES, weights.NAME, weights.OLD_NAME)
     return [folder / name for name in (*written, *(picture.file for picture in pictures()))]
 
 
@@ -133,7 +136,7 @@ def split_file(folder: Path | str) -> Path | None:
 def forget_numbers(folder: Path) -> None:
     """Remove what other commands found out about weights that are learnt further now."""
     pictured = (picture.file for picture in pictures() if picture.command != "train")
-    for name in (EVALUATION, PER_IMAGE, *FROM_IMAGES, *pictured):
+    for name in (EVALUATION, PER_IMAGE, REPORT_KEPT, *FROM_IMAGES, *pictured):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -168,13 +171,10 @@ def read_history(folder: Path) -> dict[str, list[float]]:
         ModelError: it is no table of numbers.
     """
     path = folder / METRICS
-    if not path.is_file():
-        return {}
     try:
-        if path.stat().st_size > LARGEST_METRICS:
-            raise ValueError(f"it has {path.stat().st_size:,} bytes")
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = list(csv.DictReader(io.StringIO(read_regular(path, LARGEST_METRICS).decode(), newline="")))
         return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ()) if name != "epoch"}
+    except FileNotFoundError:
+        return {}
     except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
         raise ModelError(f"{path}: expected the metrics of every epoch, received something else: {error}") from error

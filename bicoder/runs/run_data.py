@@ -12,7 +12,7 @@ from bicoder.data.splits import Split
 from bicoder.engine.arrays.conditioned import Conditioned
 from bicoder.engine.arrays.fingerprint import fingerprint
 from bicoder.engine.arrays.masked import arrays_in
-from bicoder.errors import DataError, ModelError, UsageError
+from bicoder.errors import BicoderError, DataError, ModelError, UsageError
 from bicoder.runs.folder import CONFIG
 from bicoder.runs.options.earlier import dataset_of
 from bicoder.runs.options.table import Options
@@ -100,6 +100,20 @@ def own_training_data(
         with told("reading the training examples"):
             return load_data(options_now(folder, config, **whereabouts), None, folder)
     return loader if asked else None
+
+
+def all_training_images(
+    folder: Path, config: dict[str, Any], loader: "DataLoader", anyway: bool = False, **whereabouts: Any
+) -> Any:
+    """The training images of any run, (M, ...), or None and a line if they cannot be had; arguments as above."""
+    if loader.has_training_images:
+        return loader.training_images
+    try:
+        with told("reading the training images"):
+            return load_data(options_now(folder, config, **whereabouts), None, folder).training_images
+    except BicoderError as error:
+        print(f"{folder}: its training images cannot be had: {error}", file=sys.stderr)
+        return None
 
 
 def test_images_of(folder: Path, data: dict[str, Any], of_run: Options, anyway: bool) -> "DataLoader":

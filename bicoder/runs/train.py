@@ -1,6 +1,5 @@
 """What `train_vae` does with its options. TensorFlow is imported when the data has been read and found good."""
 
-import math
 import sys
 import time
 from pathlib import Path
@@ -11,14 +10,14 @@ from bicoder.engine.arrays.masked import arrays_in, shape_of_example
 from bicoder.engine.arrays.view_names import is_of_views
 from bicoder.engine.start import import_keras
 from bicoder.errors import ModelError, UsageError, counted
-from bicoder.pictures.picture import Subject, draw, flags
+from bicoder.pictures.picture import draw, flags
 from bicoder.runs import checkpoints, weights
 from bicoder.runs import folder as runs
 from bicoder.runs.config import read_config
+from bicoder.runs.folder import REPORT
 from bicoder.runs.options.earlier import dataset_of, placed, places_left, repeated, resumed
 from bicoder.runs.options.table import Options, Settled
 from bicoder.runs.options.view_kinds import check_several
-from bicoder.waiting import told
 
 if TYPE_CHECKING:
     from bicoder.data.loader import DataLoader
@@ -39,6 +38,7 @@ def train(options: Options) -> None:
         print(f"{options.dset}: {counts(loader)}; starting TensorFlow", flush=True)
     import_keras(options.batch_size if has_convolutions(options, loader) else None, options.device)
     from bicoder.runs.build import build_model, start_from, with_sigma
+    from bicoder.runs.shown import numbers_of, print_numbers, subject_of
 
     given, options = options.sigma, with_sigma(options, loader)
     if not options.quiet and options.sigma not in (None, given):
@@ -56,8 +56,9 @@ def train(options: Options) -> None:
             go_on(options, vae, loader, folder)
         training = fit(options, vae, loader, folder)
         weights.save(folder, vae)
-        report(options, vae, numbers_of(vae, loader), training)  # before the pictures, which are done by others' code
-        subject = subject_of(options, vae, loader, training.history())
+        numbers = numbers_of(vae, loader, trained=training.state["epoch"] > 0)
+        print_numbers(vae, numbers)  # before the pictures, which are done by others' code
+        subject = subject_of(options, vae, loader, folder, history=training.history(), numbers=numbers)
         written = [] if options.no_pictures else draw(subject, folder, options.pictures)
     print(f"{duration_of(training)}; {time.perf_counter() - started:.1f} s in all\n")
     names = (runs.CONFIG, runs.SPLIT, runs.METRICS, weights.NAME, checkpoints.FOLDER)
@@ -77,9 +78,7 @@ def settled(options: Options) -> Settled:
         raise UsageError("quiet: expected it without --verbose, received both; leave one out")
     if options.anyway and options.resume is None:
         raise UsageError("anyway: expected it with --resume, received it without; leave it out")
-    if options.no_pictures and "pictures" in options.typed:
-        asked = " and ".join(f"--{name}" for name in options.pictures or ())
-        raise UsageError(f"no_pictures: expected it without {asked}, received both; leave one out")
+    check_pictures(options)
     check_several(options)
     if options.optimizer == "ftrl" and options.learning_rate_warmup:
         raise UsageError(
@@ -107,9 +106,23 @@ def settled(options: Options) -> Settled:
         "epochs": dataset.epochs if epochs is None else epochs,
         "validation": validation or 0.0,
         "split_seed": options.seed if options.split_seed is None else options.split_seed,
-        "pictures": tuple(flags()) if options.pictures is None else options.pictures,
+        "pictures": tuple(
+            name
+            for name in (flags() if options.pictures is None else options.pictures)
+            if not (name == REPORT and options.no_report)
+        ),
     }
     return Settled(**vars(options) | found)
+
+
+def check_pictures(options: Options) -> None:
+    """`UsageError` if pictures are asked for and refused."""
+    asked = options.pictures or () if "pictures" in options.typed else ()
+    if options.no_pictures and asked:
+        names = " and ".join(f"--{name}" for name in asked)
+        raise UsageError(f"no_pictures: expected it without {names}, received both; leave one out")
+    if options.no_report and REPORT in asked:
+        raise UsageError(f"no_report: expected it without --{REPORT}, received both; leave one out")
 
 
 def load_data(options: Options, only_test: Any = None, run: Path | str | None = None) -> "DataLoader":
@@ -290,62 +303,6 @@ def fit(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path) -> "Tr
         training.save()
     training.use_best()
     return training
-
-
-def title_of(arguments: dict[str, Any]) -> str:
-    """What pictures call the data of these arguments: its name, and the view of it."""
-    if not arguments.get("dset"):
-        return ""
-    name = Path(arguments["dset"]).resolve().name
-    if arguments.get("views"):
-        return f"{name}, views {', '.join(arguments['views'])}"
-    return f"{name}, view {arguments.get('view', 'm0')}" if name == "mnist_color" else name
-
-
-def subject_of(options: Options, vae: "VAE", loader: "DataLoader", history: dict[str, list[float]]) -> Subject:
-    """What the pictures of a training show."""
-    return Subject(
-        vae,
-        title_of(options.arguments()),
-        loader.test_examples,
-        loader.test_labels,
-        loader.label_names,
-        loader.image_shape,
-        history=history,
-        seed=options.seed,
-        num_images=options.num_images,
-        latent_points=options.latent_points,
-    )
-
-
-def numbers_of(vae: "VAE", loader: "DataLoader") -> dict[str, Any]:
-    """The numbers of the test images, from one sample of z for each, and how many units are active."""
-    from bicoder.evaluation.latent_space import active_units, posterior_means
-
-    with told("measuring the test images"):
-        numbers = vae.evaluate(loader.test_data, verbose=0, return_dict=True)
-        units = active_units(posterior_means(vae, loader.test_examples))
-    return numbers | {"active_units": units, "latent_dim": vae.latent_dim}
-
-
-def report(options: Settled, vae: "VAE", numbers: dict[str, Any], training: "TrainingState") -> None:
-    """The short table at the end, and what is wrong with the model, if anything is."""
-    from bicoder.engine.arrays.inputs import numbers_of
-    from bicoder.evaluation.doctor import of_training
-
-    per_dim = 1.0 / (numbers_of(vae.example_shape) * math.log(2.0))
-    terms = {name: numbers[name] for name in ("distortion", "rate")}
-    rows = {"test -ELBO": sum(terms.values()), **terms}
-    per = "nats per example" if options.views else "nats per image"
-    print(f"\n{'':<12}{per:>16}{'bits per dim':>16}")
-    for name, value in rows.items():
-        print(f"{name:<12}{value:>16.2f}{value * per_dim:>16.4f}")
-    for view, likelihood in vae.decoder.likelihoods.items():
-        if getattr(likelihood, "sigma", None) == "learned":
-            print(f"learned sigma {f'of {view} ' if options.views else ''}{math.exp(likelihood.log_sigma()):.4f}")
-    for sentence in of_training(vae, numbers) if training.state["epoch"] else ():
-        print(sentence)
-    sys.stdout.flush()
 
 
 def duration_of(training: "TrainingState") -> str:

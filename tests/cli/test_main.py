@@ -26,7 +26,7 @@ FLAGS = {
     "--generate_from_prior": "prior.png",
     "--generate_from_posterior": "posterior.png",
 }
-MORE_FLAGS = {"--traversals": "traversals.png", "--interpolation": "interpolation.png"}
+MORE_FLAGS = {"--traversals": "traversals.png", "--interpolation": "interpolation.png", "--report": "report.html"}
 PICTURES = {*FLAGS.values(), *MORE_FLAGS.values()}
 
 

@@ -182,7 +182,7 @@ def test_metrics_that_are_none_are_one_line(content, run, refused):
 
 @pytest.mark.fault(108)
 def test_titles_name_the_data_and_the_view():
-    from bicoder.runs.train import title_of
+    from bicoder.runs.shown import title_of
 
     assert title_of({"dset": "mnist_color", "view": "m3"}) == "mnist_color, view m3"
     assert title_of({"dset": "digits", "view": "m0"}) == "digits"

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ FILES = {
     "plane.png": "traversals",
     "interpolation.png": "interpolation",
     "latent.png": "visualize_latent",
+    "report.html": "report",
     "kl.png": None,
     "coherence.png": None,
     "generated.png": None,
@@ -73,7 +75,7 @@ def test_one_function_is_a_new_picture(subject, tmp_path, mean_image):
 
 
 def test_a_picture_that_fails_costs_no_other(subject, tmp_path, mean_image, capsys):
-    strange = subject._replace(images=np.full(subject.images.shape, None))  # no images: of three, one needs none
+    strange = replace(subject, images=np.full(subject.images.shape, None))  # no images: of three, one needs none
     flags = ["mean_image", "generate_from_prior", "generate_from_posterior"]
     assert [path.name for path in picture.draw(strange, tmp_path, flags)] == ["curve.png", "prior.png"]
     said = capsys.readouterr().err.splitlines()
@@ -95,7 +97,7 @@ def test_codes_that_are_no_numbers_cost_no_other_picture(subject, tmp_path, caps
     images = subject.images.copy()
     images[2] = np.nan
     flags = ["visualize_latent", "generate_from_prior"]
-    drawn = picture.draw(subject._replace(images=images, history={}), tmp_path, flags)
+    drawn = picture.draw(replace(subject, images=images, history={}), tmp_path, flags)
     assert drawn == [tmp_path / "prior.png"]
     said = capsys.readouterr().err
     assert said.startswith(f"{tmp_path / 'latent.png'}: not drawn: DataError: x: expected finite numbers")
@@ -118,7 +120,7 @@ def test_the_picture_of_a_collapsed_code_says_so(subject, title):
     vae.build((None, 9))
     for variable in vae.encoder.trainable_variables:
         variable.assign(variable * 0.0)
-    assert title(subject._replace(vae=vae)).startswith("noise: collapsed, no unit is active: posterior means of 20")
+    assert title(replace(subject, vae=vae)).startswith("noise: collapsed, no unit is active: posterior means of 20")
 
 
 @pytest.mark.fault(108)
@@ -128,8 +130,8 @@ def test_a_small_code_is_shown_itself(latent_dim, subject, title):
     vae.build((None, 9))
     for variable in vae.encoder.trainable_variables:
         variable.assign(variable * 10.0)
-    labelled = subject._replace(vae=vae, labels=np.arange(20) % 3)
-    for shown in (subject._replace(vae=vae), labelled):
+    labelled = replace(subject, vae=vae, labels=np.arange(20) % 3)
+    for shown in (replace(subject, vae=vae), labelled):
         assert title(shown).startswith("noise: posterior means of 20 test images")
 
 
@@ -144,8 +146,8 @@ def test_a_picture_does_not_depend_on_the_others(subject, tmp_path):
 
 def test_there_is_nothing_to_draw(subject, tmp_path):
     """Of no epochs no curve; of a KL that is not a sum over dimensions no bars."""
-    assert picture.draw(subject._replace(history={}), tmp_path) == []
-    assert picture.draw(subject._replace(numbers={"kl_per_dimension": None}), tmp_path, command="evaluate") == []
+    assert picture.draw(replace(subject, history={}), tmp_path) == []
+    assert picture.draw(replace(subject, numbers={"kl_per_dimension": None}), tmp_path, command="evaluate") == []
 
 
 @pytest.fixture
@@ -161,7 +163,7 @@ def of_views(rng):
 
 @pytest.mark.parametrize("labelled", [False, True])
 def test_codes_of_several_views_have_a_panel_for_what_is_given(of_views, labelled, tmp_path, monkeypatch):
-    subject = of_views if labelled else of_views._replace(labels=None)
+    subject = of_views if labelled else replace(of_views, labels=None)
     for variable in subject.vae.encoder.trainable_variables:
         variable.assign(variable * 10.0)
     figures = []
@@ -179,7 +181,7 @@ def test_codes_of_several_views_have_a_panel_for_what_is_given(of_views, labelle
 
 def test_codes_of_views_that_no_example_has_both_of_are_shown_together(of_views, tmp_path):
     nowhere = of_views.images | {"b": of_views.images["b"]._replace(there=np.zeros(40, "float32"))}
-    assert gallery.latent(of_views._replace(images=nowhere), tmp_path / "latent.png") == tmp_path / "latent.png"
+    assert gallery.latent(replace(of_views, images=nowhere), tmp_path / "latent.png") == tmp_path / "latent.png"
 
 
 def test_coherence_is_drawn_if_there_is_some(of_views, tmp_path, monkeypatch):
@@ -187,11 +189,11 @@ def test_coherence_is_drawn_if_there_is_some(of_views, tmp_path, monkeypatch):
     monkeypatch.setattr("bicoder.pictures.drawing.coherence.save", lambda figure, path: figures.append(figure) or path)
     one = {"accuracy": 0.5, "standard_error": 0.1, "sets": 2, "of_sets": 2}
     found = {"given": {1: one}, "linear": {1: one, 2: one}, "joint": one, "classifiers": {"a": one}, "classes": 3}
-    subject = of_views._replace(numbers={"coherence": found | {"examples": 37}})
+    subject = replace(of_views, numbers={"coherence": found | {"examples": 37}})
     assert gallery.coherence(subject, tmp_path / "coherence.png") is not None
     [axes] = figures[0].axes
     assert [text.get_text() for text in axes.get_xticklabels()] == ["none", "1", "all 2"]
     heights = sorted(float(line.get_ydata()[0]) for line in axes.get_lines() if line.get_linestyle() in ("--", ":"))
     assert heights == pytest.approx([1 / 3, 0.5])
-    assert gallery.coherence(of_views._replace(numbers={"coherence": None}), tmp_path / "coherence.png") is None
-    assert gallery.coherence(of_views._replace(numbers={}), tmp_path / "coherence.png") is None
+    assert gallery.coherence(replace(of_views, numbers={"coherence": None}), tmp_path / "coherence.png") is None
+    assert gallery.coherence(replace(of_views, numbers={}), tmp_path / "coherence.png") is None

@@ -1,5 +1,6 @@
 """Traversals, the plane of a code, and ways between pairs: that each picture shows the codes that it says."""
 
+from dataclasses import replace
 from statistics import NormalDist
 
 import keras
@@ -28,7 +29,8 @@ SIDE = 3  # pixels of an image
 def make(latent_dim, rng, condition=None, posterior="diagonal_gaussian", prior="standard_normal", width=None):
     """A subject of 40 images with labels, and a model whose dimensions of the code are each as wide as `width` says."""
     outputs = {"diagonal_gaussian": 2 * latent_dim, "full_gaussian": latent_dim * (latent_dim + 3) // 2}[posterior]
-    encoder = Encoder(keras.Sequential([keras.layers.Dense(outputs)]), latent_dim, posterior)
+    dense = keras.layers.Dense(outputs, kernel_initializer=keras.initializers.GlorotUniform(seed=0))
+    encoder = Encoder(keras.Sequential([dense]), latent_dim, posterior)
     vae = VAE(encoder, Decoder(MLP((4,))), prior=prior, condition=condition, seed=0)
     images, labels = rng.random((40, SIDE * SIDE), "float32"), np.arange(40) % 4
     x = images if condition is None else Conditioned(images, labels.astype("float32"))
@@ -214,7 +216,7 @@ def test_pairs_are_of_two_classes_and_with_a_condition_of_one(rng):
     subject = make(2, rng)
     first, second = subject.labels[some_pairs(subject, 10)].T
     assert (first != second).all()
-    one_class = subject._replace(labels=np.zeros(40, int))
+    one_class = replace(subject, labels=np.zeros(40, int))
     assert len(some_pairs(one_class, 10)) == 10, "there is no other"
     told = make(2, rng, condition="labels:classes=4")
     first, second = told.labels[some_pairs(told, 10)].T
@@ -225,10 +227,10 @@ def test_pairs_are_of_two_classes_and_with_a_condition_of_one(rng):
 @pytest.mark.fault(223)
 def test_too_few_images_for_a_pair_have_no_picture(rng, tmp_path):
     alone = make(2, rng)
-    assert gallery.interpolation(alone._replace(images=alone.images[:1]), tmp_path / "x.png") is None
+    assert gallery.interpolation(replace(alone, images=alone.images[:1]), tmp_path / "x.png") is None
     told = make(2, rng, condition="labels:classes=4")
     each = Conditioned(told.images.x[:4], told.images.y[:4])  # one of each class
-    assert gallery.interpolation(told._replace(images=each), tmp_path / "x.png") is None
+    assert gallery.interpolation(replace(told, images=each), tmp_path / "x.png") is None
     assert not (tmp_path / "x.png").exists()
 
 
@@ -274,7 +276,7 @@ def test_images_of_views_are_brought_to_one_size(rng):
 def test_nothing_of_a_picture_is_cut_off(rng, drawn):
     """Long names and many rows: every text lies in the figure, and no title on a grid."""
     subject = make(30, rng, condition="labels:classes=4", width=np.linspace(3, 9, 30))
-    subject = subject._replace(label_names=("a name that is rather long", "b", "c", "d"), name="data " * 12)
+    subject = replace(subject, label_names=("a name that is rather long", "b", "c", "d"), name="data " * 12)
     for figure in (
         drawn(each_dimension, subject, None, count=5),
         drawn(between_pairs, subject, None, labels_shown=True),

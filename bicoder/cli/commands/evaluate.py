@@ -4,22 +4,18 @@ import dataclasses
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bicoder.cli.command import command
 from bicoder.cli.run_options import DataOptions, SamplingOptions, refuse_existing
 from bicoder.engine.start import import_keras
 from bicoder.errors import MOST_SAMPLES
 from bicoder.files.whole_file import whole_file
-from bicoder.pictures.picture import Subject, draw, pictures
+from bicoder.pictures.picture import draw, pictures
 from bicoder.runs.config import read_config
-from bicoder.runs.folder import EVALUATION, PER_IMAGE
+from bicoder.runs.folder import EVALUATION, PER_IMAGE, REPORT, REPORT_PAGE, read_history
 from bicoder.runs.options.kinds import Flag, Whole
-from bicoder.runs.options.table import option
-
-if TYPE_CHECKING:
-    from bicoder.data.loader import DataLoader
-    from bicoder.evaluation.measure import Measured
+from bicoder.runs.options.table import Options, option
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +34,6 @@ def evaluate(options: EvaluateOptions) -> None:
     dimension of z.
     """
     from bicoder.runs.run_data import own_data, own_training_data
-    from bicoder.runs.train import title_of
 
     folder = Path(options.run)
     config = read_config(folder)
@@ -48,6 +43,8 @@ def evaluate(options: EvaluateOptions) -> None:
     import_keras()
     from bicoder.evaluation import measure
     from bicoder.runs.load import load
+    from bicoder.runs.per_image import columns_of, write_per_image
+    from bicoder.runs.shown import subject_of
 
     vae = load(folder, options.force)
     training = own_training_data(folder, config, loader, **options.whereabouts())
@@ -57,31 +54,16 @@ def evaluate(options: EvaluateOptions) -> None:
     print(text if options.json else measure.table(numbers), flush=True)  # before anything can go wrong with the files
     with whole_file(folder / EVALUATION) as new:
         new.write_text(text + "\n", encoding="utf-8")
-    write_per_image(folder / PER_IMAGE, loader, found)
-    subject = Subject(vae, title_of(config["arguments"]), numbers=numbers)
+    columns = columns_of(found)
+    write_per_image(folder / PER_IMAGE, loader, columns)
+    then = Options(**Options.values(config["arguments"]))
+    known = {"history": read_history(folder), "numbers": numbers, "per_image": columns}
+    subject = subject_of(then, vae, loader, folder, **known)
     written = [folder / EVALUATION, folder / PER_IMAGE, *draw(subject, folder, command="evaluate")]
+    if (folder / REPORT_PAGE).exists():
+        written += draw(subject, folder, (REPORT,), alone=True)
     if not options.json:
         print("\n" + "\n".join(map(str, written)))
-
-
-def write_per_image(path: Path, loader: "DataLoader", found: "Measured") -> None:
-    """A CSV file with a row for each test image: its file or row, its label, log p(x), and the bound and its terms.
-
-    How log p(x) was estimated stands in the name of its column, so that columns of two files are not mistaken for each
-    other: log_px_K1000_seed0, or log_px_given_y_K1000_seed0 of a model with a condition.
-    """
-    import numpy as np
-
-    from bicoder.data.likewise import own
-    from bicoder.data.splits import Split
-    from bicoder.files.tables import Table, write_csv
-
-    numbers, of_each = found.numbers, found.per_image
-    given = "_given_y" if numbers["condition"] else ""
-    names = (f"log_px{given}_K{numbers['num_samples']}_seed{numbers['seed']}", "elbo", "distortion", "rate")
-    columns = np.stack([of_each.log_likelihood, of_each.elbo, of_each.distortion, of_each.rate], axis=1)
-    texts = own(Split(loader.test_images, loader.test_labels, loader.test_files), loader.label_names).texts()
-    write_csv(path, Table(names, [columns], texts))
 
 
 def without_nan(value: Any) -> Any:

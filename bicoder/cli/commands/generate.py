@@ -73,7 +73,7 @@ def generate(options: GenerateOptions) -> None:
     from bicoder.engine.arrays.trees import mapped
     from bicoder.files.tables import write_array, write_arrays
     from bicoder.runs.load import load
-    from bicoder.runs.train import title_of
+    from bicoder.runs.shown import title_of
 
     labels, count = labels_of(options, config), options.num_images
     vae = load(options.run, options.force)
@@ -150,7 +150,7 @@ def from_given(options: GenerateOptions, config: dict[str, Any], output: Path) -
     from bicoder.engine.arrays.trees import mapped
     from bicoder.files.tables import write_arrays
     from bicoder.runs.load import load
-    from bicoder.runs.train import title_of
+    from bicoder.runs.shown import title_of
 
     x = mapped(lambda *arrays: np.concatenate(arrays), *portions)
     vae, (views, y) = load(options.run, options.force), parted(x)

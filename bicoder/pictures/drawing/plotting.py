@@ -1,7 +1,7 @@
 """Pictures from arrays. Every function writes one PNG and returns its path."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -303,7 +303,7 @@ def strips(
 
 
 @with_own_settings
-def curves(history: dict[str, list[float]], path: Path, title: str) -> Path:
+def curves(history: Mapping[str, list[float]], path: Path, title: str) -> Path:
     """The bound, distortion and rate for every epoch, training and held-out images in the same panels.
 
     Args:

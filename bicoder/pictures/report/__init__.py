@@ -1,1 +1,1 @@
-"""One page about a run, in one file: what it is, what it is worth, and its model to play with."""
+"""report.html: one page that shows what a run learnt, with the model's own decoder in it."""

@@ -2,6 +2,7 @@
 
 import abc
 import functools
+import json
 import math
 import os
 import reprlib
@@ -52,6 +53,10 @@ class Kind(abc.ABC):
     def value(self, found: Any) -> Any:
         """What a program is given in place of a value of JSON."""
         return found
+
+    def typed(self, value: Any) -> str:
+        """The text that stands for a value of JSON: what `read` takes."""
+        return str(value)
 
     def read(self, text: str) -> Any:
         """The value of a text; `ValueError` if it is not of this kind."""
@@ -236,6 +241,9 @@ class ImageSize(Sizes):
             raise ValueError(f"expected 64 or 64x48 (height x width, up to {self.side}), received {text!r}")
         return int(sides[0]), int(sides[-1])
 
+    def typed(self, value: Any) -> str:
+        return "x".join(map(str, value))
+
     def value(self, found: Any) -> tuple[int, int]:
         return found[0], found[1]
 
@@ -278,6 +286,14 @@ class Part(Kind):
         config = parsed(text)
         self.check(name, config)
         return config
+
+    def typed(self, value: dict[str, Any]) -> str:
+        given = [
+            f"{name}={one if isinstance(one, str) else json.dumps(one, separators=(',', ':'))}"
+            for name, one in value.items()
+            if name != "name"
+        ]
+        return f"{value['name']}:{','.join(given)}" if given else value["name"]
 
 
 def check_part(where: str, value: object, checks: Mapping[str, Check] | None = None, depth: int = 2) -> None:

@@ -1,6 +1,7 @@
 """Kinds of values for data of several views: their names, and what may be given for each of them."""
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bicoder.engine.arrays.view_names import MOST_VIEWS, is_of_views, is_view_name
@@ -40,6 +41,9 @@ class Views(Kind):
             return False
         names = {name for name in value if is_view_name(name) and len(name) <= 200 and name.isprintable()}
         return len(names) == len(value)
+
+    def typed(self, value: Any) -> str:
+        return ",".join(value)
 
     def value(self, found: Any) -> tuple[str, ...]:
         return tuple(found)
@@ -91,6 +95,16 @@ class ViewWeights(Kind):
             type(value) is dict and 0 < len(value) <= MOST_VIEWS and all(weight.fits(one) for one in value.values())
         )
 
+    def typed(self, value: Any) -> str:
+        return typed_of_views(value, str)
+
+
+def typed_of_views(value: Any, typed: Callable[[Any], str]) -> str:
+    """VIEW=VALUE,VIEW=VALUE for a dict of one for each view, else the text of the one for all."""
+    if not is_of_views(value):
+        return typed(value)
+    return ",".join(f"{view}={typed(one)}" for view, one in value.items())
+
 
 class ChoiceOfViews(Choice):
     """One of some names for all views, or VIEW=NAME,... for some of them."""
@@ -111,6 +125,9 @@ class ChoiceOfViews(Choice):
         names = value.values() if isinstance(value, dict) else ()
         return 0 < len(names) <= MOST_VIEWS and all(super(ChoiceOfViews, self).fits(name) for name in names)
 
+    def typed(self, value: Any) -> str:
+        return typed_of_views(value, str)
+
 
 class PartOfViews(Part):
     """A part of the model for all views, or VIEW=NAME,VIEW=NAME:argument=value of one for each."""
@@ -124,6 +141,9 @@ class PartOfViews(Part):
 
     def check(self, where: str, value: object) -> None:
         of_views(check_part)(where, value)
+
+    def typed(self, value: dict[str, Any]) -> str:
+        return typed_of_views(value, super().typed)
 
     def read(self, text: str) -> dict[str, Any]:
         # A comma ends a view if a view and the name of a part follow: else it stands between arguments.

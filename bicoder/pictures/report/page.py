@@ -1,0 +1,99 @@
+"""The page: its sections, the script with its data, and the policy that lets nothing else run, load or leave."""
+
+import sys
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import TypeVar
+
+from bicoder.files.whole_file import whole_file
+from bicoder.pictures.picture import Subject
+from bicoder.pictures.report import kept, markup
+from bicoder.pictures.report.data_block import data_block
+from bicoder.pictures.report.facts import Facts
+from bicoder.pictures.report.sections import SECTIONS, Section
+
+SCRIPTS = ("decoder.js", "data.js", "colours.js", "map.js", "plane.js", "explorer.js", "page.js")
+T = TypeVar("T")
+
+
+def write(subject: Subject, path: Path) -> Path:
+    """The report of a run as one file, and beside it what took long to find out."""
+    facts = Facts(subject, kept.read(path))
+    content = page(facts, path)
+    with whole_file(path) as new:
+        new.write_text(content, encoding="utf-8")
+    if (found := attempted(facts.to_keep, "what to keep for the next report", path)) is not None:
+        kept.write(path, found)
+    return path
+
+
+def page(facts: Facts, path: Path) -> str:
+    """The whole text of the page at this path."""
+    moving = attempted(lambda: data_block(facts), "what moves", path)
+    links, body = "", ""
+    for one in SECTIONS:
+        if moving is None and one.moves:
+            continue
+        if found := section(one, facts, path):
+            links += f'<a href="#{one.name}">{markup.text(one.title)}</a>'
+            body += f'<section id="{one.name}"><h2>{markup.text(one.title)}</h2>{found}</section>'
+    if moving is None:
+        body += markup.note("The map, the explorer and the rest that moves could not be made of this model's numbers.")
+        return document(facts, links, body, "")
+    body += "".join(map(markup.note, moving.said)) + moving.sheets
+    return document(facts, links, body, markup.block(moving.data))
+
+
+def section(one: Section, facts: Facts, path: Path) -> str:
+    """The markup of a section; what fails costs no other one, and the page says so in its place."""
+    found = attempted(lambda: one.write(facts), one.title, path)
+    return markup.note("Not drawn: see what was printed when this page was written.") if found is None else found
+
+
+def attempted(make: Callable[[], T], what: str, path: Path) -> T | None:
+    """What a function gives, or None and a line on standard error."""
+    try:
+        return make()
+    except Exception as error:  # of a model whose numbers are not finite, and of libraries, anything
+        reason = (str(error).splitlines() or [""])[0][:300]
+        print(f"{path}: {what}: not drawn: {type(error).__name__}: {reason}", file=sys.stderr)
+        return None
+
+
+def document(facts: Facts, links: str, body: str, data: str) -> str:
+    """The page around its sections.
+
+    Args:
+        facts: of the run.
+        links: to the sections.
+        body: the sections.
+        data: JSON for the script; empty if nothing moves.
+    """
+    style, script = source("page.css"), joined_scripts()
+    allowed = markup.digest(script) if data else "'none'"
+    policy = (
+        f"default-src 'none'; script-src {allowed}; "
+        f"style-src {markup.digest(style)}; img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    name = markup.text(facts.subject.name or "a run")
+    end = f'<script type="application/json" id="data">{data}</script><script>{script}</script>' if data else ""
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="referrer" content="no-referrer">'
+        f"<title>{name}</title><style>{style}</style></head><body>"
+        f'<header><h1>{name}</h1><nav aria-label="sections">{links}</nav></header><main>{body}</main>'
+        f"<noscript><p>The map and the explorer need JavaScript; all else is here.</p></noscript>{end}</body></html>\n"
+    )
+
+
+def joined_scripts() -> str:
+    """The script of the page: one file after the other, in a function of their own."""
+    return "(() => {\n" + '"use strict";\n' + "\n".join(map(source, SCRIPTS)) + "\n})();\n"
+
+
+def source(name: str) -> str:
+    """The text of a file of this folder."""
+    return resources.files("bicoder.pictures.report").joinpath(name).read_text(encoding="utf-8")

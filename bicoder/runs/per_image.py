@@ -1,0 +1,78 @@
+"""per_image.csv: what is known of each test image of a run."""
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bicoder.data.likewise import own
+from bicoder.data.splits import Split
+from bicoder.errors import ModelError
+from bicoder.files.regular_file import NotRegularError, read_regular
+from bicoder.files.tables import Table, write_csv
+from bicoder.runs.folder import PER_IMAGE
+
+if TYPE_CHECKING:
+    from bicoder.data.loader import DataLoader
+    from bicoder.evaluation.measure import Measured
+
+LARGEST = 2**30  # bytes; a million images have a tenth
+TERMS = ("elbo", "distortion", "rate")
+
+
+def columns_of(found: "Measured") -> dict[str, np.ndarray]:
+    """Name of a column -> its numbers (N,): log p(x), the bound and its terms.
+
+    How log p(x) was estimated stands in the name of its column, so that columns of two files are not mistaken for each
+    other: log_px_K1000_seed0, or log_px_given_y_K1000_seed0 of a model with a condition.
+    """
+    numbers, of_each = found.numbers, found.per_image
+    given = "_given_y" if numbers["condition"] else ""
+    return {
+        f"log_px{given}_K{numbers['num_samples']}_seed{numbers['seed']}": of_each.log_likelihood,
+        "elbo": of_each.elbo,
+        "distortion": of_each.distortion,
+        "rate": of_each.rate,
+    }
+
+
+def write_per_image(path: Path, loader: "DataLoader", columns: dict[str, np.ndarray]) -> None:
+    """A CSV file with a row for each test image: its file or row, its label, and its numbers."""
+    texts = own(Split(loader.test_images, loader.test_labels, loader.test_files), loader.label_names).texts()
+    write_csv(path, Table(list(columns), [np.stack(list(columns.values()), axis=1)], texts))
+
+
+def read_per_image(folder: Path, count: int) -> dict[str, np.ndarray]:
+    """Name of a column of numbers -> its values (N,), in the order of the test images; {} if there is no such file.
+
+    Args:
+        folder: of the run.
+        count: N, of its test images.
+    Raises:
+        ModelError: it is something else, or of other images.
+    """
+    path = folder / PER_IMAGE
+    try:
+        content = read_regular(path, LARGEST).decode("utf-8", "surrogateescape")
+        rows = list(csv.DictReader(io.StringIO(content, newline="")))
+        names = [
+            name for name in (rows[0] if rows else ()) if name in ("elbo", "distortion", "rate") or is_log_px(name)
+        ]
+        found = {name: np.array([float(row[name]) for row in rows]) for name in names}
+        if len(rows) != count or "elbo" not in found:
+            raise ValueError(f"{len(rows):,} rows of {', '.join(names) or 'no numbers'}")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, KeyError, csv.Error, NotRegularError) as error:
+        raise ModelError(
+            f"{path}: expected the numbers of {count:,} test images, received something else: {error}; evaluate the "
+            "run again"
+        ) from error
+    return found
+
+
+def is_log_px(name: str) -> bool:
+    """Whether a column has log p(x)."""
+    return name.startswith("log_px_") and name.replace("_", "").isalnum() and len(name) < 60
