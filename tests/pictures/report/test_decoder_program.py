@@ -5,14 +5,12 @@ import json
 import re
 from collections import Counter
 from importlib.resources import files
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from browser import running_browser
 from keras import activations, layers, ops
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
 from bicoder import VAE, Decoder, Encoder
 from bicoder.engine.arrays.conditioned import Conditioned
@@ -24,11 +22,6 @@ from bicoder.pictures.report.known_layers import ACTIVATIONS
 
 EXACT = 1e-5  # of a pixel in [0, 1]
 LATENT, CODES = 5, 4
-DRIVER = Path("/usr/bin/chromedriver")
-SWITCHES = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 PAGE = """<!doctype html><meta charset="utf-8"><script>"use strict";
 (() => {{
   {script}
@@ -51,18 +44,11 @@ return Math.min(...times);
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """Function (script, *arguments) -> what the script returns in a page that has `make(program, weights)`."""
-    if not DRIVER.exists():
-        pytest.skip("needs Chromium")
-    folder = tmp_path_factory.mktemp("browser")
-    script = (files("bicoder.pictures.report") / "decoder.js").read_text(encoding="utf-8")
-    (folder / "page.html").write_text(PAGE.format(script=script), encoding="utf-8")
-    options = webdriver.ChromeOptions()
-    for switch in (*SWITCHES, f"--user-data-dir={folder / 'user'}"):
-        options.add_argument(switch)
-    driver = webdriver.Chrome(options, Service(str(DRIVER)))
-    driver.get((folder / "page.html").as_uri())
-    yield driver.execute_script
-    driver.quit()
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    path.write_text(PAGE.format(script=scripts()["decoder.js"]), encoding="utf-8")
+    with running_browser() as browser:
+        browser.open(path, ready=False)
+        yield browser.js
 
 
 def in_page(answer, view=""):
