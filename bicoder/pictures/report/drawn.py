@@ -61,8 +61,8 @@ def drawn(subject: Subject, found: Dimensions, codes: np.ndarray, y: Any = None)
     if y is not None:
         first, said = told_of_all(subject, np.asarray(y))
         y = np.concatenate([np.repeat(first, len(z) - len(codes), axis=0), y])
-    images = means(subject, z, y)
-    return {view: Drawn(tiles, dimensions, len(codes), said) for view, tiles in images.items()}
+    said = said if dimensions else ""
+    return {view: Drawn(tiles, dimensions, len(codes), said) for view, tiles in means(subject, z, y).items()}
 
 
 def told_of_all(subject: Subject, y: np.ndarray) -> tuple[np.ndarray, str]:

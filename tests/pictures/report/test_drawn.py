@@ -89,6 +89,8 @@ def test_of_classes_the_first_is_shown_and_each_image_has_its_own(soft, found):
     y = np.eye(3, dtype="float32")[y.astype(int)] if soft else y
     sheet = drawn(subject, found, found.codes[:2], y)[""]
     assert sheet.said == "y = cat"
+    nothing = found._replace(active=np.array([], int))
+    assert drawn(subject, nothing, found.codes[:2], y)[""].said == "", "of no traversal"
     traversal = expected(subject, traversal_of(found, 2), np.zeros(11, "float32"))[""]
     np.testing.assert_allclose(sheet.images[:11], traversal.reshape(-1, SIDE, SIDE), atol=1e-6)
     own = expected(subject, found.codes[:2], y)[""]
