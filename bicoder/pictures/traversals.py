@@ -126,13 +126,18 @@ def repeated(y: Any, times: int) -> Any:
 
 def decoded(subject: Subject, z: np.ndarray, y: Any) -> dict[str, np.ndarray]:
     """view -> means of p(x|z) for codes (n, latent_dim), as pictures of one size; "" for what is one tensor."""
+    return alike(means(subject, z, y))
+
+
+def means(subject: Subject, z: np.ndarray, y: Any) -> dict[str, np.ndarray]:
+    """The same, each view of its own size."""
     portions: dict[str, list[np.ndarray]] = {}
     for start in range(0, len(z), AT_ONCE):
         some = slice(start, start + AT_ONCE)
-        means = subject.vae.decode(z[some], None if y is None else y[some]).mean
-        for view, images in as_pictures(subject, on_arrays(ops.convert_to_numpy, means)).items():
+        found = subject.vae.decode(z[some], None if y is None else y[some]).mean
+        for view, images in as_pictures(subject, on_arrays(ops.convert_to_numpy, found)).items():
             portions.setdefault(view, []).append(images)
-    return alike({view: np.concatenate(images) for view, images in portions.items()})
+    return {view: np.concatenate(images) for view, images in portions.items()}
 
 
 def originals(subject: Subject, numbers: np.ndarray) -> dict[str, np.ndarray]:

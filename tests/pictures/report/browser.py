@@ -1,0 +1,124 @@
+"""A headless Chromium that opens pages of the report."""
+
+import contextlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+# Without these, Chromium asks its makers for updates and the like, and cannot run as root in a container.
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+)
+
+
+class Browser:
+    """What tests do with a page."""
+
+    def __init__(self, driver):
+        self.driver = driver
+
+    def open(self, path, ready=True):
+        """Open a file, and wait until its script says that it is ready."""
+        self.messages(), self.requests()
+        self.driver.get(Path(path).as_uri())
+        if ready:
+            self.wait("return document.body.dataset.ready === 'yes'")
+
+    def js(self, script, *arguments):
+        """What a script gives, run as the body of a function with these arguments."""
+        return self.driver.execute_script(script, *arguments)
+
+    def wait(self, script, *arguments, seconds=20):
+        """What a script gives, as soon as it is true."""
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        return WebDriverWait(self.driver, seconds, 0.02).until(lambda _: self.js(script, *arguments))
+
+    def frame(self):
+        """Wait until what was asked for has been drawn: two frames."""
+        self.driver.execute_async_script(
+            "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(done))"
+        )
+
+    def one(self, selector):
+        """The element of this selector."""
+        return self.driver.find_element("css selector", selector)
+
+    def all(self, selector):
+        """All elements of this selector."""
+        return self.driver.find_elements("css selector", selector)
+
+    def send(self, command, **parameters):
+        """A command of the DevTools protocol."""
+        return self.driver.execute_cdp_cmd(command, parameters)
+
+    def size(self, width, height=900, ratio=1):
+        """The size of the screen: a window is never as narrow as a phone."""
+        self.send(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=ratio, mobile=width < 600
+        )
+
+    def dark(self, is_dark=True):
+        """Whether the reader likes dark pages."""
+        value = "dark" if is_dark else "light"
+        self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": value}])
+
+    def messages(self):
+        """Errors and warnings of the console since this was last asked."""
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+    def requests(self):
+        """Addresses that were asked for since this was last asked, without what the policy stopped."""
+        found = {}
+        for entry in self.driver.get_log("performance"):
+            message = json.loads(entry["message"])["message"]
+            number = message["params"].get("requestId")
+            if message["method"] == "Network.requestWillBeSent":
+                found[number] = message["params"]["request"]["url"]
+            elif message["method"] == "Network.loadingFailed" and message["params"].get("blockedReason") == "csp":
+                found.pop(number, None)
+        return list(found.values())
+
+
+@contextlib.contextmanager
+def running_browser():
+    """A browser with a profile of its own; a test is skipped if there is none, but in CI, which sets $BICODER_BROWSER."""
+    if not (CHROMIUM.exists() and DRIVER.exists()):
+        reason = "needs Chromium: install the packages chromium and chromium-driver"
+        (pytest.fail if os.environ.get("BICODER_BROWSER") == "1" else pytest.skip)(reason)
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    with tempfile.TemporaryDirectory(prefix="bicoder-chromium-", ignore_cleanup_errors=True) as profile:
+        for flag in (*FLAGS, f"--user-data-dir={profile}"):
+            options.add_argument(flag)
+        driver = webdriver.Chrome(options, Service(str(DRIVER)))
+        driver.set_script_timeout(20)
+        driver.get("about:blank")  # what the first tab asked for is over
+        try:
+            yield Browser(driver)
+        finally:
+            driver.quit()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """One browser for all tests of a module."""
+    with running_browser() as running:
+        yield running
