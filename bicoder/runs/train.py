@@ -106,13 +106,15 @@ def settled(options: Options) -> Settled:
         "epochs": dataset.epochs if epochs is None else epochs,
         "validation": validation or 0.0,
         "split_seed": options.seed if options.split_seed is None else options.split_seed,
-        "pictures": tuple(
-            name
-            for name in (flags() if options.pictures is None else options.pictures)
-            if not (name == REPORT and options.no_report)
-        ),
+        "pictures": pictures_of(options),
     }
     return Settled(**vars(options) | found)
+
+
+def pictures_of(options: Options) -> tuple[str, ...]:
+    """The switches of the pictures that are drawn: those that are named, or all."""
+    named = flags() if options.pictures is None else options.pictures
+    return tuple(name for name in named if not (name == REPORT and options.no_report))
 
 
 def check_pictures(options: Options) -> None:

@@ -93,12 +93,18 @@ def beside_codes(facts: Facts) -> dict[str, Any] | None:
 
 
 def prior_codes(facts: Facts) -> dict[str, Any]:
-    """Codes z ~ p(z), of a conditional model z ~ p(z|y) for its classes in turn."""
-    vae, seed = facts.vae, facts.subject.seed
-    y = None if vae.condition is None else np.arange(FROM_PRIOR) % vae.condition.known_classes
-    known = vae.known_condition(None if y is None else y.astype("float32"), FROM_PRIOR)
-    codes = ops.convert_to_numpy(draw_codes(vae.prior_given(known), FROM_PRIOR, seed))
-    return {"count": FROM_PRIOR, "codes": markup.floats(codes), "beside": None if y is None else y.tolist()}
+    """Codes z ~ p(z); of a conditional model z ~ p(z|y), for its classes in turn, or y of the first test images."""
+    vae, count = facts.vae, FROM_PRIOR
+    y: Any = None
+    if hasattr(vae.condition, "known_classes"):
+        y = np.arange(count, dtype="float32") % vae.condition.known_classes
+        told = y.astype(int)
+    elif vae.condition is not None:
+        count = min(count, len(facts.chosen))
+        y, told = facts.y_of(facts.chosen[:count]), np.arange(count)
+    prior = vae.prior_given(vae.known_condition(y, count))
+    codes = ops.convert_to_numpy(draw_codes(prior, count, facts.subject.seed))
+    return {"count": count, "codes": markup.floats(codes), "beside": None if y is None else told.tolist()}
 
 
 def views_of(facts: Facts) -> tuple[list[dict[str, Any]], np.ndarray, str, list[str]]:

@@ -105,15 +105,18 @@ class Facts:
     @functools.cached_property
     def class_of_samples(self) -> np.ndarray | None:
         """The class of each sample from the prior, in turn, so that all classes are among the first; or None."""
-        if self.vae.condition is None:
+        if not hasattr(self.vae.condition, "known_classes"):
             return None
         return np.arange(SAMPLES) % self.vae.condition.known_classes
 
     @functools.cached_property
     def samples(self) -> Any:
         """Means of p(x|z) for z ~ p(z), (SAMPLES, ...), or of each view."""
-        y = self.class_of_samples
-        y = None if y is None else y.astype("float32")
+        y: Any = self.class_of_samples
+        if y is not None:
+            y = y.astype("float32")
+        elif self.vae.condition is not None:  # of no classes: what test images have
+            y = self.y_of(np.resize(self.chosen, SAMPLES))
         return on_arrays(ops.convert_to_numpy, self.vae.generate(SAMPLES, self.subject.seed, y))
 
     @property
