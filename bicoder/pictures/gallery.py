@@ -94,6 +94,14 @@ def latent(subject: Subject, path: Path) -> Path:
     return plotting.scatter(plane.points, path, title, labels, subject.label_names, plane.axes)
 
 
+@picture("training.gif", command="film")
+def film(subject: Subject, path: Path) -> Path:
+    """the same images and the same noise at moments of a training"""
+    from bicoder.pictures.drawing.film import animation
+
+    return animation(subject.film(), path)
+
+
 @picture("kl.png", command="evaluate")
 def kl(subject: Subject, path: Path) -> Path | None:
     """the KL of every latent dimension"""

@@ -28,6 +28,7 @@ class Subject(NamedTuple):
         seed: of what is drawn.
         num_images: images in a grid.
         latent_points: test images in a scatter plot.
+        film: function that gives the `drawing.film.Strip` of a training.
     """
 
     vae: "VAE"
@@ -41,6 +42,7 @@ class Subject(NamedTuple):
     seed: int = 0
     num_images: int = 100
     latent_points: int = 5000
+    film: Any = None
 
     def name_of(self, label: int) -> str:
         """What a class is called; an image without one has a negative label."""
@@ -80,7 +82,7 @@ class Picture(NamedTuple):
         draw: function (subject, path), which writes it and returns its path, or None if there is nothing to draw.
         help: what it shows, in a few words.
         flag: the switch of `train` that asks for it; None to draw it always.
-        command: whose picture it is.
+        command: whose picture it is; "film" is that of `train --film`.
     """
 
     file: str

@@ -22,6 +22,7 @@ from bicoder.waiting import told
 
 if TYPE_CHECKING:
     from bicoder.data.loader import DataLoader
+    from bicoder.runs.callbacks.film import Film
     from bicoder.runs.state import TrainingState
     from bicoder.vae import VAE
 
@@ -39,6 +40,7 @@ def train(options: Options) -> None:
         print(f"{options.dset}: {counts(loader)}; starting TensorFlow", flush=True)
     import_keras(options.batch_size if has_convolutions(options, loader) else None, options.device)
     from bicoder.runs.build import build_model, start_from, with_sigma
+    from bicoder.runs.callbacks.film import Film
 
     given, options = options.sigma, with_sigma(options, loader)
     if not options.quiet and options.sigma not in (None, given):
@@ -54,11 +56,13 @@ def train(options: Options) -> None:
             runs.save_config(folder, vae, options.arguments(), describe(options, loader), loader.split_names())
         else:
             go_on(options, vae, loader, folder)
-        training = fit(options, vae, loader, folder)
+        film = Film(subject_of(options, vae, loader, {}), options.epochs) if options.film else None
+        training = fit(options, vae, loader, folder, film)
         weights.save(folder, vae)
         report(options, vae, numbers_of(vae, loader), training)  # before the pictures, which are done by others' code
         subject = subject_of(options, vae, loader, training.history())
         written = [] if options.no_pictures else draw(subject, folder, options.pictures)
+        written += draw(subject._replace(film=film.strip), folder, command="film") if film and film.frames else []
     print(f"{duration_of(training)}; {time.perf_counter() - started:.1f} s in all\n")
     names = (runs.CONFIG, runs.SPLIT, runs.METRICS, weights.NAME, checkpoints.FOLDER)
     files = [folder / name for name in names] + written
@@ -254,7 +258,7 @@ def taken_up(options: Settled, vae: "VAE", source: Any, folder: Path) -> "Traini
     return training
 
 
-def fit(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path) -> "TrainingState":
+def fit(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path, film: "Film | None") -> "TrainingState":
     """Train the model, from the last checkpoint if the run has one; returns the `TrainingState`."""
     from bicoder.runs.build import make_optimizer
     from bicoder.runs.callbacks.finite_loss import FiniteLoss
@@ -270,10 +274,14 @@ def fit(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path) -> "Tr
     mode = "quiet" if options.quiet else "verbose" if options.verbose else "auto"
     validation = loader.validation_data
     progress = Progress(training, options.epochs, mode, "held out" if validation is None else "validation")
+    callbacks: list[Any] = [training, FiniteLoss(training), progress, Interruption(training)]
+    if film is not None:
+        film.training = training
+        callbacks.insert(2, film)
     keywords = {
         # Without validation images the columns val_ are of test images, and nothing is chosen by them.
         "validation_data": loader.test_data if validation is None else validation,
-        "callbacks": [training, FiniteLoss(training), progress, Interruption(training)],
+        "callbacks": callbacks,
         "verbose": progress.verbose,
     }
     try:

@@ -325,6 +325,9 @@ class Options(CommandOptions):
     verbose: bool = of_training(Flag(), False, "print a line for every epoch", "fewer", resume=True, kept=False)
     pictures: tuple[str, ...] | None = of_pictures(Switches(flags), None, "")
     no_pictures: bool = of_pictures(Flag(), False, "draw none; bicoder draw RUN draws them later", "draw", kept=False)
+    film: bool = of_pictures(
+        Flag(), False, "training.gif: the same images and noise at 30 moments of the training", "no film"
+    )
     num_images: int = of_pictures(Whole(1, MOST_IN_A_GRID), 100, "images in a grid", "100, as 10x10")
     latent_points: int = of_pictures(Whole(1), 5000, "test images in latent.png")
 
