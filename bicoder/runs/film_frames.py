@@ -1,5 +1,6 @@
 """The frames of a film of a training, kept in the run folder so that a training that goes on goes on with its film."""
 
+import itertools
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bicoder.files.named_arrays import opened_arrays, write_arrays
 from bicoder.errors import ModelError
+from bicoder.files.named_arrays import opened_arrays, write_arrays
 
 FRAMES = 30  # of a film, at most
 NUMBERS = ("total", "step", "bound", "originals")  # what the file has beside the pictures of the frames
@@ -19,7 +20,7 @@ class Frame(NamedTuple):
 
     Args:
         step: how many steps there were before it.
-        bound: the bound on the training images as the training knows it, in nats; NaN before the first step.
+        bound: on the training images of the latest steps, in nats; NaN before the first.
         pictures: name -> images, uint8.
     """
 
@@ -95,7 +96,7 @@ def read(path: Path, originals: np.ndarray, pictures: Mapping[str, np.ndarray]) 
     if (arrays["originals"] != originals).any():
         raise ValueError("expected these test images, received others")
     steps = arrays["step"].tolist()
-    if steps[0] < 0 or any(later <= step for step, later in zip(steps, steps[1:], strict=False)):
+    if steps[0] < 0 or any(later <= step for step, later in itertools.pairwise(steps)):
         raise ValueError("expected steps that follow each other")
     bounds = arrays["bound"].tolist()
     frames = [Frame(steps[i], bounds[i], {name: arrays[name][i] for name in pictures}) for i in range(count)]

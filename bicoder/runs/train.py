@@ -62,9 +62,9 @@ def train(options: Options) -> None:
         report(options, vae, numbers_of(vae, loader), training)  # before the pictures, which are done by others' code
         subject = subject_of(options, vae, loader, training.history())
         written = [] if options.no_pictures else draw(subject, folder, options.pictures)
-        written += draw(subject._replace(film=film.strip), folder, command="film") if film and film.frames else []
+        written += film.drawn() if film else []
     print(f"{duration_of(training)}; {time.perf_counter() - started:.1f} s in all\n")
-    names = (runs.CONFIG, runs.SPLIT, runs.METRICS, weights.NAME, checkpoints.FOLDER)
+    names = (runs.CONFIG, runs.SPLIT, runs.METRICS, weights.NAME, checkpoints.FOLDER, runs.FILM)
     files = [folder / name for name in names] + written
     print("\n".join(str(path) for path in files if path.exists()))
 
@@ -274,14 +274,17 @@ def fit(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path, film: 
     mode = "quiet" if options.quiet else "verbose" if options.verbose else "auto"
     validation = loader.validation_data
     progress = Progress(training, options.epochs, mode, "held out" if validation is None else "validation")
-    callbacks: list[Any] = [training, FiniteLoss(training), progress, Interruption(training)]
-    if film is not None:
-        film.training = training
-        callbacks.insert(2, film)
+    watching = [film.of(training)] if film else []
     keywords = {
         # Without validation images the columns val_ are of test images, and nothing is chosen by them.
         "validation_data": loader.test_data if validation is None else validation,
-        "callbacks": callbacks,
+        "callbacks": [
+            training,
+            *([film.of(training)] if film else ()),
+            FiniteLoss(training),
+            progress,
+            Interruption(training),
+        ],
         "verbose": progress.verbose,
     }
     try:

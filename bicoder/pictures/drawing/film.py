@@ -19,15 +19,17 @@ PALETTE = 256  # colours of all frames together
 CELL, NARROW_CELL, CELL_OF_PLANE = 56, 28, 24  # pixels of an image beside others, at least half of them
 LEAST_HEIGHT = 8  # pixels of what is a strip of numbers
 GAP, MARGIN = 2, 16  # pixels between images, and around all
-LINE, CAPTION = 22, 18  # pixels: height of a line of the header, and of what stands above a group
+LINE, CAPTION, BETWEEN = 22, 18, 8  # pixels: height of a line of the header, of a caption, and from group to group
 LEAST_WIDTH = 480  # pixels, so that the header has room
-BAR = 5  # pixels: height of the bar of progress
+BAR, CURVE = 5, 48  # pixels: height of the bar of progress, and of the curve
+FINER = 4  # times, so that a line has no steps
 WHITE, INK, PALE = (255, 255, 255), (24, 24, 24), (96, 96, 96)
-EMPTY = (222, 222, 222)  # of the bar that is not there yet
+MINUS = "\N{MINUS SIGN}"
+EMPTY = (222, 222, 222)  # of what is still to come
 
 
 class Group(NamedTuple):
-    """What is below a caption: images of all frames, uint8, (frames, views, n, height, width[, 3]); a plane has no views."""
+    """What is below a caption: images of all frames, uint8, (frames, views, n, height, width[, 3])."""
 
     caption: str
     images: np.ndarray
@@ -39,13 +41,13 @@ class Strip(NamedTuple):
     Args:
         name: of the data.
         steps: how many there were before each frame.
-        bounds: the bound on the training images at each frame, in nats; NaN if it is not known.
+        bounds: on the training images of the latest steps before each frame, in nats; NaN if there were none.
         unit: of the bounds.
         epochs: of the whole training.
         steps_per_epoch: as it says.
         views: their names; none if the data are one tensor.
         groups: rows of images, of which each has its place throughout.
-        plane: images of a square of codes, (frames, n, height, width[, 3]), or None.
+        plane: images of a square of codes, of one view, or None.
     """
 
     name: str
@@ -82,27 +84,34 @@ def small(images: np.ndarray, most: int) -> np.ndarray:
 
 def animation(strip: Strip, path: Path) -> Path:
     """Write a GIF of all frames, which goes on and on and rests at its last frame."""
-    frames = [Sheet(strip, number).image for number in range(len(strip.steps))]
+    frames = [Sheet(strip, number).drawn() for number in range(len(strip.steps))]
     each = 1000.0 * min(SLOWEST, max(FASTEST, SECONDS / max(1, len(frames) - 1)))
     durations = [10 * round(each / 10)] * (len(frames) - 1) + [int(1000 * LAST)]
     palette = palette_of(frames)
-    first, *others = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    first, *others = [in_palette(frame, palette) for frame in frames]
     with whole_file(path) as unfinished:
-        first.save(
-            unfinished, "GIF", save_all=True, append_images=others, duration=durations, loop=0, optimize=True
-        )
+        first.save(unfinished, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
     return path
 
 
 def palette_of(frames: Sequence[Image.Image]) -> Image.Image:
-    """The colours of some of the frames, and exactly those of page and letters, as the palette of an image."""
+    """The colours of page and letters, and those of some of the frames, as the palette of an image."""
     some = [frames[number] for number in np.unique(np.linspace(0, len(frames) - 1, 6).round().astype(int))]
     together = Image.new("RGB", (some[0].width, some[0].height * len(some)))
     for number, frame in enumerate(some):
         together.paste(frame, (0, number * frame.height))
-    own = [WHITE, INK, PALE, EMPTY, accent()]
-    found = together.quantize(PALETTE - len(own), Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    found.putpalette([value for colour in own for value in colour] + (found.getpalette() or []))
+    own = [value for colour in (WHITE, INK, PALE, EMPTY, accent()) for value in colour]
+    found = together.quantize(PALETTE - len(own) // 3, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    found.putpalette(own + (found.getpalette() or []))
+    return found
+
+
+def in_palette(frame: Image.Image, palette: Image.Image) -> Image.Image:
+    """A frame in the colours of a palette, of which Pillow finds one that is near: white shall be white."""
+    numbers, pixels = np.array(frame.quantize(palette=palette, dither=Image.Dither.NONE)), np.asarray(frame)
+    numbers[(pixels == 255).all(axis=-1)] = 0
+    found = Image.fromarray(numbers, "P")
+    found.putpalette(palette.getpalette() or [])
     return found
 
 
@@ -127,8 +136,18 @@ def tiled(images: np.ndarray, columns: int, cell: int) -> Image.Image:
     return Image.fromarray(canvas).convert("RGB")
 
 
+def tiled_views(images: np.ndarray, cell: int) -> Image.Image:
+    """Images of views (views, n, height, width[, 3]), a row for each view."""
+    return tiled(images.reshape(-1, *images.shape[2:]), images.shape[1], cell)
+
+
+def tiled_plane(images: np.ndarray) -> Image.Image:
+    """Images of a square of codes (n, height, width[, 3])."""
+    return tiled(images, math.isqrt(len(images)), CELL_OF_PLANE)
+
+
 class Sheet:
-    """One frame, from top to bottom.
+    """What is where in a frame, from top to bottom: a header, groups of rows and the curve, beside them the plane.
 
     Args:
         strip: all that is in the film.
@@ -139,41 +158,54 @@ class Sheet:
         self.strip, self.number = strip, number
         cell = CELL if len(strip.views) < 3 else NARROW_CELL
         self.grids = [tiled_views(group.images[number], cell) for group in strip.groups]
-        plane = strip.plane
-        self.plane = None if plane is None else tiled(plane.images[number], math.isqrt(plane.images.shape[1]), CELL_OF_PLANE)
+        planes = [strip.plane] if strip.plane else []
+        self.planes = [(tiled_plane(plane.images[number, 0]), plane.caption) for plane in planes]  # one or none
         self.names = [shortened(decodable(name)) for name in strip.views]
         self.left = MARGIN + (max(math.ceil(font(11).getlength(name)) for name in self.names) + 8 if self.names else 0)
-        size = self.size()
-        self.image = Image.new("RGB", size, WHITE)
+        self.top = MARGIN + 2 * LINE + BAR + 8
+        captions = [math.ceil(font(11).getlength(group.caption)) for group in strip.groups]
+        self.width = max(*(grid.width for grid in self.grids), *captions)  # of the groups
+        self.has_curve = sum(map(math.isfinite, strip.bounds)) > 1
+        self.image = Image.new("RGB", self.size(), WHITE)
         self.draw = ImageDraw.Draw(self.image)
-        self.header(size.width)
-        self.rows()
 
     def size(self) -> Size:
-        """Room for the rows below each other, and for the plane beside them."""
-        width = self.left + max(grid.width for grid in self.grids)
-        height = self.top() + sum(CAPTION + grid.height + 8 for grid in self.grids)
-        if self.plane is not None:
-            width += MARGIN + self.plane.width
-            height = max(height, self.top() + CAPTION + self.plane.height + 8)
-        return Size(max(LEAST_WIDTH, width + MARGIN), height + MARGIN - 8)
+        """Room for all of it."""
+        width = self.left + self.width + sum(MARGIN + plane.width for plane, _ in self.planes) + MARGIN
+        heights = [grid.height for grid in self.grids] + [CURVE] * self.has_curve
+        rows = sum(CAPTION + height + BETWEEN for height in heights)
+        height = max(rows, *(CAPTION + plane.height + BETWEEN for plane, _ in self.planes), 0)
+        return Size(max(LEAST_WIDTH, width), self.top + height + MARGIN - BETWEEN)
 
-    def top(self) -> int:
-        """Where the rows begin."""
-        return MARGIN + 2 * LINE + BAR + 8
+    def drawn(self) -> Image.Image:
+        """The frame."""
+        self.draw_header()
+        top = self.top
+        for group, grid in zip(self.strip.groups, self.grids, strict=True):
+            self.draw_group(group.caption, grid, top)
+            top += CAPTION + grid.height + BETWEEN
+        if self.has_curve:
+            self.draw.text((self.left, top), f"training {MINUS}ELBO, frame by frame", PALE, font(11))
+            line = curve(self.strip.bounds, self.number, Size(max(grid.width for grid in self.grids), CURVE))
+            self.image.paste(line, (self.left, top + CAPTION))
+        for plane, caption in self.planes:
+            left = self.image.width - MARGIN - plane.width
+            self.draw.text((left, self.top), fitting(caption, plane.width, font(11)), PALE, font(11))
+            self.image.paste(plane, (left, self.top + CAPTION))
+        return self.image
 
-    def header(self, width: int) -> None:
+    def draw_header(self) -> None:
         """What is learnt, how far the training is, and the bar of it."""
-        said, where = self.where(), width - MARGIN
-        self.draw.text((where, MARGIN), said, INK, font(13), anchor="ra")
-        room = where - 2 * MARGIN - font(13).getlength(said)
-        self.draw.text((MARGIN, MARGIN - 2), fitting(one_line(self.strip.name), room, font(16, bold=True)), INK, font(16, bold=True))
+        said, right, bold = self.where(), self.image.width - MARGIN, font(16, bold=True)
+        self.draw.text((right, MARGIN), said, INK, font(13), anchor="ra")
+        room = right - 2 * MARGIN - font(13).getlength(said)
+        self.draw.text((MARGIN, MARGIN - 2), fitting(one_line(self.strip.name), room, bold), INK, bold)
         self.draw.text((MARGIN, MARGIN + LINE), self.worth(), PALE, font(12))
         top = MARGIN + 2 * LINE
-        self.draw.rectangle((MARGIN, top, where - 1, top + BAR - 1), EMPTY)
+        self.draw.rectangle((MARGIN, top, right - 1, top + BAR - 1), EMPTY)
         done = self.strip.steps[self.number] / max(1, self.strip.epochs * self.strip.steps_per_epoch)
-        if end := round((where - MARGIN) * min(1.0, done)):
-            self.draw.rectangle((MARGIN, top, MARGIN + end - 1, top + BAR - 1), accent())
+        if width := round((right - MARGIN) * min(1.0, done)):
+            self.draw.rectangle((MARGIN, top, MARGIN + width - 1, top + BAR - 1), accent())
 
     def where(self) -> str:
         """How far the training is, in words."""
@@ -185,40 +217,43 @@ class Sheet:
         """What the training knows of its bound, in words."""
         bound = self.strip.bounds[self.number]
         if math.isnan(bound):
-            return "nothing is learnt yet"
-        return f"training \N{MINUS SIGN}ELBO {number_of(-bound)} {self.strip.unit}, the mean of the epoch so far"
+            return "nothing is learnt yet" if self.strip.steps[self.number] == 0 else ""
+        number = f"{-bound:,.1f}".replace("-", MINUS)
+        return f"training {MINUS}ELBO {number} {self.strip.unit}, mean of the latest steps"
 
-    def rows(self) -> None:
-        """The groups below each other, and the plane beside them."""
-        top = self.top()
-        for group, grid in zip(self.strip.groups, self.grids, strict=True):
-            self.draw.text((self.left, top), group.caption, PALE, font(11))
-            self.image.paste(grid, (self.left, top + CAPTION))
-            each = (grid.height + GAP) / max(1, len(self.names))
-            for number, name in enumerate(self.names):
-                middle = top + CAPTION + (number + 0.5) * each - GAP / 2
-                self.draw.text((self.left - 8, middle), name, PALE, font(11), anchor="rm")
-            top += CAPTION + grid.height + 8
-        if self.plane is not None and self.strip.plane is not None:
-            left = self.image.width - MARGIN - self.plane.width
-            self.draw.text((left, self.top()), fitting(self.strip.plane.caption, self.plane.width, font(11)), PALE, font(11))
-            self.image.paste(self.plane, (left, self.top() + CAPTION))
+    def draw_group(self, caption: str, grid: Image.Image, top: int) -> None:
+        """A caption, and below it the rows of a group, with the names of the views."""
+        self.draw.text((self.left, top), caption, PALE, font(11))
+        self.image.paste(grid, (self.left, top + CAPTION))
+        each = (grid.height + GAP) / max(1, len(self.names))
+        for number, name in enumerate(self.names):
+            middle = top + CAPTION + (number + 0.5) * each - GAP / 2
+            self.draw.text((self.left - 8, middle), name, PALE, font(11), anchor="rm")
 
 
-def tiled_views(images: np.ndarray, cell: int) -> Image.Image:
-    """Images of views (views, n, height, width[, 3]), a row for each view."""
-    return tiled(images.reshape(-1, *images.shape[2:]), images.shape[1], cell)
+def curve(bounds: Sequence[float], number: int, size: Size) -> Image.Image:
+    """Minus the bounds of all frames from left to right, the largest at the top, and a dot at that of this frame."""
+    width, height = size.width * FINER, size.height * FINER
+    image, radius = Image.new("RGB", (width, height), WHITE), 4 * FINER
+    draw, values = ImageDraw.Draw(image), -np.asarray(bounds, "float64")
+    known = np.flatnonzero(np.isfinite(values))
+    low, high = values[known].min(), values[known].max()
+    across = radius + (width - 2 * radius) * np.arange(len(values)) / max(1, len(values) - 1)
+    down = radius + (height - 2 * radius) * (high - values) / (high - low or 1.0)
+    points = [(across[i], down[i]) for i in known]
+    past = [(across[i], down[i]) for i in known if i <= number]
+    draw.line(points, EMPTY, 2 * FINER, "curve")
+    if past:
+        draw.line(past, accent(), 2 * FINER, "curve")
+        (x, y) = past[-1]
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), accent())
+    return image.resize(size, Image.Resampling.BOX)
 
 
 def accent() -> tuple[int, int, int]:
     """The first colour of all pictures."""
     red, green, blue = matplotlib.colors.to_rgb(COLOURS[0])
     return round(255 * red), round(255 * green), round(255 * blue)
-
-
-def number_of(value: float) -> str:
-    """A number of nats, with the minus of print."""
-    return f"{value:,.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def one_line(name: str) -> str:

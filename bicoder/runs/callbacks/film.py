@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from keras import ops
 from bicoder.engine.arrays.conditioned import parted
 from bicoder.engine.arrays.masked import lacking
 from bicoder.pictures.drawing.film import Group, Strip, small
-from bicoder.pictures.picture import Subject
+from bicoder.pictures.drawing.plotting import decodable, shortened
+from bicoder.pictures.picture import Subject, draw
 from bicoder.pictures.traversals import decoded, mean_of, originals, some_examples
 from bicoder.priors import draw_codes
 from bicoder.runs.film_frames import FRAMES, Frame, next_step, read, room_for_more, save
@@ -39,7 +41,7 @@ class Film(keras.callbacks.Callback):
         subject: the model and the test images.
         epochs: of the training, in all.
     Attributes:
-        training: the `TrainingState`, set before the training begins; this callback must come after it.
+        training: the `TrainingState`, known before the training begins; this callback must come after it.
     """
 
     training: "TrainingState"
@@ -48,6 +50,12 @@ class Film(keras.callbacks.Callback):
         super().__init__()
         self.subject, self.epochs, self.frames = subject, epochs, list[Frame]()
         self.is_over, self.has_begun, self.due = False, False, 0
+        self.before, self.bound = (0, 0.0), np.nan  # batches of the epoch and their mean; that of the latest batches
+
+    def of(self, training: "TrainingState") -> "Film":
+        """This film, of a training that begins."""
+        self.training = training
+        return self
 
     # What Keras calls
 
@@ -56,13 +64,23 @@ class Film(keras.callbacks.Callback):
             self.has_begun = True
             self.attempt(self.begin)
 
+    def on_epoch_begin(self, epoch: int, logs: "Logs" = None) -> None:
+        batches = self.training.state["batch"]
+        self.before = batches, float(self.subject.vae.elbo_metric.result()) if batches else 0.0
+
     def on_train_batch_end(self, batch: int, logs: "Logs" = None) -> None:
-        if self.step() >= self.due:
-            self.attempt(lambda: self.take(logs or {}))
+        # A metric is the mean of the epoch so far, and falls from a cliff when the next epoch begins.
+        (batches, before), now = self.before, float((logs or {}).get("elbo", np.nan))
+        self.bound = ((batch + 1) * now - batches * before) / (batch + 1 - batches)
+        self.before = batch + 1, now
+        if not np.isfinite((logs or {}).get("loss", 0.0)):  # the training ends, by `FiniteLoss`
+            self.drawn()
+        elif self.step() >= self.due:
+            self.attempt(self.take)
 
     def on_epoch_end(self, epoch: int, logs: "Logs" = None) -> None:
         if self.model.stop_training and self.frames and self.frames[-1].step < self.step():  # out of patience
-            self.attempt(lambda: self.take(logs or {}))
+            self.attempt(self.take)
 
     # What is in a frame
 
@@ -99,7 +117,7 @@ class Film(keras.callbacks.Callback):
         if self.frames:
             self.due = next_step(self.frames[-1].step, FRAMES - len(self.frames), self.total())
         else:
-            self.take({})
+            self.take()
 
     def frames_so_far(self) -> list[Frame]:
         """The frames of the training that goes on, without those after the step from which it does; [] without any."""
@@ -117,9 +135,9 @@ class Film(keras.callbacks.Callback):
         print(f"{path}: {reason}; the film begins after {self.step():,} steps", file=sys.stderr)
         return []
 
-    def take(self, logs: dict[str, float]) -> None:
+    def take(self) -> None:
         """Keep this moment."""
-        self.frames.append(Frame(self.step(), float(logs.get("elbo", np.nan)), self.look()))
+        self.frames.append(Frame(self.step(), self.bound, self.look()))
         self.due = next_step(self.step(), FRAMES - len(self.frames), self.total())
         save(self.training.run / FILM, self.frames, self.originals, self.total())
 
@@ -140,7 +158,7 @@ class Film(keras.callbacks.Callback):
             "samples": self.stacked({view: one[ends[0] : ends[1]] for view, one in images.items()}),
         }
         if vae.latent_dim == 2:
-            found["plane"] = small(next(iter(images.values()))[ends[1] :], LARGEST_OF_PLANE)
+            found["plane"] = small(next(iter(images.values()))[ends[1] :], LARGEST_OF_PLANE)[None]
         return found
 
     def stacked(self, images: dict[str, np.ndarray]) -> np.ndarray:
@@ -149,15 +167,19 @@ class Film(keras.callbacks.Callback):
 
     # What comes of it
 
+    def drawn(self) -> list[Path]:
+        """Draw what there is; the paths of what is drawn."""
+        return draw(self.subject._replace(film=self.strip), self.training.run, command="film") if self.frames else []
+
     def strip(self) -> Strip:
         """What is drawn."""
         subject, views = self.subject, self.subject.views
-        what = mean_of(subject)
+        what, q = mean_of(subject), "q(z|x)" if self.classes is None else "q(z|x, y)"
         noise = "z ~ p(z)" if self.classes is None else "z ~ p(z|y), one for each class y"
         total = 0 if self.classes is None else subject.vae.condition.known_classes
         noise += f", the first {self.samples} of {total}" if total > self.samples else ""
         captions = {
-            "reconstructions": f"their reconstructions: {what} at the mean of q(z|x)",
+            "reconstructions": f"their reconstructions: {what} at the mean of {q}",
             "samples": f"new images: {what} for {noise}, from the same noise throughout",
         }
         count = len(self.frames)
@@ -166,7 +188,7 @@ class Film(keras.callbacks.Callback):
         plane = None
         if subject.vae.latent_dim == 2:
             of = [f"view {views[0]}"] if views else []
-            of += [] if self.classes is None else [f"y = {subject.name_of(0)}"]
+            of += [] if self.classes is None else [f"y = {shortened(decodable(subject.name_of(0)))}"]
             plane = Group(", ".join(["z at quantiles of N(0, I)", *of]), self.all_of("plane"))
         steps, bounds = [frame.step for frame in self.frames], [frame.bound for frame in self.frames]
         unit = "nats per example" if views else "nats per image"
