@@ -40,7 +40,6 @@ def train(options: Options) -> None:
         print(f"{options.dset}: {counts(loader)}; starting TensorFlow", flush=True)
     import_keras(options.batch_size if has_convolutions(options, loader) else None, options.device)
     from bicoder.runs.build import build_model, start_from, with_sigma
-    from bicoder.runs.callbacks.film import Film
 
     given, options = options.sigma, with_sigma(options, loader)
     if not options.quiet and options.sigma not in (None, given):
@@ -56,7 +55,7 @@ def train(options: Options) -> None:
             runs.save_config(folder, vae, options.arguments(), describe(options, loader), loader.split_names())
         else:
             go_on(options, vae, loader, folder)
-        film = Film(subject_of(options, vae, loader, {}), options.epochs) if options.film else None
+        film = film_of(options, subject_of(options, vae, loader, {})) if options.film else None
         training = fit(options, vae, loader, folder, film)
         weights.save(folder, vae)
         report(options, vae, numbers_of(vae, loader), training)  # before the pictures, which are done by others' code
@@ -278,13 +277,7 @@ def fit(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path, film: 
     keywords = {
         # Without validation images the columns val_ are of test images, and nothing is chosen by them.
         "validation_data": loader.test_data if validation is None else validation,
-        "callbacks": [
-            training,
-            *([film.of(training)] if film else ()),
-            FiniteLoss(training),
-            progress,
-            Interruption(training),
-        ],
+        "callbacks": [training, *watching, FiniteLoss(training), progress, Interruption(training)],
         "verbose": progress.verbose,
     }
     try:
@@ -327,6 +320,13 @@ def subject_of(options: Options, vae: "VAE", loader: "DataLoader", history: dict
         num_images=options.num_images,
         latent_points=options.latent_points,
     )
+
+
+def film_of(options: Settled, subject: Subject) -> "Film":
+    """The film of a training that begins; Matplotlib, which it imports, need not be there sooner."""
+    from bicoder.runs.callbacks.film import Film
+
+    return Film(subject, options.epochs)
 
 
 def numbers_of(vae: "VAE", loader: "DataLoader") -> dict[str, Any]:

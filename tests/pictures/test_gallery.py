@@ -24,6 +24,7 @@ FILES = {
     "plane.png": "traversals",
     "interpolation.png": "interpolation",
     "latent.png": "visualize_latent",
+    "training.gif": None,
     "kl.png": None,
     "coherence.png": None,
     "generated.png": None,

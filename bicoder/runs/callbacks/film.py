@@ -74,7 +74,7 @@ class Film(keras.callbacks.Callback):
         self.bound = ((batch + 1) * now - batches * before) / (batch + 1 - batches)
         self.before = batch + 1, now
         if not np.isfinite((logs or {}).get("loss", 0.0)):  # the training ends, by `FiniteLoss`
-            self.drawn()
+            self.attempt(self.drawn)
         elif self.step() >= self.due:
             self.attempt(self.take)
 
@@ -92,8 +92,8 @@ class Film(keras.callbacks.Callback):
         """How many steps there shall be."""
         return self.training.steps * self.epochs
 
-    def attempt(self, action: Callable[[], None]) -> None:
-        """Do something of which the training does not depend: what goes wrong there ends the film alone."""
+    def attempt(self, action: Callable[[], Any]) -> None:
+        """Do something for the film: what goes wrong there ends the film, and not the training."""
         if self.is_over:
             return
         try:
