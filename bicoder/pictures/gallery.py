@@ -102,6 +102,14 @@ def report(subject: Subject, path: Path) -> Path:
     return write(subject, path)
 
 
+@picture("training.gif", command="film")
+def film(subject: Subject, path: Path) -> Path:
+    """the same images and the same noise at moments of a training"""
+    from bicoder.pictures.drawing.film import animation
+
+    return animation(subject.film(), path)
+
+
 @picture("kl.png", command="evaluate")
 def kl(subject: Subject, path: Path) -> Path | None:
     """the KL of every latent dimension"""

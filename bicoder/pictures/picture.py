@@ -47,8 +47,8 @@ class Subject:
         files: names of the files of the test images, or their rows, (N,), or None.
         training: training images (M, ...) like the test images, or None if they are not there.
         per_image: what is known of each test image: name of a column of per_image.csv -> values (N,).
-        known_points: where the codes of test images lie in the map: (numbers (n,), points (n, 2)), or None.
         about: what is said of the run.
+        film: function that gives the `drawing.film.Strip` of a training.
     """
 
     vae: "VAE"
@@ -65,8 +65,8 @@ class Subject:
     files: "np.ndarray | None" = None
     training: Any = None
     per_image: "Mapping[str, np.ndarray]" = dataclasses.field(default_factory=dict)
-    known_points: "tuple[np.ndarray, np.ndarray] | None" = None
     about: About = About()
+    film: Any = None
 
     def name_of(self, label: int) -> str:
         """What a class is called; an image without one has a negative label."""
@@ -113,7 +113,7 @@ class Picture(NamedTuple):
         draw: function (subject, path), which writes it and returns its path, or None if there is nothing to draw.
         help: what it shows, in a few words.
         flag: the switch of `train` that asks for it; None to draw it always.
-        command: whose picture it is.
+        command: whose picture it is; "film" is that of `train --film`.
     """
 
     file: str

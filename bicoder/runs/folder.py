@@ -31,6 +31,7 @@ RUNS = "runs"  # where runs are that have no folder of their own
 CONFIG, METRICS, SPLIT = "config.json", "metrics.csv", "split.csv"
 EVALUATION, PER_IMAGE = "evaluation.json", "per_image.csv"
 REPORT, REPORT_PAGE, REPORT_KEPT = "report", "report.html", "report.safetensors"  # the switch, and its files
+FILM = "film.safetensors"  # the frames of `training.gif`
 CODES, RECONSTRUCTIONS = "codes.csv", "reconstructions.npy"
 RECONSTRUCTED_VIEWS = "reconstructions.npz"
 FROM_IMAGES = (CODES, RECONSTRUCTIONS, RECONSTRUCTED_VIEWS)
@@ -73,8 +74,10 @@ def make_folder(dset: str, run_dir: Path | str | None) -> Path:
 
 def own_files(folder: Path) -> list[Path]:
     """All files that a run may have, beside its checkpoints; first the one that makes the folder that of a run."""
-    written = (CONFIG, METRICS, EVALUATION, PER_IMAGE, REPORT_KEPT, SPLIT, *FROM_IMAGES, weights.NAME, weights.OLD_NAME)
-    return [folder / name for name in (*written, *(picture.file for picture in pictures()))]
+    numbers = (CONFIG, METRICS, EVALUATION, PER_IMAGE, SPLIT, FILM, REPORT_KEPT, *FROM_IMAGES)
+    return [
+        folder / name for name in (*numbers, weights.NAME, weights.OLD_NAME, *(picture.file for picture in pictures()))
+    ]
 
 
 def check_no_links(folder: Path) -> None:

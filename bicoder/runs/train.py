@@ -10,7 +10,7 @@ from bicoder.engine.arrays.masked import arrays_in, shape_of_example
 from bicoder.engine.arrays.view_names import is_of_views
 from bicoder.engine.start import import_keras
 from bicoder.errors import ModelError, UsageError, counted
-from bicoder.pictures.picture import draw, flags
+from bicoder.pictures.picture import Subject, draw, flags
 from bicoder.runs import checkpoints, weights
 from bicoder.runs import folder as runs
 from bicoder.runs.config import read_config
@@ -21,6 +21,7 @@ from bicoder.runs.options.view_kinds import check_several
 
 if TYPE_CHECKING:
     from bicoder.data.loader import DataLoader
+    from bicoder.runs.callbacks.film import Film
     from bicoder.runs.state import TrainingState
     from bicoder.vae import VAE
 
@@ -54,14 +55,16 @@ def train(options: Options) -> None:
             runs.save_config(folder, vae, options.arguments(), describe(options, loader), loader.split_names())
         else:
             go_on(options, vae, loader, folder)
-        training = fit(options, vae, loader, folder)
+        film = film_of(options, subject_of(options, vae, loader, folder)) if options.film else None
+        training = fit(options, vae, loader, folder, film)
         weights.save(folder, vae)
         numbers = numbers_of(vae, loader, trained=training.state["epoch"] > 0)
         print_numbers(vae, numbers)  # before the pictures, which are done by others' code
         subject = subject_of(options, vae, loader, folder, history=training.history(), numbers=numbers)
         written = [] if options.no_pictures else draw(subject, folder, options.pictures)
+        written += film.drawn() if film else []
     print(f"{duration_of(training)}; {time.perf_counter() - started:.1f} s in all\n")
-    names = (runs.CONFIG, runs.SPLIT, runs.METRICS, weights.NAME, checkpoints.FOLDER)
+    names = (runs.CONFIG, runs.SPLIT, runs.METRICS, weights.NAME, checkpoints.FOLDER, runs.FILM)
     files = [folder / name for name in names] + written
     print("\n".join(str(path) for path in files if path.exists()))
 
@@ -269,7 +272,7 @@ def taken_up(options: Settled, vae: "VAE", source: Any, folder: Path) -> "Traini
     return training
 
 
-def fit(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path) -> "TrainingState":
+def fit(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path, film: "Film | None") -> "TrainingState":
     """Train the model, from the last checkpoint if the run has one; returns the `TrainingState`."""
     from bicoder.runs.build import make_optimizer
     from bicoder.runs.callbacks.finite_loss import FiniteLoss
@@ -285,10 +288,11 @@ def fit(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path) -> "Tr
     mode = "quiet" if options.quiet else "verbose" if options.verbose else "auto"
     validation = loader.validation_data
     progress = Progress(training, options.epochs, mode, "held out" if validation is None else "validation")
+    watching = [film.of(training)] if film else []
     keywords = {
         # Without validation images the columns val_ are of test images, and nothing is chosen by them.
         "validation_data": loader.test_data if validation is None else validation,
-        "callbacks": [training, FiniteLoss(training), progress, Interruption(training)],
+        "callbacks": [training, *watching, FiniteLoss(training), progress, Interruption(training)],
         "verbose": progress.verbose,
     }
     try:
@@ -305,6 +309,13 @@ def fit(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path) -> "Tr
         training.save()
     training.use_best()
     return training
+
+
+def film_of(options: Settled, subject: Subject) -> "Film":
+    """The film of a training that begins; Matplotlib, which it imports, need not be there sooner."""
+    from bicoder.runs.callbacks.film import Film
+
+    return Film(subject, options.epochs)
 
 
 def duration_of(training: "TrainingState") -> str:

@@ -26,6 +26,7 @@ FILES = {
     "interpolation.png": "interpolation",
     "latent.png": "visualize_latent",
     "report.html": "report",
+    "training.gif": None,
     "kl.png": None,
     "coherence.png": None,
     "generated.png": None,

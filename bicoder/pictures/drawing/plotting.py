@@ -34,9 +34,14 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def decodable(text: str) -> str:
+    """Text from names of files without what is no letter of any encoding."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def readable(text: str) -> str:
-    """Text from names of files, as a font can show it: letters of another encoding, and $, which is no formula."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("$", r"\$")
+    """The same for Matplotlib, to which $ is no formula."""
+    return decodable(text).replace("$", r"\$")
 
 
 def as_images(array: Any, image_shape: Sequence[int] | None = None) -> np.ndarray:

@@ -328,6 +328,9 @@ class Options(CommandOptions):
     no_report: bool = of_pictures(
         Flag(), False, "leave report.html out, and draw the other pictures", "write it too", kept=False
     )
+    film: bool = of_pictures(
+        Flag(), False, "training.gif: the same images and noise at 30 moments of the training", "no film"
+    )
     num_images: int = of_pictures(Whole(1, MOST_IN_A_GRID), 100, "images in a grid", "100, as 10x10")
     latent_points: int = of_pictures(Whole(1), 5000, "test images in latent.png")
 

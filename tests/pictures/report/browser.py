@@ -68,7 +68,11 @@ class Browser:
     def size(self, width, height=900, ratio=1):
         """The size of the screen: a window is never as narrow as a phone."""
         self.send(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=ratio, mobile=width < 600
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=ratio,
+            mobile=width < 600,
         )
 
     def dark(self, is_dark=True):

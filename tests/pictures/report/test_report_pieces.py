@@ -1,4 +1,4 @@
-"""What a report is made of in Python: text that is no markup, images, nearest images, what is kept for the next time."""
+"""What a report is made of in Python: text that is no markup, images, the nearest ones, what is kept."""
 
 import base64
 import io
