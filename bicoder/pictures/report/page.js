@@ -15,12 +15,13 @@ class Pins {
   pin(i) {
     const old = this.all.find((pin) => pin.i === i);
     if (old) this.all.splice(this.all.indexOf(old), 1);
-    else if (this.all.length === MOST_PINS) this.all.shift().card.remove();
+    const first = !old && this.all.length === MOST_PINS ? this.all.shift() : null;
+    first?.card.remove();
     const letter = old?.letter ?? [..."ABCDEFGH"].find((one) => this.all.every((pin) => pin.letter !== one));
     const pin = old ?? { i, letter, card: this.card(i, letter) };
     this.all.push(pin);
     this.list.append(pin.card);
-    this.changed(`Pinned ${letter}: ${this.report.name(i)}`);
+    this.changed(`Pinned ${letter}: ${this.report.name(i)}${first ? `; ${first.letter} has gone` : ""}`);
   }
 
   remove(i) {
@@ -250,6 +251,7 @@ class Page {
 
   listen(find) {
     find("worst").hidden = !this.report.measures.length;
+    find("worst").textContent = `the ${Math.min(WORST, this.report.count)} worst`;
     find("worst").addEventListener("click", () => this.showWorst());
     find("whole").addEventListener("click", () => this.map.whole());
     find("nearer").addEventListener("click", () => this.map.zoom(1.4));
@@ -316,9 +318,13 @@ async function begin() {
     for (const element of document.querySelectorAll(".live")) element.hidden = false;
     const page = new Page(report), decode = (z, row = 0, view = 0) => report.decode(report.views[view], z, row);
     page.begin();
-    globalThis.bicoder = { page, report, decode, codes: report.codes };
+    const waiting = () => jobs.size + thisFrame.size; // what is still to be drawn
+    globalThis.bicoder = { page, report, decode, codes: report.codes, waiting };
   }
-  onFrame("ready", () => { document.body.dataset.ready = "yes"; });
+  onFrame("ready", () => {
+    document.body.dataset.ready = "yes";
+    performance.mark("ready");
+  });
 }
 
 begin();
