@@ -26,9 +26,12 @@ from reports import (  # noqa: F401 - fixtures
     same,
 )
 
+from bicoder import VAE
 from bicoder.pictures.drawing.plotting import COLOURS, style_of
 from bicoder.pictures.picture import Subject
 from bicoder.pictures.report import page as report_page
+from bicoder.pictures.report.facts import Facts
+from bicoder.pictures.report.kept import Kept
 
 PHONE = 375
 
@@ -400,3 +403,30 @@ def test_the_script_has_short_lines():
         lines = report_page.source(name).splitlines()
         assert len(lines) <= 370, name
         assert max(map(len, lines)) <= 120, name
+
+
+@pytest.mark.timing
+def test_the_page_of_mnist_is_ready_within_a_second_and_follows_the_hand(browser, tmp_path, rng):
+    count, shape = 5000, (28, 28, 1)
+    x = np.kron(rng.random((count, 7, 7)), np.ones((4, 4))).reshape(count, 784).astype("float32")
+    vae = VAE(seed=0)
+    vae.build((None, 784))
+    subject = Subject(vae, "mnist_bw", x, rng.integers(10, size=count), (), shape)
+    points = rng.normal(size=(count, 2)).astype("float32")
+    known = Kept(Facts(subject).chosen, points, np.zeros(0, "uint8"), np.zeros(2, "int64"))
+    path = tmp_path / "mnist.html"
+    path.write_text(report_page.page(Facts(subject, known), path), encoding="utf-8")
+    browser.open(path)
+    assert browser.js("return performance.getEntriesByName('ready')[0].startTime") < 1000
+    idle(browser)
+    script = """
+    const [slider, done] = arguments, start = performance.now(), before = bicoder.report.decoded;
+    let frames = 0;
+    requestAnimationFrame(function move() {
+      slider.value = (7 * frames) % 241;
+      slider.dispatchEvent(new Event("input"));
+      if (frames++ < 60) requestAnimationFrame(move);
+      else done((1000 * (bicoder.report.decoded - before)) / (performance.now() - start));
+    });
+    """
+    assert browser.driver.execute_async_script(script, browser.one("#sliders input")) >= 30
