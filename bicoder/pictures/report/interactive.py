@@ -19,7 +19,7 @@ MAP = """<div class="live" hidden>
 <span class="group"><input type="search" id="search" aria-label="find a test image by its number or file name">
 <button type="button" id="find">find</button></span>
 <span class="group"><button type="button" id="nearer" aria-label="zoom in">+</button>
-<button type="button" id="farther" aria-label="zoom out">−</button>
+<button type="button" id="farther" aria-label="zoom out">&minus;</button>
 <button type="button" id="whole">whole map</button></span>
 </div>
 <div class="two"><div>
@@ -28,8 +28,8 @@ aria-label="latent map; the arrow keys move from image to image, Enter pins, plu
 <div id="tooltip" aria-hidden="true" hidden></div></div>
 <div id="legend" class="legend" role="group" aria-label="legend"></div>
 <p id="said" role="status" aria-live="polite"></p>
-<p class="note" id="map-help">Point at an image, or go from one to the next with the arrow keys. A click, a tap or Enter
-pins it. The wheel, two fingers or + and − zoom, dragging moves the map, 0 shows all of it.</p>
+<p class="note" id="map-help">Point at an image, or go from one to the next with the arrow keys. A click, a tap or
+Enter pins it. The wheel, two fingers or + and &minus; zoom, dragging moves the map, 0 shows all of it.</p>
 </div><div><h3>Pinned</h3><p class="note" id="no-pins">Nothing is pinned.</p><ul id="pins"></ul></div></div>
 <div id="listed" hidden><h3></h3><div class="strip"></div></div>
 </div>
@@ -48,7 +48,7 @@ EXPLORER = """<div class="live" hidden>
 <div id="plane" hidden><div class="bar"><label>plane <select id="plane-kind">
 <option value="dimensions">of two dimensions</option>
 <option value="pins" disabled>between the last three pins</option></select></label>
-<span class="group" id="plane-axes"><select id="plane-across" aria-label="dimension across"></select> ×
+<span class="group" id="plane-axes"><select id="plane-across" aria-label="dimension across"></select> &times;
 <select id="plane-up" aria-label="dimension upwards"></select></span></div>
 <canvas id="pad" tabindex="0" role="application" aria-label="plane of codes; the arrow keys move in it"></canvas>
 <p class="note" id="plane-said" role="status"></p></div></div>
@@ -75,8 +75,8 @@ def explorer(facts: Facts) -> str:
 
 def traversals(facts: Facts) -> str:
     """What each dimension does to the image pinned last; a picture that the section has is hidden once it is drawn."""
-    said = "Each row is one dimension, from −2.5 to 2.5 standard deviations of the codes around their mean; the others "
-    return f'<p class="note">{said}stay as they are in the image.</p>{STRIPS}'
+    said = "Each row is one dimension, from &minus;2.5 to 2.5 standard deviations of the codes around their mean; "
+    return f'<p class="note">{said}the others stay as they are in the image.</p>{STRIPS}'
 
 
 def interpolation(facts: Facts) -> str:

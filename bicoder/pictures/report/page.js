@@ -15,12 +15,13 @@ class Pins {
   pin(i) {
     const old = this.all.find((pin) => pin.i === i);
     if (old) this.all.splice(this.all.indexOf(old), 1);
-    else if (this.all.length === MOST_PINS) this.all.shift().card.remove();
+    const first = !old && this.all.length === MOST_PINS ? this.all.shift() : null;
+    first?.card.remove();
     const letter = old?.letter ?? [..."ABCDEFGH"].find((one) => this.all.every((pin) => pin.letter !== one));
     const pin = old ?? { i, letter, card: this.card(i, letter) };
     this.all.push(pin);
     this.list.append(pin.card);
-    this.changed(`Pinned ${letter}: ${this.report.name(i)}`);
+    this.changed(`Pinned ${letter}: ${this.report.name(i)}${first ? `; ${first.letter} has gone` : ""}`);
   }
 
   remove(i) {
@@ -67,7 +68,8 @@ class Listed {
   }
 }
 
-// Rows of pictures with a name each, drawn when there is time; then the picture that stood there before goes.
+// Rows of pictures with a name each and heads over some columns, drawn when there is time; then the picture that stood
+// there before goes.
 class Strips {
   constructor(report, section, columns, heads) {
     Object.assign(this, { report, columns, views: report.views.filter((view) => view.decoder) });
@@ -81,7 +83,8 @@ class Strips {
   make(names) {
     const all = names.flatMap((name) => this.views.map((view) => [view.name ? `${name}, ${view.name}` : name, view]));
     this.canvases = all.map(([name, view]) => this.canvas(view, name));
-    const heads = element("div", { className: "heads" }, ...this.heads.map((text) => element("span", {}, text)));
+    const texts = Array.from({ length: this.columns }, (_, column) => element("span", {}, this.heads[column] ?? ""));
+    const heads = element("div", { className: "heads" }, ...texts);
     const cells = all.flatMap(([name], r) => [element("span", {}, name), this.canvases[r]]);
     this.rows.replaceChildren(element("span"), heads, ...cells);
   }
@@ -114,7 +117,8 @@ function traversals(report, section) {
   const most = Math.min(MOST_DIMENSIONS, Math.ceil(MOST_ROWS / report.views.length));
   const dimensions = report.order.slice(0, Math.min(most, report.active)), { mean, deviation } = report;
   if (!dimensions.length) return () => {};
-  const strips = new Strips(report, section, STEPS, [`−${FARTHEST}`, "0", FARTHEST]);
+  const heads = { 0: `−${FARTHEST}`, [(STEPS - 1) / 2]: "0", [STEPS - 1]: `${FARTHEST}` };
+  const strips = new Strips(report, section, STEPS, heads);
   strips.make(dimensions.map((d) => `z${d + 1}, ${report.worthName} ${told(report.worth[d])}`));
   return (pins) => {
     const pin = pins.at(-1);
@@ -143,7 +147,8 @@ function spherical(a, b, t) {
 // The ways from one of the last two pins to the other, between their test images.
 function interpolation(report, section) {
   const ways = report.latent > 1 ? { straight, spherical } : { straight };
-  const strips = new Strips(report, section, WAY + 2, ["x", "0", "share of the way", "1", "x"]);
+  const heads = { 0: "x", 1: "0", [(WAY + 1) / 2]: "share of the way", [WAY]: "1", [WAY + 1]: "x" };
+  const strips = new Strips(report, section, WAY + 2, heads);
   strips.make(Object.keys(ways));
   return (pins) => {
     if (pins.length < 2) return;
@@ -250,6 +255,7 @@ class Page {
 
   listen(find) {
     find("worst").hidden = !this.report.measures.length;
+    find("worst").textContent = `the ${Math.min(WORST, this.report.count)} worst`;
     find("worst").addEventListener("click", () => this.showWorst());
     find("whole").addEventListener("click", () => this.map.whole());
     find("nearer").addEventListener("click", () => this.map.zoom(1.4));
@@ -316,9 +322,13 @@ async function begin() {
     for (const element of document.querySelectorAll(".live")) element.hidden = false;
     const page = new Page(report), decode = (z, row = 0, view = 0) => report.decode(report.views[view], z, row);
     page.begin();
-    globalThis.bicoder = { page, report, decode, codes: report.codes };
+    const waiting = () => jobs.size + thisFrame.size; // what is still to be drawn
+    globalThis.bicoder = { page, report, decode, codes: report.codes, waiting };
   }
-  onFrame("ready", () => { document.body.dataset.ready = "yes"; });
+  onFrame("ready", () => {
+    document.body.dataset.ready = "yes";
+    performance.mark("ready");
+  });
 }
 
 begin();

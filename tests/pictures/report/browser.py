@@ -6,6 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
@@ -22,6 +23,17 @@ FLAGS = (
     "--disable-sync",
     "--hide-scrollbars",
 )
+
+# By the names of WebDriver.
+KEYS = {"left": "\ue012", "up": "\ue013", "right": "\ue014", "down": "\ue015"}
+KEYS |= {"tab": "\ue004", "enter": "\ue007", "escape": "\ue00c"}
+# The pixels of a part of a canvas. They are of a copy: reading changes how a canvas is kept.
+PIXELS = """
+const [canvas, x, y, width, height] = arguments;
+const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+copy.drawImage(canvas, x, y, width, height, 0, 0, width, height);
+return Array.from(copy.getImageData(0, 0, width, height).data);
+"""
 
 
 class Browser:
@@ -67,18 +79,49 @@ class Browser:
 
     def size(self, width, height=900, ratio=1):
         """The size of the screen: a window is never as narrow as a phone."""
-        self.send(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=height,
-            deviceScaleFactor=ratio,
-            mobile=width < 600,
-        )
+        metrics = {"width": width, "height": height, "deviceScaleFactor": ratio, "mobile": width < 600}
+        self.send("Emulation.setDeviceMetricsOverride", **metrics)
 
     def dark(self, is_dark=True):
         """Whether the reader likes dark pages."""
         value = "dark" if is_dark else "light"
         self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": value}])
+
+    def pixels(self, canvas, *place):
+        """Red, green, blue and opacity of a canvas, (height, width, 4), or of a part of it: (x, y, width, height)."""
+        width, height = place[2:] if place else self.js("return [arguments[0].width, arguments[0].height]", canvas)
+        return np.array(self.js(PIXELS, canvas, *(place or (0, 0, width, height)))).reshape(height, width, 4)
+
+    def grey(self, canvas, *place):
+        """The grey values of a canvas on which something is drawn all over, (height, width), or of a part of it."""
+        pixels = self.pixels(canvas, *place)
+        assert (pixels[..., 3] == 255).all(), "nothing is drawn there"
+        return pixels[..., 0]
+
+    def mouse(self, selector="#map", place=(0, 0)):
+        """The mouse over a place of an element, from its middle."""
+        from selenium.webdriver import ActionChains
+
+        element = self.one(selector)
+        self.js("arguments[0].scrollIntoView({block: 'center'})", element)
+        return ActionChains(self.driver, duration=20).move_to_element_with_offset(element, *place)
+
+    def press(self, selector, *keys):
+        """Press keys on an element, and wait for what they change."""
+        for key in keys:
+            self.one(selector).send_keys(KEYS.get(key, key))
+        self.frame()
+
+    def click(self, selector):
+        """Press a button."""
+        self.js("document.querySelector(arguments[0]).click()", selector)
+        self.frame()
+
+    def choose(self, selector, value):
+        """Choose an option, as a hand would."""
+        script = "const [s, value] = arguments; s.value = value; s.dispatchEvent(new Event('change', {bubbles: true}));"
+        self.js(script, self.one(selector), str(value))
+        self.frame()
 
     def messages(self):
         """Errors and warnings of the console since this was last asked."""
@@ -99,7 +142,10 @@ class Browser:
 
 @contextlib.contextmanager
 def running_browser():
-    """A browser with a profile of its own; a test is skipped if there is none, but in CI, which sets $BICODER_BROWSER."""
+    """A browser with a profile of its own, for the fixtures of test modules.
+
+    Without Chromium the tests are skipped, but for CI, which sets $BICODER_BROWSER=1: there they fail.
+    """
     if not (CHROMIUM.exists() and DRIVER.exists()):
         reason = "needs Chromium: install the packages chromium and chromium-driver"
         (pytest.fail if os.environ.get("BICODER_BROWSER") == "1" else pytest.skip)(reason)
@@ -119,10 +165,3 @@ def running_browser():
             yield Browser(driver)
         finally:
             driver.quit()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """One browser for all tests of a module."""
-    with running_browser() as running:
-        yield running
