@@ -184,6 +184,7 @@ def test_the_bound_of_a_frame_is_that_of_the_steps_just_before(tmp_path):
     np.testing.assert_allclose(means, of_epochs, atol=0.02)
 
 
+@pytest.mark.fault(237)
 def test_frames_after_the_checkpoint_are_taken_anew(filmed, tmp_path, monkeypatch):
     """A process that is killed has frames of steps that its last checkpoint knows nothing of."""
     folder = tmp_path / "run"
@@ -238,6 +239,7 @@ def short(tmp_path_factory):
     return run(tmp_path_factory.mktemp("short") / "run", "--film", "--epochs", 2)
 
 
+@pytest.mark.fault(234)
 @pytest.mark.parametrize("damage", HOSTILE.values(), ids=HOSTILE)
 def test_frames_of_a_stranger_are_refused(short, tmp_path, damage):
     arrays = kept(short)
@@ -249,6 +251,7 @@ def test_frames_of_a_stranger_are_refused(short, tmp_path, damage):
         film_frames.read(path, arrays["originals"], pictures)
 
 
+@pytest.mark.fault(234)
 @pytest.mark.parametrize("kind", ["garbage", "other images"])
 def test_frames_of_a_stranger_are_one_line_and_a_new_film(short, tmp_path, capsys, kind):
     folder = tmp_path / "run"
@@ -261,6 +264,7 @@ def test_frames_of_a_stranger_are_one_line_and_a_new_film(short, tmp_path, capsy
     assert kept(folder)["step"].tolist() == [24, 36]
 
 
+@pytest.mark.fault(235)
 @pytest.mark.parametrize("name", ["film.safetensors", "training.gif"])
 def test_a_film_is_no_link(short, tmp_path, capsys, name):
     folder = tmp_path / "run"
@@ -271,6 +275,7 @@ def test_a_film_is_no_link(short, tmp_path, capsys, name):
     assert "received a link" in capsys.readouterr().err
 
 
+@pytest.mark.fault(236)
 def test_a_film_that_fails_costs_no_training(tmp_path, monkeypatch, capsys):
     def fail(*arguments):
         raise MemoryError("no room for it")
@@ -282,6 +287,7 @@ def test_a_film_that_fails_costs_no_training(tmp_path, monkeypatch, capsys):
     assert not (folder / "training.gif").exists()
 
 
+@pytest.mark.fault(238)
 def test_of_a_loss_that_is_no_number_there_is_the_film_so_far(tmp_path, capsys):
     folder = tmp_path / "run"
     run(folder, "--film", "--learning_rate", "1e18", "--clip_norm", "1e30", code=6)

@@ -203,6 +203,7 @@ def test_each_view_has_its_own(run, rng):
         np.testing.assert_allclose(decoded(run, answer, codes), own, rtol=0, atol=EXACT, err_msg=view)
 
 
+@pytest.mark.fault(233)
 def test_half_precision_is_about_the_same(run, rng):
     """And says so: the page computes in float32 with the same weights, which is more exact."""
     with networks_in("mixed_bfloat16"):
@@ -290,6 +291,7 @@ UNKNOWN = {
 }
 
 
+@pytest.mark.fault(231)
 @pytest.mark.parametrize("reason", UNKNOWN)
 def test_what_is_not_known_says_so(reason, rng):
     vae = model_of(UNKNOWN[reason](), (9,), "gaussian", rng)
@@ -297,6 +299,7 @@ def test_what_is_not_known_says_so(reason, rng):
     assert decoder_program(vae.decoder).why.startswith(f"the page cannot decode: {reason}")
 
 
+@pytest.mark.fault(231)
 def test_a_likelihood_of_the_users(rng):
     vae = model_of(MLP((4,)), (9,), BrightLikelihood(), rng)
     why = "the page cannot decode: the mean of the likelihood bright is not known to the page"
@@ -307,6 +310,7 @@ def test_a_likelihood_keeps_the_mean_of_its_base(run, rng):
     compare(run, model_of(MLP((4,)), (9,), WideLikelihood(), rng), rng)
 
 
+@pytest.mark.fault(231)
 def test_a_decoder_of_the_users():
     vae = VAE(Encoder(MLP((4,)), LATENT), MyDecoder(MLP((4,)), (9,)))
     vae.build((None, 9))
@@ -320,6 +324,7 @@ def test_a_quantized_layer(rng):
     assert decoder_program(vae.decoder).why == "the page cannot decode: a layer Dense is quantized"
 
 
+@pytest.mark.fault(232)
 def test_too_slow_or_too_large(rng):
     slow = decoder_program(model_of(Residual(), (64, 64, 3), "gaussian", rng).decoder)
     why = "an image takes 384 million multiplications, and 100 million are quick enough"
@@ -329,6 +334,7 @@ def test_too_slow_or_too_large(rng):
     assert large == Answer(None, f"the page cannot decode: {why}")
 
 
+@pytest.mark.fault(232)
 @pytest.mark.parametrize(
     ("name", "limit", "reason"),
     [

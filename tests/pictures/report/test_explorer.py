@@ -158,6 +158,7 @@ def test_each_view_has_its_picture(browser, pages):
     assert browser.one("#plane-said").text.endswith("pictures of colour")
 
 
+@pytest.mark.fault(231)
 def test_what_the_page_cannot_decode_was_drawn_beforehand(browser, pages):
     page = pages("an own layer")
     browser.open(page.path)

@@ -332,6 +332,7 @@ def test_without_scripts_the_pictures_are_there(browser, pages):
         browser.send("Emulation.setScriptExecutionDisabled", value=False)
 
 
+@pytest.mark.fault(227)
 def test_hostile_names_are_text(browser, tmp_path, loopback):
     address, asked = loopback
     names = [
@@ -365,6 +366,7 @@ def test_hostile_names_are_text(browser, tmp_path, loopback):
     assert browser.js("return document.title") == names[0]
 
 
+@pytest.mark.fault(227)
 def test_the_policy_stops_what_is_not_of_the_page(browser, page, loopback):
     """Called from a timer of the page: a driver's own evaluation is not under the policy."""
     address, asked = loopback
