@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from reports import (  # noqa: F401 - fixtures
     COUNT,
+    DESK,
     KINDS,
     LATENT,
     NAMES,
@@ -88,6 +89,21 @@ def test_the_mouse_over_a_point_shows_its_image(browser, page, i):
     browser.js("scrollTo(0, 0)")
     browser.mouse("h1").perform()
     browser.wait("return document.getElementById('tooltip').hidden")
+
+
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_what_is_said_of_a_point_stays_in_the_map(browser, page, width):
+    browser.size(width)
+    browser.js("document.getElementById('map').focus()")
+    script = """
+    const [inner, outer] = ["tooltip", "map"].map(id => document.getElementById(id).getBoundingClientRect());
+    return inner.height > 0 && inner.left >= outer.left - 2 && inner.right <= outer.right + 2
+      && inner.top >= outer.top - 2 && inner.bottom <= outer.bottom + 2;
+    """
+    for i in range(0, COUNT, 5):
+        browser.js("bicoder.page.map.lookAt(arguments[0])", i)
+        browser.frame()
+        assert browser.js(script), i
 
 
 def test_a_click_pins_and_a_pin_can_be_taken_away(browser, page):
@@ -339,6 +355,7 @@ def test_hostile_names_are_text(browser, tmp_path, loopback):
         "<!--<script>",
         "&lt;b&gt;",
         "\u2028{{7 * 7}}",
+        "w" * 300,
     ]
     x, labels = digits()
     files = np.array([f"{names[i % len(names)]} {i}" for i in range(COUNT)])
@@ -360,6 +377,9 @@ def test_hostile_names_are_text(browser, tmp_path, loopback):
     assert browser.js("return document.querySelectorAll('[onerror], [onmouseover], main script').length") == 0
     assert asked == []
     assert browser.js("return document.title") == names[0]
+    browser.size(PHONE, 800)
+    browser.frame()
+    assert browser.js("return document.documentElement.scrollWidth") <= PHONE
 
 
 def test_the_policy_stops_what_is_not_of_the_page(browser, page, loopback):
