@@ -244,7 +244,7 @@ def go_on(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path) -> N
         what = f"{' and '.join(found)}: the schedule depends on the number of epochs"
         here = f"from here on it is that of {options.epochs} epochs, which a run would have had from its start"
         print(f"{folder}: {what}; {here}", file=sys.stderr)
-    if more or changed:
+    if more or changed or (options.film and not then["arguments"].get("film")):  # which goes on from now on
         runs.write_config(folder, vae, options.arguments(), data)
 
 

@@ -212,6 +212,8 @@ def test_a_film_may_begin_late(tmp_path, capsys):
     assert cli.main([*resume, "--film"]) == 0
     assert "the film begins after 36 steps" in capsys.readouterr().err
     assert kept(folder)["step"].tolist() == [36, 48, 60, 72]
+    assert cli.main(["--resume", str(folder), "--epochs", "8", "--quiet", "--no_pictures"]) == 0
+    assert kept(folder)["step"].tolist() == [36, 48, 60, 72, 84, 96], "it is a run with a film from then on"
 
 
 HOSTILE = {
@@ -381,11 +383,12 @@ def test_numbers_of_any_kind_are_drawn(tmp_path):
         assert len(frames(animation(strip(3, bounds), tmp_path / "training.gif"))[0]) == 3
 
 
-def test_a_film_without_films_is_not_imported():
+def test_without_a_film_nothing_is_imported_that_draws(tmp_path):
     """A training without one pays nothing for it."""
-    code = "import sys; from bicoder.runs import train; print('matplotlib' in sys.modules)"
+    options = [*SMALL, "--epochs", "0", "--run_dir", str(tmp_path / "run")]
+    code = f"import sys; from bicoder.cli.main import main; main({options!r}); print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert found.stdout.strip() == "False"
+    assert "bicoder.pictures.drawing.film" not in found.stdout.splitlines()[-1].split()
 
 
 def test_the_file_is_small(filmed):

@@ -15,6 +15,7 @@ import numpy as np
 
 from bicoder.pictures.drawing.plotting import GAP, tile
 
+WIDTH = 1100  # pixels of the page for images beside each other
 JPEG = 92  # quality of sheets that would be too large without loss
 SMALLER = 0.6  # of the pixels of a picture of Matplotlib's, whose letters are as large as those of the page then
 LOSSLESS = 2_000_000  # bytes of a sheet that is kept as it is
@@ -97,10 +98,19 @@ def shown(source: str, alt: str, caption: str, more: str, kind: str) -> str:
     return f'<figure class="picture"><div class="scroll">{image}</div>{below}</figure>'
 
 
+def scale_of(images: np.ndarray) -> int:
+    """By how much images (n, height, width[, 3 or 4]) are enlarged: small ones by a whole factor."""
+    return max(1, min(6, round(56 / images.shape[1])))
+
+
+def most_columns(images: np.ndarray, most: int) -> int:
+    """How many of these images stand beside each other in the page, at most so many."""
+    return max(1, min(most, WIDTH // (scale_of(images) * (images.shape[2] + GAP))))
+
+
 def grid(images: np.ndarray, columns: int, alt: str, caption: str = "") -> str:
-    """Images (n, height, width[, 3 or 4]) beside each other, enlarged by a whole factor if they are small."""
-    scale = max(1, min(6, round(56 / images.shape[1]), 1000 // (columns * (images.shape[2] + GAP))))
-    return figure(tile(images, columns), alt, caption, scale)
+    """Images (n, height, width[, 3 or 4]) beside each other, row by row."""
+    return figure(tile(images, columns), alt, caption, scale_of(images))
 
 
 def sheet(images: np.ndarray, columns: int, identity: str) -> tuple[str, bool]:

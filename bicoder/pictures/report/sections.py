@@ -16,7 +16,7 @@ from bicoder.pictures.report.facts import NEAREST, SHOWN, Facts
 from bicoder.pictures.traversals import each_dimension
 
 Write: TypeAlias = Callable[[Facts], str]
-IN_A_ROW = 16  # reconstructions
+MOST = 16  # reconstructions
 
 
 class Section(NamedTuple):
@@ -121,8 +121,10 @@ def samples(facts: Facts) -> str:
     """Samples from the prior."""
     subject, y = facts.subject, facts.class_of_samples
     made = facts.made_of_samples
-    found = "" if y is None else markup.note("One of each class after the other, in columns.")
-    columns = 10 if y is None else min(len(made), facts.vae.condition.known_classes)
+    classes = 10 if y is None else min(len(made), facts.vae.condition.known_classes)
+    columns = markup.most_columns(made, classes)
+    told = "" if y is None else f"One of each class after the other{', in columns' if columns == classes else ''}."
+    found = markup.note(told) if told else ""
     what = counted(len(made), "example" if subject.views else "image")
     found += markup.grid(made, columns, f"{what} from the prior", "Means of p(x|z) for z ~ p(z).")
     near, among = facts.near
@@ -139,16 +141,26 @@ def samples(facts: Facts) -> str:
 @section()
 def reconstructions(facts: Facts) -> str:
     """Reconstructions."""
-    worst = np.argsort(facts.measures["elbo"], kind="stable")[:IN_A_ROW]
-    random = np.arange(min(IN_A_ROW, len(facts.chosen)))
-    said = {"by chance": random, "of the worst bound": worst}
+    worst = np.argsort(facts.measures["elbo"], kind="stable")[:MOST]
+    random = np.arange(min(MOST, len(facts.chosen)))
     found = ""
-    for how, places in said.items():
+    for how, places in {"by chance": random, "of the worst bound": worst}.items():
         numbers = facts.chosen[places]
-        both = np.concatenate([facts.pictures(numbers), facts.made_of(facts.codes[places], facts.y_of(numbers))])
+        x, made = facts.pictures(numbers), facts.made_of(facts.codes[places], facts.y_of(numbers))
+        columns = markup.most_columns(x, MOST)
         caption = f"{len(places)} test images {how}, and below each its reconstruction."
-        found += markup.grid(both, len(places), caption, caption)
+        found += markup.grid(in_pairs_of_rows(x, made, columns), columns, caption, caption)
     return found
+
+
+def in_pairs_of_rows(above: np.ndarray, below: np.ndarray, columns: int) -> np.ndarray:
+    """Images (n, ...) in rows, each row of `above` followed by the same of `below`; the last ones are white."""
+    count = -(-len(above) // columns) * columns
+    rows = []
+    for images in (above, below):
+        white = np.ones((count - len(images), *images.shape[1:]), images.dtype)
+        rows.append(np.concatenate([images, white]).reshape(-1, columns, *images.shape[1:]))
+    return np.stack(rows, axis=1).reshape(-1, *above.shape[1:])
 
 
 @section(moves=True)
