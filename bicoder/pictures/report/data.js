@@ -111,6 +111,7 @@ function pictureCanvas(view, size, title) {
   const canvas = element("canvas", { width: view.width, height: view.height, className: "picture" });
   const longest = Math.max(view.width, view.height), times = size / longest;
   const factor = times >= 1 ? Math.floor(times) : times;
+  canvas.classList.toggle("shrunk", factor < 1);
   canvas.style.width = `${view.width * factor}px`;
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", title);

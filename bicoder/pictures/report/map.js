@@ -316,11 +316,19 @@ class Tooltip {
       this.text.textContent = [this.report.name(i), ...this.report.measured(i)].join("\n");
     }
     this.of = i;
-    const { width, height } = this.map.size, { offsetWidth, offsetHeight } = this.box, gap = 18;
-    const x = this.map.screen[2 * i], y = this.map.screen[2 * i + 1];
-    const left = x + gap + offsetWidth < width ? x + gap : x - gap - offsetWidth;
-    const top = Math.min(Math.max(0, y - offsetHeight / 2), Math.max(0, height - offsetHeight));
-    this.box.style.left = `${Math.max(0, left)}px`;
+    const [left, top] = this.beside(this.map.screen[2 * i], this.map.screen[2 * i + 1]);
+    this.box.style.left = `${left}px`;
     this.box.style.top = `${top}px`;
+  }
+
+  // Right of a point, or left of it, or, on a narrow screen, below or above it: it hides the point only if it must.
+  beside(x, y) {
+    const { width, height } = this.map.size, { offsetWidth, offsetHeight } = this.box, gap = 18;
+    const within = (at, most) => Math.max(0, Math.min(at, most));
+    const [right, bottom] = [width - offsetWidth, height - offsetHeight];
+    if (x + gap <= right) return [x + gap, within(y - offsetHeight / 2, bottom)];
+    if (x - gap >= offsetWidth) return [x - gap - offsetWidth, within(y - offsetHeight / 2, bottom)];
+    const above = y - gap - offsetHeight;
+    return [within(x - offsetWidth / 2, right), y + gap <= bottom || above < 0 ? within(y + gap, bottom) : above];
   }
 }

@@ -138,6 +138,9 @@ def test_the_class_that_the_model_is_told_can_be_chosen(browser, pages):
     assert np.abs(page.decoded(page.codes[9], label) - page.decoded(page.codes[9], (label + 3) % 10)).max() > 1
     browser.click("#to-prior")
     row = int(browser.one("#class").get_attribute("value"))
+    drawn = np.array(browser.js("return Array.from(bicoder.report.priorCodes)")).reshape(-1, LATENT)
+    [k] = np.flatnonzero(np.abs(drawn - code(browser)).max(axis=1) == 0.0)
+    assert row == browser.js("return bicoder.report.prior.beside")[k]  # the class that this code was drawn for
     same(browser.grey(canvas), page.decoded(code(browser), row))
 
 

@@ -3,6 +3,7 @@
 import re
 from types import SimpleNamespace
 
+import browser
 import numpy as np
 import pytest
 
@@ -55,3 +56,13 @@ def test_what_is_said_fits_what_is_known():
     one = facts_of([1.0], [0], how="means", count=1)
     assert "1 test image: means; one dimension, at heights by chance." in interactive.latent_map(one)
     assert "arc" not in interactive.interpolation(one)
+
+
+@pytest.mark.parametrize(("asked", "outcome"), [("", pytest.skip.Exception), ("1", pytest.fail.Exception)])
+def test_without_chromium_tests_of_pages_are_skipped_and_say_so_but_fail_where_it_must_be(
+    asked, outcome, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(browser, "CHROMIUM", tmp_path / "none")
+    monkeypatch.setenv("BICODER_BROWSER", asked)
+    with pytest.raises(outcome, match="install the packages chromium and chromium-driver"), browser.running_browser():
+        pass

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from reports import (  # noqa: F401 - fixtures
     COUNT,
+    DESK,
     KINDS,
     LATENT,
     NAMES,
@@ -90,6 +91,21 @@ def test_the_mouse_over_a_point_shows_its_image(browser, page, i):
     browser.wait("return document.getElementById('tooltip').hidden")
 
 
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_what_is_said_of_a_point_stays_in_the_map(browser, page, width):
+    browser.size(width)
+    browser.js("document.getElementById('map').focus()")
+    script = """
+    const [inner, outer] = ["tooltip", "map"].map(id => document.getElementById(id).getBoundingClientRect());
+    return inner.height > 0 && inner.left >= outer.left - 2 && inner.right <= outer.right + 2
+      && inner.top >= outer.top - 2 && inner.bottom <= outer.bottom + 2;
+    """
+    for i in range(0, COUNT, 5):
+        browser.js("bicoder.page.map.lookAt(arguments[0])", i)
+        browser.frame()
+        assert browser.js(script), i
+
+
 def test_a_click_pins_and_a_pin_can_be_taken_away(browser, page):
     pin(browser)
     assert browser.one("#no-pins").is_displayed()
@@ -142,10 +158,13 @@ def test_the_keyboard_moves_the_mark_and_pins_and_zooms(browser, page):
     pin(browser, 20)
     browser.press("#map", "right")
     assert browser.js(mark) == 20  # where the last pin is
-    before = place_of(browser, 20)
     browser.press("#map", "right")
     there = browser.js(mark)
-    assert place_of(browser, there)[0] > before[0]
+    away = np.reshape(browser.js("return Array.from(bicoder.page.map.screen)"), (-1, 2))
+    away = away - away[20]
+    ahead = away[(away[:, 0] > 0.5) & (np.abs(away[:, 1]) < away[:, 0])]
+    assert away[there][0] > 0.5
+    assert np.hypot(*away[there]) <= 2 * np.hypot(*ahead.T).min()  # the next one, and not one far behind it
     assert browser.one("#tooltip").is_displayed()
     assert browser.one("#said").text.startswith(page.named(there))
     browser.press("#map", "up", "enter")
@@ -320,14 +339,8 @@ def test_without_scripts_the_pictures_are_there(browser, pages):
     browser.send("Emulation.setScriptExecutionDisabled", value=True)
     try:
         browser.open(pages("digits").path, ready=False)
-        document = browser.send("DOM.getDocument")["root"]["nodeId"]
-
-        def height(selector):
-            node = browser.send("DOM.querySelector", nodeId=document, selector=selector)["nodeId"]
-            return browser.send("DOM.getBoxModel", nodeId=node)["model"]["height"]
-
         for selector in ("#traversals-picture", "#interpolation-picture", "#latent_map noscript", "#kl svg"):
-            assert height(selector) > 10, selector
+            browser.wait_for_height(selector, 10)
     finally:
         browser.send("Emulation.setScriptExecutionDisabled", value=False)
 
@@ -343,6 +356,7 @@ def test_hostile_names_are_text(browser, tmp_path, loopback):
         "<!--<script>",
         "&lt;b&gt;",
         "\u2028{{7 * 7}}",
+        "w" * 300,
     ]
     x, labels = digits()
     files = np.array([f"{names[i % len(names)]} {i}" for i in range(COUNT)])
@@ -364,6 +378,9 @@ def test_hostile_names_are_text(browser, tmp_path, loopback):
     assert browser.js("return document.querySelectorAll('[onerror], [onmouseover], main script').length") == 0
     assert asked == []
     assert browser.js("return document.title") == names[0]
+    browser.size(PHONE, 800)
+    browser.frame()
+    assert browser.js("return document.documentElement.scrollWidth") <= PHONE
 
 
 @pytest.mark.fault(227)
