@@ -64,7 +64,7 @@ def train(options: Options) -> None:
         written = [] if options.no_pictures else draw(subject, folder, options.pictures)
         written += film.drawn() if film else []
     print(f"{duration_of(training)}; {time.perf_counter() - started:.1f} s in all\n")
-    names = (runs.CONFIG, runs.SPLIT, runs.METRICS, weights.NAME, checkpoints.FOLDER, runs.FILM)
+    names = (runs.CONFIG, runs.SPLIT, runs.METRICS, weights.NAME, checkpoints.FOLDER, runs.FILM, runs.REPORT_KEPT)
     files = [folder / name for name in names] + written
     print("\n".join(str(path) for path in files if path.exists()))
 

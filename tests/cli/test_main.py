@@ -27,7 +27,8 @@ FLAGS = {
     "--generate_from_posterior": "posterior.png",
 }
 MORE_FLAGS = {"--traversals": "traversals.png", "--interpolation": "interpolation.png", "--report": "report.html"}
-PICTURES = {*FLAGS.values(), *MORE_FLAGS.values()}
+KEPT = "report.safetensors"  # what stands beside report.html
+PICTURES = {*FLAGS.values(), *MORE_FLAGS.values(), KEPT}
 
 
 def run(*arguments, cwd=None, env=None):
@@ -179,7 +180,8 @@ def test_debug_shows_the_traceback(tmp_path):
 @pytest.mark.parametrize("flags", [(), *((flag,) for flag in FLAGS), tuple(FLAGS), tuple(MORE_FLAGS)])
 def test_flags_choose_the_pictures(flags, tmp_path, capsys):
     assert quick("--run_dir", tmp_path, *flags) == 0
-    assert names(tmp_path) == FILES | ({(FLAGS | MORE_FLAGS)[flag] for flag in flags} or PICTURES)
+    drawn = {(FLAGS | MORE_FLAGS)[flag] for flag in flags} or PICTURES
+    assert names(tmp_path) == FILES | drawn | ({KEPT} if "report.html" in drawn else set())
     printed = capsys.readouterr().out
     listed = {line for line in printed.splitlines() if line.startswith(str(tmp_path))}
     assert listed == {str(tmp_path / name) for name in names(tmp_path)}

@@ -1,6 +1,7 @@
 """What the script of the page knows: codes, points, labels, decoders, and sheets of the test images."""
 
 import math
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,8 +73,10 @@ def names_of(facts: Facts) -> list[str] | None:
 
 
 def measure(name: str, values: np.ndarray) -> dict[str, str]:
-    """A number of each image, by the name of its column in per_image.csv."""
-    shown = MEASURES.get(name, name.replace("log_px", "log p(x)").replace("_given_y", " given y").replace("_", " "))
+    """A number of each image, by the name of its column in per_image.csv, such as log_px_K1000_seed0."""
+    shown = MEASURES.get(name, name)
+    if found := re.fullmatch(r"log_px(_given_y)?_K(\d+)_seed\d+", name):
+        shown = f"log p(x{'|y' if found[1] else ''}), K = {int(found[2]):,}"
     return {"key": name, "name": shown, "unit": "nats", "values": markup.floats(values)}
 
 
