@@ -95,7 +95,7 @@ def dimensions(facts: Facts) -> str:
     highest = max(float(worth.max(initial=0.0)), 1e-12)
     bars = "".join(bar(d, float(worth[d]), float(worth[d]) / highest, name, d in active) for d in order)
     press = '<span class="live" hidden>A click on a bar colours the map by that dimension.</span>'
-    said = f'<p class="note">{name} of each dimension, {units}.{most} {press}</p>'
+    said = f'<p class="note">{name[0].upper()}{name[1:]} of each dimension, {units}.{most} {press}</p>'
     return f'{said}<div class="scroll"><ol class="bars">{bars}</ol></div>'
 
 
