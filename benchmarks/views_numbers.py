@@ -66,15 +66,16 @@ def folder_of(args, name, seed):
 
 
 def complete(args):
-    """method -> its results, one for each seed that all methods have; empty if there is none."""
+    """method -> its results, of those that are measured, one for each seed that all of these have."""
     results = kept(args.results)
 
     def of(name, seed):
         result = results.get(f"{name}, seed {seed}", {})
         return result if "numbers" in result and result["settings"] == settings_of(args, name, seed) else None
 
-    seeds = [seed for seed in range(args.seeds) if all(of(name, seed) for name in METHODS)]
-    return {name: [of(name, seed) for seed in seeds] for name in METHODS} if seeds else {}
+    measured = [name for name in METHODS if any(of(name, seed) for seed in range(args.seeds))]
+    seeds = [seed for seed in range(args.seeds) if all(of(name, seed) for name in measured)]
+    return {name: [of(name, seed) for seed in seeds] for name in measured if seeds}
 
 
 def accuracies(result, kind):
@@ -116,7 +117,7 @@ def accuracies_table(found, kind, title):
 def other_order(found, kind):
     """Lines about pairs of methods whose order is not the published one, by more than two standard deviations."""
     lines = []
-    for one, other in itertools.permutations([name for name in METHODS if name in PUBLISHED[kind]], 2):
+    for one, other in itertools.permutations([name for name in found if name in PUBLISHED[kind]], 2):
         for place, size in enumerate(sorted(accuracies(found[one][0], kind))):
             ours = [[accuracies(result, kind)[size] for result in found[name]] for name in (one, other)]
             deviation = max(statistics.stdev(values) if len(values) > 1 else 0.0 for values in ours)
@@ -131,11 +132,13 @@ def write(args):
     """The tables of the page, once all methods have a seed, and the pictures of the runs that are there."""
     found = complete(args)
     if not found:
-        print("not every method has a seed that is evaluated; the page stays as it is")
+        print("no method is evaluated, or no seed is one that all have; the page stays as it is")
         return
     titles = {"given": "coherence, given", "joint": "joint coherence", "linear": "linear accuracy of the code of"}
     tables = [line for kind, title in titles.items() for line in accuracies_table(found, kind, title)]
-    about = f"{args.epochs} epochs. {caption(next(iter(found.values())))}"
+    missing = [name for name in METHODS if name not in found]
+    left = f" Not measured yet: {', '.join(missing)}." if missing else ""
+    about = f"{args.epochs} epochs.{left} {caption(next(iter(found.values())))}"
     fill(args.docs / "views.md", "five methods", [*bounds_table(found), *tables, "", about])
     print(
         "\n".join([line for kind in titles for line in other_order(found, kind)] or ["the order is the published one"])

@@ -51,7 +51,7 @@ def test_what_is_said_fits_what_is_known():
     known = facts_of([1.0, 0.0], [0], by_kl=False, how="<b>posterior means</b>")
     assert "1,234 test images: &lt;b&gt;posterior means&lt;/b&gt;." in interactive.latent_map(known)
     assert "1 of 2 dimensions of z does something, those of the highest variance first" in interactive.explorer(known)
-    assert "variance of each dimension, of the posterior means" in interactive.dimensions(known)
+    assert "Variance of each dimension, of the posterior means" in interactive.dimensions(known)
     assert "arc" in interactive.interpolation(known)
     one = facts_of([1.0], [0], how="means", count=1)
     assert "1 test image: means; one dimension, at heights by chance." in interactive.latent_map(one)
