@@ -153,11 +153,47 @@ def names_in_source(modules: str | Sequence[str], family: str) -> dict[str, str]
         modules: file name of the family's module, such as "likelihoods.py", or of several.
         family: name of its root class, such as "Likelihood".
     """
+    found = classes_in_source(modules, family)
+    return {
+        part_name(name, family): (ast.get_docstring(nodes[0]) or "").split("\n")[0]
+        for name, nodes in found.items()
+        if name != family and not name.startswith("_")  # what two members share, and no member itself
+    }
+
+
+def said_in_source(modules: str | Sequence[str], family: str, attribute: str) -> dict[str, Any]:
+    """name -> the value that the members of a family have for an attribute of their class, read as `names_in_source`.
+
+    Args:
+        modules, family: as `names_in_source` has them.
+        attribute: its name; where it is set, it is a plain text or number.
+    """
+    found = {}
+    for name, nodes in classes_in_source(modules, family).items():
+        values = [value for node in nodes for value in values_in(node, attribute)]
+        if values and name != family and not name.startswith("_"):
+            found[part_name(name, family)] = values[0]
+    return found
+
+
+def values_in(node: ast.ClassDef, attribute: str) -> list[Any]:
+    """The value that the body of a class gives an attribute, if it gives one."""
+    found: list[Any] = []
+    for line in node.body:
+        targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
+        if isinstance(line, (ast.Assign, ast.AnnAssign)) and line.value is not None:
+            found += [ast.literal_eval(line.value) for t in targets if isinstance(t, ast.Name) and t.id == attribute]
+    return found
+
+
+def classes_in_source(modules: str | Sequence[str], family: str) -> dict[str, list[ast.ClassDef]]:
+    """Name of a class -> it and its bases, the nearest first, of a family in the source, its root among them."""
     sources = [Path(__file__).parent / name for name in ([modules] if isinstance(modules, str) else modules)]
-    found, roots = {}, {family}
+    found: dict[str, list[ast.ClassDef]] = {}
     for node in [node for path in sources for node in ast.parse(path.read_text(encoding="utf-8")).body]:
-        if isinstance(node, ast.ClassDef) and roots & {ast.unparse(base) for base in node.bases}:
-            roots.add(node.name)
-            if not node.name.startswith("_"):  # what two members share, and no member itself
-                found[part_name(node.name, family)] = (ast.get_docstring(node) or "").split("\n")[0]
+        if isinstance(node, ast.ClassDef):
+            bases = [ast.unparse(base) for base in node.bases]
+            above = [one for base in bases for one in found.get(base, [])]
+            if node.name == family or above or family in bases:  # the root may stand in another file
+                found[node.name] = [node, *above]
     return found

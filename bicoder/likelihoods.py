@@ -36,6 +36,9 @@ class Likelihood(Component, keras.layers.Layer):
     low: float = -math.inf
     high: float = math.inf
     levels: int | None = None
+    # What log p(x|z) measures: numbers of two likelihoods are compared only if they measure the same. It stands here as
+    # a text, so that `component.said_in_source` can read it.
+    measures: str = "densities of pixels"
     # Activations of the network's last layer that leave its output able to say all that is needed.
     activations: tuple[str, ...] = ("linear",)
 
@@ -249,6 +252,7 @@ class BernoulliLikelihood(Likelihood):
     """Binary pixels: the network's output is the logit of p(x = 1)."""
 
     one_by_one = True
+    measures = "probabilities of bits"
     low, high, levels = 0.0, 1.0, 2
 
     def num_outputs(self, channels: int) -> int:
@@ -266,6 +270,7 @@ class CategoricalLikelihood(Likelihood):
     """
 
     one_by_one = True
+    measures = "probabilities of classes"
     low, high, levels = 0.0, 1.0, 2
 
     def num_outputs(self, channels: int) -> int:
@@ -305,6 +310,7 @@ class DiscretizedLogisticLikelihood(Likelihood):
     """
 
     one_by_one = True
+    measures = "probabilities of grey values"
     low, high = 0.0, 1.0
     levels: int
 

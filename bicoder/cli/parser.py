@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from bicoder import __version__
 from bicoder.cli.command import Command
 from bicoder.errors import printable, suggestion
-from bicoder.runs.options.kinds import Flag, Kind, Switches
+from bicoder.runs.options.kinds import Flag, Kind, Several, Switches
 from bicoder.runs.options.table import DESCRIPTIONS, Option
 
 
@@ -60,6 +60,8 @@ def add_option(group: Any, name: str, entry: Option) -> None:
             group.add_argument(f"--{switch}", dest=name, action="append_const", const=switch, help=escaped(meaning))
     elif isinstance(kind, Flag):
         group.add_argument(f"--{name}", action="store_true", help=help_of(entry))
+    elif isinstance(kind, Several):
+        group.add_argument(name, type=reader(kind.each), metavar=kind.metavar, nargs="+", help=help_of(entry))
     elif entry.positional:
         count = "?" if entry.may_be_null else None
         group.add_argument(name, type=reader(kind), metavar=name.upper(), nargs=count, help=help_of(entry))
@@ -98,6 +100,6 @@ def parse(command: Command, argv: Sequence[str] | None, prog: str) -> Any:
     for name, value in given.items():
         if value == []:  # what argparse of some Pythons makes of it, and lets nobody check
             parser.error(f"argument --{name}: expected a value, received '--'")
-        if isinstance(table[name].kind, Switches):
+        if isinstance(table[name].kind, (Switches, Several)):
             given[name] = table[name].kind.value(given[name])
     return command.options(**given, typed=frozenset(given))

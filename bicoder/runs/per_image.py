@@ -3,7 +3,7 @@
 import csv
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -76,3 +76,46 @@ def read_per_image(folder: Path, count: int) -> dict[str, np.ndarray]:
 def is_log_px(name: str) -> bool:
     """Whether a column has log p(x)."""
     return name.startswith("log_px_") and name.replace("_", "").isalnum() and len(name) < 60
+
+
+class Named(NamedTuple):
+    """log p(x) of test images by their names.
+
+    Args:
+        names: file or row of each, text, each once.
+        log_px: (N,).
+    """
+
+    names: list[str]
+    log_px: np.ndarray
+
+
+def read_named(folder: Path, count: int) -> Named | None:
+    """What `read_per_image` reads of log p(x), with the names of the images; None if there is none of it.
+
+    Args:
+        folder: of the run.
+        count: N, of its test images.
+    Raises:
+        ModelError: it is something else, or of other images.
+    """
+    path = folder / PER_IMAGE
+    try:
+        content = read_regular(path, LARGEST).decode("utf-8", "surrogateescape")
+        head, *rows = csv.reader(io.StringIO(content, newline=""))
+        places = [i for i, name in enumerate(head) if is_log_px(name)]
+        if not places:
+            return None
+        by = head.index("file") if "file" in head else head.index("row") if "row" in head else None
+        names = [str(number) if by is None else row[by] for number, row in enumerate(rows)]
+        values = np.array([float(row[places[0]]) for row in rows])
+        if len(rows) != count or len(set(names)) != count or not np.isfinite(values).all():
+            raise ValueError(f"{len(rows):,} rows, {len(set(names)):,} names")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, IndexError, csv.Error, NotRegularError) as error:
+        raise ModelError(
+            f"{path}: expected log p(x) of {count:,} test images, received something else: {error}; evaluate the run "
+            "again"
+        ) from error
+    return Named(names, values)

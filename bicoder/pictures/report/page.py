@@ -2,11 +2,11 @@
 
 import sys
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 from typing import TypeVar
 
 from bicoder.files.whole_file import whole_file
+from bicoder.pictures.document import document_of, source
 from bicoder.pictures.picture import Subject
 from bicoder.pictures.report import kept, markup
 from bicoder.pictures.report.data_block import data_block
@@ -70,30 +70,12 @@ def document(facts: Facts, links: str, body: str, data: str) -> str:
         body: the sections.
         data: JSON for the script; empty if nothing moves.
     """
-    style, script = source("page.css"), joined_scripts()
-    allowed = markup.digest(script) if data else "'none'"
-    policy = (
-        f"default-src 'none'; script-src {allowed}; "
-        f"style-src {markup.digest(style)}; img-src data:; base-uri 'none'; form-action 'none'"
-    )
-    name = markup.text(facts.subject.name or "a run")
-    end = f'<script type="application/json" id="data">{data}</script><script>{script}</script>' if data else ""
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="referrer" content="no-referrer">'
-        f"<title>{name}</title><style>{style}</style></head><body>"
-        f'<header><h1>{name}</h1><nav aria-label="sections">{links}</nav></header><main>{body}</main>'
-        f"<noscript><p>The map and the explorer need JavaScript; all else is here.</p></noscript>{end}</body></html>\n"
-    )
+    script = joined_scripts() if data else ""
+    end = "<noscript><p>The map and the explorer need JavaScript; all else is here.</p></noscript>"
+    end += f'<script type="application/json" id="data">{data}</script><script>{script}</script>' if data else ""
+    return document_of(facts.subject.name or "a run", links, body, source("page.css"), end, script)
 
 
 def joined_scripts() -> str:
     """The script of the page: one file after the other, in a function of their own."""
     return "(() => {\n" + '"use strict";\n' + "\n".join(map(source, SCRIPTS)) + "\n})();\n"
-
-
-def source(name: str) -> str:
-    """The text of a file of this folder."""
-    return resources.files("bicoder.pictures.report").joinpath(name).read_text(encoding="utf-8")

@@ -97,6 +97,23 @@ class Text(Kind):
         return isinstance(value, str) and len(value) <= 4096 and "\0" not in value
 
 
+class Several(Kind):
+    """One or more values of a kind, one after the other.
+
+    Args:
+        each: the kind of each of them.
+    """
+
+    def __init__(self, each: Kind) -> None:
+        self.each, self.expected, self.metavar = each, f"a list, of each {each.expected}", each.metavar
+
+    def fits(self, value: object) -> bool:
+        return isinstance(value, list) and len(value) > 0 and all(map(self.each.fits, value))
+
+    def value(self, found: Any) -> tuple[Any, ...]:
+        return tuple(found)
+
+
 class Whole(Kind):
     """A whole number from `least` to `most`; in JSON neither true nor "20" nor 20.0 is one."""
 
