@@ -171,7 +171,7 @@ def learned_sigmas(folder: Path) -> list[float]:
 
 
 def sigma_of_weight(name: str, value: float) -> float:
-    """The sigma that a weight of a likelihood stands for: `_ScaledLikelihood` and `OptimalGaussianLikelihood` say how."""
+    """The sigma that a weight of a likelihood stands for, as `likelihoods.py` says it."""
     if name.endswith("/variance"):
         return math.sqrt(max(value, 1e-6))
     floor = math.log(SMALLEST_SIGMA)

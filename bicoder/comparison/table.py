@@ -130,7 +130,8 @@ def as_csv(found: Comparison) -> str:
     writer = csv.writer(file, lineterminator="\n")
     columns = columns_of(found)
     with_error = [any(error_of(column, row) is not None for row in found.rows) for column in columns]
-    head = [[column.title, *([f"{column.title} error"] if error else [])] for column, error in zip(columns, with_error)]
+    pairs = zip(columns, with_error, strict=True)
+    head = [[column.title, *([f"{column.title} error"] if error else [])] for column, error in pairs]
     writer.writerow([cell for cells in head for cell in cells])
     for row in found.rows:
         cells: list[Any] = []
@@ -187,10 +188,8 @@ def latex(found: Comparison) -> str:
     lines = [" & ".join(escaped_latex(shown(column, row)) for column in columns) + r" \\" for row in found.rows]
     places = "".join("r" if column.form else "l" for column in columns)
     comments = [f"% {line}" for line in (f"In {UNITS}.", *sentences(found))]
-    return "\n".join(
-        [*comments, rf"\begin{{tabular}}{{{places}}}", r"\hline", head + r" \\", r"\hline", *lines, r"\hline"]
-        + [r"\end{tabular}"]
-    )
+    begin, end = rf"\begin{{tabular}}{{{places}}}", r"\end{tabular}"
+    return "\n".join([*comments, begin, r"\hline", head + r" \\", r"\hline", *lines, r"\hline", end])
 
 
 def escaped_latex(text: str) -> str:

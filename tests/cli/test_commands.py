@@ -143,8 +143,8 @@ def test_what_is_there_is_replaced_only_with_overwrite(run, refusal):
     [
         (
             ["evalute", "x"],
-            "invalid choice: 'evalute' (choose from 'draw', 'encode', 'evaluate', 'generate', 'interpolate', "
-            "'reconstruct', 'report', 'train', 'traverse')",
+            "invalid choice: 'evalute' (choose from 'compare', 'draw', 'encode', 'evaluate', 'generate', "
+            "'interpolate', 'reconstruct', 'report', 'train', 'traverse')",
         ),
         (
             ["evaluate", "x", "--num_sample", "3"],
