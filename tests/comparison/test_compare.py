@@ -1,4 +1,4 @@
-"""`bicoder compare`: what differs, what is ranked and what is not, and that numbers and errors are those of the runs."""
+"""`bicoder compare`: what differs, what is ranked and what is not, and that numbers are those of the runs."""
 
 import csv
 import io
@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def copies(runs, tmp_path):
 
 
 def numbers(folder):
-    return json.loads((open(f"{folder}/evaluation.json", encoding="utf-8")).read())
+    return json.loads((Path(folder) / "evaluation.json").read_text())
 
 
 def log_px(folder):
@@ -95,17 +96,17 @@ def test_a_run_that_is_not_evaluated_says_how(runs):
 
 
 def test_without_its_images_there_is_no_difference(copies):
-    (open(f"{copies['30-0']}/per_image.csv", "w", encoding="utf-8")).close()
+    (Path(copies["30-0"]) / "per_image.csv").write_text("")
     found = compare([copies["2-0"], copies["30-0"]])
     assert found.differences == {}
     assert found.ranks == {"30-0": 1, "2-0": 2}
 
 
 def test_other_test_images_are_not_ranked(copies):
-    config = json.loads(open(f"{copies['2-0']}/config.json", encoding="utf-8").read())
+    path = Path(copies["2-0"]) / "config.json"
+    config = json.loads(path.read_text())
     config["data"]["test_sha256"] = "0" * 64
-    with open(f"{copies['2-0']}/config.json", "w", encoding="utf-8") as file:
-        json.dump(config, file)
+    path.write_text(json.dumps(config))
     found = compare([copies["2-0"], copies["30-0"]])
     assert found.ranks == {}
     assert "the test images differ" in found.against[0]
@@ -161,8 +162,7 @@ def test_the_command_prints_a_table_and_writes_a_page(runs, tmp_path, capsys):
 @pytest.mark.fault(240)
 @pytest.mark.parametrize("content", ["[]", '{"doctor": [], "nll": "many"}', "{"])
 def test_numbers_of_a_stranger_are_one_line(content, copies, capsys):
-    with open(f"{copies['2-0']}/evaluation.json", "w", encoding="utf-8") as file:
-        file.write(content)
+    (Path(copies["2-0"]) / "evaluation.json").write_text(content)
     assert cli.bicoder(["compare", copies["2-0"], copies["30-0"]]) == 5
     [line] = capsys.readouterr().err.splitlines()
     assert "evaluation.json" in line
