@@ -8,7 +8,7 @@ from typing import NamedTuple
 from bicoder.comparison import ranking
 from bicoder.comparison.reading import DENSITIES, Run, read_run
 from bicoder.comparison.rows import Number, Row, rows_of
-from bicoder.comparison.settings import RANDOM, as_text, differing, with_places
+from bicoder.comparison.settings import RANDOM, as_text, differing, key_of_group, with_places
 from bicoder.errors import UsageError
 
 
@@ -48,9 +48,11 @@ def compare(folders: Sequence[str], grouped: bool = False) -> Comparison:
     settings = with_places([run.settings for run in runs], [run.data for run in runs])
     runs = [dataclasses.replace(run, settings=one) for run, one in zip(runs, settings, strict=True)]
     rows = rows_of(runs, grouped)
-    found = differing([row.settings for row in rows])
-    if grouped:  # of the first run of a group alone
-        found = [name for name in found if name not in RANDOM]
+    found = differing([run.settings for run in runs])
+    if grouped:  # in the seed they may differ within a row; in that of the split, if that makes rows of their own
+        keys = [key_of_group(row.settings) for row in rows]
+        within = ("seed",) if len(set(keys)) < len(keys) else RANDOM
+        found = [name for name in found if name not in within]
     against = ranking.reasons_against(rows)
     with_nll = [] if against else [row for row in ranking.by_rank(rows) if row.number("nll")]
     apart, said = ranking.differences(with_nll)

@@ -14,6 +14,8 @@ from bicoder.pictures.report import markup
 from bicoder.pictures.report.numbers import NUMBERS
 from bicoder.runs.options.command_line import command_line
 
+LONG = 40  # characters of a cell that stay in one line
+
 
 def write(found: Comparison, page: Path, plane: Path, curves: Path) -> list[Path]:
     """The page and the pictures, those for which there are numbers, and where they are."""
@@ -61,8 +63,7 @@ def numbers(found: Comparison) -> str:
     rows = ""
     for row in found.rows:
         best = ' class="best"' if found.ranks.get(row.name) == 1 else ""
-        cells = (f"<td{kind(column)}>{markup.text(table.shown(column, row))}</td>" for column in columns)
-        rows += f"<tr{best}>{''.join(cells)}</tr>"
+        rows += f"<tr{best}>{''.join(cell(column, row) for column in columns)}</tr>"
     said = "".join(map(markup.note, (f"In {table.UNITS}.", *table.sentences(found))))
     return (
         f'<div class="scroll"><table class="runs"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
@@ -70,9 +71,16 @@ def numbers(found: Comparison) -> str:
     )
 
 
+def cell(column: table.Column, row: Row) -> str:
+    """A cell of the table; what is long goes over several lines."""
+    text = table.shown(column, row)
+    which = ' class="long"' if len(text) > LONG else kind(column)
+    return f"<td{which}>{markup.text(text)}</td>"
+
+
 def kind(column: table.Column) -> str:
     """The class of the cells of a column."""
-    return ' class="number"' if column.form else ' class="text"'
+    return ' class="number"' if column.form else ""
 
 
 def picture(path: Path, alt: str, caption: str) -> str:
@@ -105,7 +113,7 @@ def panel_of(found: Comparison, row: Row) -> str:
 def name_of(found: Comparison, row: Row) -> str:
     """What a row is called in a picture: its rank, and of a group its settings."""
     rank = f"{found.ranks[row.name]}. " if row.name in found.ranks else ""
-    if not found.grouped:
+    if not found.grouped or not row.settings:
         return f"{rank}{row.name}"
     settings = [f"{name} {said(name, row.settings.get(name))}" for name in found.differing]
     return f"{rank}{', '.join(settings) or row.name}, n = {len(row.counted)}"

@@ -51,8 +51,8 @@ def hint_of_split(runs: Sequence[Run]) -> bool:
 
 
 def differ(rows: Sequence[Row], look: Callable[[Run], str]) -> bool:
-    """Whether rows differ in something; of groups, whether their runs all together do, seed by seed."""
-    return len({tuple(sorted(look(run) for run in row.runs)) for row in rows}) > 1
+    """Whether rows differ in something: in all the answers that their runs give, however many runs give the same."""
+    return len({frozenset(look(run) for run in row.runs) for row in rows}) > 1
 
 
 def listed(rows: Sequence[Row], look: Callable[[Run], str]) -> str:

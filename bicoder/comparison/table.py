@@ -91,7 +91,8 @@ def shown(column: Column, row: Row) -> str:
         return "-"
     if not isinstance(value, Number):
         return printable(readable(str(value)))
-    error = "" if value.error is None else f" ± {value.error:{column.form}}"
+    form = ".2g" if column.form.endswith("g") else column.form  # of a count, its spread alone is a fraction
+    error = "" if value.error is None else f" ± {value.error:{form}}"
     return f"{value.value:{column.form}}{error}"
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from bicoder.cli import main as cli
 from bicoder.comparison.compared import compare
+from bicoder.comparison.page import points_of
 from bicoder.comparison.table import as_csv, as_json, latex, markdown
 from bicoder.errors import UsageError
 
@@ -76,6 +77,33 @@ def test_runs_that_differ_in_the_seed_are_one_group(runs):
     values = [numbers(runs[name])["nll"] for name in ("30-0", "30-1")]
     assert found.rows[0].number("nll").value == pytest.approx(statistics.fmean(values))
     assert found.rows[0].number("nll").error == pytest.approx(statistics.stdev(values))
+
+
+def test_groups_of_unequal_size_are_ranked(runs):
+    found = compare([runs[name] for name in ("2-0", "30-0", "30-1")], grouped=True)
+    assert found.against == []
+    assert [(len(row.runs), found.ranks[row.name]) for row in found.rows] == [(2, 1), (1, 2)]
+    assert "2-0" in found.differences
+
+
+def seeded(run, seed, split):
+    """A run as if it had been trained with another seed, and another of the split, on the same images."""
+    path = Path(run) / "config.json"
+    config = json.loads(path.read_text())
+    config["arguments"] |= {"seed": seed, "split_seed": split}
+    path.write_text(json.dumps(config))
+    return run
+
+
+def test_groups_that_differ_in_the_split_say_so_and_have_names_of_their_own(copies):
+    split = {"2-0": (0, 0), "2-1": (1, 0), "30-0": (2, 2)}
+    for name, seeds in split.items():
+        shutil.copytree(copies["2-0"], copies["2-0"] + name)
+        seeded(copies["2-0"] + name, *seeds)
+    found = compare([copies["2-0"] + name for name in split], grouped=True)
+    assert found.differing == ["split_seed"]
+    assert [len(row.runs) for row in found.rows] == [2, 1]
+    assert len({name for panel in points_of(found).values() for name in panel}) == 2
 
 
 def test_densities_and_bits_are_not_ranked_and_it_says_why(runs):
