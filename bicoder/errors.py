@@ -13,6 +13,16 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def decodable(text: Any) -> str:
+    """A text, such as the name of a file, as letters of Unicode; bytes that are none are replaced."""
+    return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error of others' code says."""
+    return (str(error).splitlines() or [""])[0][:300]
+
+
 class BicoderError(Exception):
     """Root of the package's own errors; `exit_code` is what the commands end with."""
 

@@ -8,7 +8,6 @@ from bicoder.cli.run_options import DataOptions
 from bicoder.engine.start import import_keras
 from bicoder.pictures.picture import Subject
 from bicoder.runs.config import read_config
-from bicoder.runs.folder import read_history
 from bicoder.runs.options.table import Options
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ def own_loader(options: DataOptions) -> "DataLoader":
 
 
 def subject_of(options: DataOptions, loader: "DataLoader", seed: int | None) -> Subject:
-    """The model of a run and its test images, drawn as the training drew them, with what the run knows of itself.
+    """The model of a run and its test images, drawn as the training drew them.
 
     Args:
         options: of the command.
@@ -37,5 +36,5 @@ def subject_of(options: DataOptions, loader: "DataLoader", seed: int | None) -> 
     from bicoder.runs.shown import subject_of as of_run
 
     then = Options(**Options.values(config["arguments"]))
-    subject = of_run(then, load(folder, options.force), loader, folder, history=read_history(folder))
+    subject = of_run(then, load(folder, options.force), loader, config)
     return subject if seed is None else dataclasses.replace(subject, seed=seed)

@@ -39,21 +39,18 @@ def document(found: Comparison, plane: Path | None, curves: Path | None) -> str:
     sections = {"Numbers": numbers(found)}
     if plane:
         caption = "On a line, -ELBO = rate + distortion is the same; below and left is better. Hollow: not evaluated."
-        sections["Rate and distortion"] = picture(plane, "rate and distortion of each run", caption)
+        sections["Rate and distortion"] = markup.picture(plane, "rate and distortion of each run", caption)
     if curves:
         held_out = dict.fromkeys(run.held_out for row in found.rows for run in row.runs if run.history)
         caption = f"-ELBO of images that were not learnt from ({'; '.join(held_out)}) in each epoch."
-        sections["Training"] = picture(curves, "the bound of each run in each epoch", caption)
+        sections["Training"] = markup.picture(curves, "the bound of each run in each epoch", caption)
     sections["What the numbers mean"] = markup.table(
         {number.name: number.meaning for number in NUMBERS if number.key in ("nll", *table.NUMBERS)}
     )
     sections["The runs"] = "".join(commands(row) for row in found.rows)
-    links = body = ""
-    for number, (title, content) in enumerate(sections.items()):
-        links += f'<a href="#s{number}">{markup.text(title)}</a>'
-        body += f'<section id="s{number}"><h2>{markup.text(title)}</h2>{content}</section>'
+    numbered = [(f"s{number}", title, content) for number, (title, content) in enumerate(sections.items())]
     style = source("page.css") + source("compare.css", "bicoder.comparison")
-    return document_of(f"{counted(count, 'run')} compared", links, body, style)
+    return document_of(f"{counted(count, 'run')} compared", numbered, style)
 
 
 def numbers(found: Comparison) -> str:
@@ -81,15 +78,6 @@ def cell(column: table.Column, row: Row) -> str:
 def kind(column: table.Column) -> str:
     """The class of the cells of a column."""
     return ' class="number"' if column.form else ""
-
-
-def picture(path: Path, alt: str, caption: str) -> str:
-    """A picture that has been drawn, as a part of the page."""
-    from PIL import Image
-
-    with Image.open(path) as image:
-        width, height = (round(size * markup.SMALLER) for size in image.size)
-    return markup.shown(markup.address(path.read_bytes()), alt, caption, f' width="{width}" height="{height}"', "plot")
 
 
 def commands(row: Row) -> str:

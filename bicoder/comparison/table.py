@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from bicoder.comparison.compared import Comparison, has_sigmas
 from bicoder.comparison.rows import Number, Row
 from bicoder.comparison.settings import said
-from bicoder.errors import printable
+from bicoder.errors import decodable, printable
 
 UNITS = "nats per image, but for bits per dim"
 # key -> title, digits
@@ -90,15 +90,10 @@ def shown(column: Column, row: Row) -> str:
     if value is None or value == "":
         return "-"
     if not isinstance(value, Number):
-        return printable(readable(str(value)))
+        return printable(decodable(str(value)))
     form = ".2g" if column.form.endswith("g") else column.form  # of a count, its spread alone is a fraction
     error = "" if value.error is None else f" ± {value.error:{form}}"
     return f"{value.value:{column.form}}{error}"
-
-
-def readable(text: str) -> str:
-    """A name of a file as letters of Unicode."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def sentences(found: Comparison) -> list[str]:
@@ -106,7 +101,7 @@ def sentences(found: Comparison) -> list[str]:
     against = [f"Not ranked, since {reason}." for reason in found.against]
     none = "No run has been evaluated, so there are no ranks."
     first = against or ([] if found.ranks else [none])
-    return [printable(readable(line)) for line in (*first, *(f"{note.removesuffix('.')}." for note in found.notes))]
+    return [printable(decodable(line)) for line in (*first, *(f"{note.removesuffix('.')}." for note in found.notes))]
 
 
 def markdown(found: Comparison) -> str:
@@ -154,7 +149,7 @@ def defused(value: Any) -> Any:
     """A cell of text that no spreadsheet takes for a formula."""
     if not isinstance(value, str):
         return value
-    text = printable(readable(value))
+    text = printable(decodable(value))
     return f"'{text}" if text.startswith(DANGEROUS) and text != "-" else text
 
 
@@ -163,7 +158,7 @@ def as_json(found: Comparison) -> str:
     columns = [column for column in columns_of(found) if column.form]
     rows = [
         {
-            "runs": [readable(run.folder) for run in row.runs],
+            "runs": [decodable(run.folder) for run in row.runs],
             "settings": {name: row.settings.get(name) for name in found.differing},
             "rank": found.ranks.get(row.name),
             "images": row.said("source"),

@@ -46,6 +46,21 @@ class Dimensions(NamedTuple):
     by_kl: bool
     active: np.ndarray
 
+    @property
+    def worth_name(self) -> str:
+        """What the worth is, in a word."""
+        return "KL" if self.by_kl else "variance"
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The mean of the codes, (latent_dim,)."""
+        return self.codes.mean(axis=0)
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """Their standard deviation, (latent_dim,)."""
+        return self.codes.std(axis=0)
+
 
 def dimensions(vae: "VAE", images: Any, batch_size: int = 500) -> Dimensions:
     """What the dimensions of the code are worth over images (N, ...), with y of a conditional model.

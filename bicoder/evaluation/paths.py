@@ -1,4 +1,6 @@
-"""Ways through the code: along one dimension, and from one code to another."""
+"""Ways through the code: along one dimension, all over two, and from one code to another."""
+
+from statistics import NormalDist
 
 import numpy as np
 
@@ -10,6 +12,17 @@ def along(codes: np.ndarray, dimension: int, values: np.ndarray) -> np.ndarray:
     found = np.repeat(codes[:, None], len(values), axis=1)
     found[..., dimension] = values
     return found
+
+
+def normal_quantiles(count: int) -> np.ndarray:
+    """Numbers (count,) each of which stands for as much of the mass of N(0, 1)."""
+    return np.array([NormalDist().inv_cdf((i + 0.5) / count) for i in range(count)])
+
+
+def all_over(across: np.ndarray, up: np.ndarray) -> np.ndarray:
+    """Codes of two dimensions, (n, 2), row by row as a picture has them: z2 grows upwards."""
+    first, second = np.meshgrid(across, up[::-1])
+    return np.stack([first.ravel(), second.ravel()], axis=1)
 
 
 def straight(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:

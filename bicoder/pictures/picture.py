@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from bicoder.errors import UsageError
+from bicoder.errors import UsageError, first_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -178,8 +178,7 @@ def draw(
         except UsageError as error:
             unwritten = unwritten or error
         except Exception as error:  # of a model whose numbers are not finite, and of libraries, anything
-            reason = (str(error).splitlines() or [""])[0][:300]
-            print(f"{folder / found.file}: not drawn: {type(error).__name__}: {reason}", file=sys.stderr)
+            print(f"{folder / found.file}: not drawn: {type(error).__name__}: {first_line(error)}", file=sys.stderr)
         else:
             written += [path] if path else []
     if unwritten:

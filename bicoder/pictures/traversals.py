@@ -1,8 +1,7 @@
 """What the dimensions of a code do to the images: each by itself, and of two dimensions both together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from bicoder.engine.arrays.conditioned import parted
 from bicoder.engine.arrays.masked import arrays_in, on_arrays
 from bicoder.errors import counted
 from bicoder.evaluation.latent_space import Dimensions, dimensions
-from bicoder.evaluation.paths import along
+from bicoder.evaluation.paths import all_over, along, normal_quantiles
 from bicoder.pictures.drawing.grids import alike, named_grids
 from bicoder.pictures.drawing.plotting import as_images
 from bicoder.pictures.picture import Subject
@@ -43,9 +42,8 @@ def each_dimension(subject: Subject, path: Path, count: int = IMAGES) -> Path:
     codes, y = ops.convert_to_numpy(vae.encode(chosen).mean), parted(chosen)[1]
     found = dimensions(vae, subject.taken(subject.some(CODES)))
     shown = found.active[: max(1, MOST_ROWS // max(1, len(views)))]
-    mean, deviation = found.codes.mean(axis=0), found.codes.std(axis=0)
     steps = np.linspace(-FARTHEST, FARTHEST, STEPS)
-    paths = [along(codes, number, mean[number] + steps * deviation[number]) for number in shown]
+    paths = in_steps(codes, found, shown)
     ways = np.stack([np.repeat(codes[:, None], STEPS, axis=1), *paths], axis=1)  # (n, 1 + dimensions, steps, latent)
     images = decoded(subject, ways.reshape(-1, vae.latent_dim), repeated(y, (1 + len(shown)) * STEPS))
     grids, what = {}, "example" if views else "image"
@@ -61,9 +59,19 @@ def each_dimension(subject: Subject, path: Path, count: int = IMAGES) -> Path:
     return named_grids(grids, path, title_of(subject, found, len(shown)), named, columns, min(len(grids), 3), UNITS)
 
 
+def in_steps(codes: np.ndarray, found: Dimensions, chosen: Iterable[int]) -> list[np.ndarray]:
+    """Codes (n, latent_dim) with each of some dimensions in steps of its standard deviation, around its mean.
+
+    Returns:
+        (n, STEPS, latent_dim) of each.
+    """
+    steps, mean, deviation = np.linspace(-FARTHEST, FARTHEST, STEPS), found.mean, found.deviation
+    return [along(codes, number, mean[number] + steps * deviation[number]) for number in chosen]
+
+
 def worth_of(found: Dimensions, number: int) -> str:
     """What a dimension is worth, in words."""
-    return f"{'KL' if found.by_kl else 'variance'} {found.worth[number]:.2f}"
+    return f"{found.worth_name} {found.worth[number]:.2f}"
 
 
 def title_of(subject: Subject, found: Dimensions, shown: int) -> str:
@@ -92,15 +100,14 @@ def both_dimensions(subject: Subject, path: Path) -> Path:
     """
     vae, views = subject.vae, subject.views or [""]
     if isinstance(vae.prior, StandardNormal):
-        line = np.array([NormalDist().inv_cdf((i + 0.5) / SIDE) for i in range(SIDE)])
+        line = normal_quantiles(SIDE)
         lines, how = [line, line], "quantiles of the prior, N(0, I)"
     else:
         codes = dimensions(vae, subject.taken(subject.some(CODES))).codes
         ends = np.quantile(codes, (0.01, 0.99), axis=0)
         lines = [np.linspace(ends[0, i], ends[1, i], SIDE) for i in (0, 1)]
         how = f"even steps from 1 to 99 % of the codes of {counted(len(codes), 'test image')}"
-    first, second = np.meshgrid(lines[0], lines[1][::-1])  # z2 grows upwards
-    z = np.stack([first.ravel(), second.ravel()], axis=1)
+    z = all_over(*lines)
     classes: Sequence[Any] = [None] if vae.condition is None else range(vae.condition.known_classes)
     some = classes[: max(1, MOST_PLANES // len(views))]
     grids: dict[str, np.ndarray] = {}
@@ -142,16 +149,14 @@ def means(subject: Subject, z: np.ndarray, y: Any) -> dict[str, np.ndarray]:
 
 def originals(subject: Subject, numbers: np.ndarray) -> dict[str, np.ndarray]:
     """view -> test images of these numbers as pictures, as `decoded` gives them."""
-    x, _ = parted(subject.taken(numbers))
-    x = {view: values(one) for view, one in x.items()} if isinstance(x, dict) else values(x)
-    return alike(as_pictures(subject, x))
+    return alike(as_pictures(subject, parted(subject.taken(numbers))[0]))
 
 
 def as_pictures(subject: Subject, x: Any) -> dict[str, np.ndarray]:
-    """view -> images, each of its own shape; "" for what is one tensor."""
+    """view -> images, each of its own shape and white where they are missing; "" for what is one tensor."""
     if isinstance(x, dict):
-        return {view: as_images(x[view], subject.image_shape[view]) for view in subject.views}
-    return {"": as_images(x, subject.image_shape)}
+        return {view: as_images(values(x[view]), subject.image_shape[view]) for view in subject.views}
+    return {"": as_images(values(x), subject.image_shape)}
 
 
 def rows_of_views(images: dict[str, np.ndarray]) -> np.ndarray:

@@ -1,7 +1,9 @@
 """per_image.csv: what is known of each test image of a run."""
 
+import contextlib
 import csv
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +12,7 @@ import numpy as np
 from bicoder.data.likewise import own
 from bicoder.data.splits import Split
 from bicoder.errors import ModelError
-from bicoder.files.regular_file import NotRegularError, read_regular
+from bicoder.files.regular_file import read_regular
 from bicoder.files.tables import Table, write_csv
 from bicoder.runs.folder import PER_IMAGE
 
@@ -53,24 +55,36 @@ def read_per_image(folder: Path, count: int) -> dict[str, np.ndarray]:
     Raises:
         ModelError: it is something else, or of other images.
     """
-    path = folder / PER_IMAGE
-    try:
-        content = read_regular(path, LARGEST).decode("utf-8", "surrogateescape")
-        rows = list(csv.DictReader(io.StringIO(content, newline="")))
-        names = [
-            name for name in (rows[0] if rows else ()) if name in ("elbo", "distortion", "rate") or is_log_px(name)
-        ]
-        found = {name: np.array([float(row[name]) for row in rows]) for name in names}
+    with expecting(f"the numbers of {count:,} test images", folder):
+        if (table := table_of(folder)) is None:
+            return {}
+        head, rows = table[0], [row for row in table[1] if row]  # a line may be blank
+        places = {name: i for i, name in enumerate(head) if name in TERMS or is_log_px(name)}
+        found = {name: np.array([float(row[i]) for row in rows]) for name, i in places.items()}
         if len(rows) != count or "elbo" not in found:
-            raise ValueError(f"{len(rows):,} rows of {', '.join(names) or 'no numbers'}")
+            raise ValueError(f"{len(rows):,} rows of {', '.join(places) or 'no numbers'}")
+        return found
+
+
+def table_of(folder: Path) -> tuple[list[str], list[list[str]]] | None:
+    """The names of the columns of per_image.csv and its rows; None if there is no such file."""
+    try:
+        content = read_regular(folder / PER_IMAGE, LARGEST).decode("utf-8", "surrogateescape")
     except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, KeyError, csv.Error, NotRegularError) as error:
+        return None
+    head, *rows = csv.reader(io.StringIO(content, newline=""))
+    return head, rows
+
+
+@contextlib.contextmanager
+def expecting(what: str, folder: Path) -> Iterator[None]:
+    """Whatever is wrong with per_image.csv inside becomes a `ModelError`."""
+    try:
+        yield
+    except (OSError, ValueError, LookupError, csv.Error) as error:
         raise ModelError(
-            f"{path}: expected the numbers of {count:,} test images, received something else: {error}; evaluate the "
-            "run again"
+            f"{folder / PER_IMAGE}: expected {what}, received something else: {error}; evaluate the run again"
         ) from error
-    return found
 
 
 def is_log_px(name: str) -> bool:
@@ -99,10 +113,10 @@ def read_named(folder: Path, count: int) -> Named | None:
     Raises:
         ModelError: it is something else, or of other images.
     """
-    path = folder / PER_IMAGE
-    try:
-        content = read_regular(path, LARGEST).decode("utf-8", "surrogateescape")
-        head, *rows = csv.reader(io.StringIO(content, newline=""))
+    with expecting(f"log p(x) of {count:,} test images", folder):
+        if (table := table_of(folder)) is None:
+            return None
+        head, rows = table
         places = [i for i, name in enumerate(head) if is_log_px(name)]
         if not places:
             return None
@@ -111,11 +125,4 @@ def read_named(folder: Path, count: int) -> Named | None:
         values = np.array([float(row[places[0]]) for row in rows])
         if len(rows) != count or len(set(names)) != count or not np.isfinite(values).all():
             raise ValueError(f"{len(rows):,} rows, {len(set(names)):,} names")
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, IndexError, csv.Error, NotRegularError) as error:
-        raise ModelError(
-            f"{path}: expected log p(x) of {count:,} test images, received something else: {error}; evaluate the run "
-            "again"
-        ) from error
-    return Named(names, values)
+        return Named(names, values)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from bicoder.errors import ModelError
 from bicoder.files.regular_file import NotRegularError, read_regular
 from bicoder.pictures.picture import About, Subject
-from bicoder.runs.config import read_config
 from bicoder.runs.folder import EVALUATION
 from bicoder.runs.options.command_line import command_line
 from bicoder.runs.options.table import Options
@@ -33,9 +32,8 @@ def title_of(arguments: Mapping[str, Any]) -> str:
     return f"{name}, view {arguments.get('view', 'm0')}" if name == "mnist_color" else name
 
 
-def about(folder: Path) -> About:
-    """What is said of the run in a folder."""
-    config = read_config(folder)
+def about(config: Mapping[str, Any]) -> About:
+    """What is said of a run of this config.json."""
     arguments = config["arguments"]
     settings = {name: value for name, value in arguments.items() if value is not None}
     data = {name: value for name, value in config["data"].items() if value not in (None, [])}
@@ -49,14 +47,14 @@ def about(folder: Path) -> About:
     )
 
 
-def subject_of(options: Options, vae: "VAE", loader: "DataLoader", folder: Path, **more: Any) -> Subject:
+def subject_of(options: Options, vae: "VAE", loader: "DataLoader", config: Mapping[str, Any], **more: Any) -> Subject:
     """What the pictures of a run show.
 
     Args:
         options: of the run.
         vae: its model.
         loader: of its test images, and of training images if they are read.
-        folder: of the run.
+        config: its config.json.
         more: further fields of the `Subject`.
     """
     return Subject(
@@ -72,7 +70,7 @@ def subject_of(options: Options, vae: "VAE", loader: "DataLoader", folder: Path,
             "latent_points": options.latent_points,
             "files": loader.test_files,
             "training": loader.training_images if loader.has_training_images else None,
-            "about": about(folder),
+            "about": about(config),
             **more,
         },
     )

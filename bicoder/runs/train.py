@@ -55,12 +55,13 @@ def train(options: Options) -> None:
             runs.save_config(folder, vae, options.arguments(), describe(options, loader), loader.split_names())
         else:
             go_on(options, vae, loader, folder)
-        film = film_of(options, subject_of(options, vae, loader, folder)) if options.film else None
+        film = film_of(options, subject_of(options, vae, loader, read_config(folder))) if options.film else None
         training = fit(options, vae, loader, folder, film)
         weights.save(folder, vae)
         numbers = numbers_of(vae, loader, trained=training.state["epoch"] > 0)
         print_numbers(vae, numbers)  # before the pictures, which are done by others' code
-        subject = subject_of(options, vae, loader, folder, history=training.history(), numbers=numbers)
+        known = {"history": training.history(), "numbers": numbers}
+        subject = subject_of(options, vae, loader, read_config(folder), **known)
         written = [] if options.no_pictures else draw(subject, folder, options.pictures)
         written += film.drawn() if film else []
     print(f"{duration_of(training)}; {time.perf_counter() - started:.1f} s in all\n")

@@ -16,6 +16,7 @@ import pytest
 from bicoder.cli import main as cli
 from bicoder.comparison.compared import compare
 from bicoder.comparison.page import points_of
+from bicoder.comparison.reading import sigma_of_weight
 from bicoder.comparison.table import as_csv, as_json, latex, markdown
 from bicoder.errors import UsageError
 
@@ -213,3 +214,19 @@ def test_fifty_runs_take_no_ten_seconds_and_no_tensorflow(runs, tmp_path):
     assert time.perf_counter() - begun < 10.0
     assert done.returncode == 0, done.stderr
     assert not {"'tensorflow'", "'keras'"} & set(done.stdout.splitlines()[-1].strip("[]").split(", "))
+
+
+@pytest.mark.parametrize("raw", [-20.0, -7.0, -1.0, 0.0, 2.0])
+def test_a_learned_sigma_is_that_of_the_likelihood(raw):
+    """It is computed without Keras, from the weight alone."""
+    from bicoder.likelihoods import GaussianLikelihood, OptimalGaussianLikelihood
+
+    gaussian, optimal = GaussianLikelihood("learned"), OptimalGaussianLikelihood()
+    for likelihood in (gaussian, optimal):
+        likelihood.build((None, 3))
+    gaussian.raw_log_sigma.assign(raw)
+    optimal.variance.assign(np.exp(raw))
+    assert sigma_of_weight("decoder/raw_log_sigma", raw) == pytest.approx(np.exp(float(gaussian.log_sigma())), rel=1e-5)
+    assert sigma_of_weight("decoder/variance", float(optimal.variance)) == pytest.approx(
+        np.exp(float(optimal.log_sigma())), rel=1e-5
+    )

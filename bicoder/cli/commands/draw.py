@@ -9,6 +9,7 @@ from bicoder.cli.subject import own_loader, subject_of
 from bicoder.errors import MOST_IN_A_GRID
 from bicoder.pictures.picture import draw as draw_pictures
 from bicoder.pictures.picture import flags
+from bicoder.runs.folder import REPORT, read_history
 from bicoder.runs.options.kinds import Switches, Whole
 from bicoder.runs.options.table import DRAWN, option
 
@@ -34,10 +35,12 @@ def draw(options: DrawOptions) -> None:
     loader = own_loader(options)
     folder = Path(options.run)
     subject = subject_of(options, loader, options.seed)
+    named = options.pictures
+    chosen = tuple(flags()) if named is None else named
     subject = dataclasses.replace(
         subject,
+        history=read_history(folder) if named is None or REPORT in named else {},
         num_images=options.num_images or subject.num_images,
         latent_points=options.latent_points or subject.latent_points,
     )
-    chosen = tuple(flags()) if options.pictures is None else options.pictures
-    print("\n".join(map(str, draw_pictures(subject, folder, chosen, alone=options.pictures is not None))))
+    print("\n".join(map(str, draw_pictures(subject, folder, chosen, alone=named is not None))))

@@ -57,10 +57,10 @@ def evaluate(options: EvaluateOptions) -> None:
     columns = columns_of(found)
     write_per_image(folder / PER_IMAGE, loader, columns)
     then = Options(**Options.values(config["arguments"]))
-    known = {"history": read_history(folder), "numbers": numbers, "per_image": columns}
-    subject = subject_of(then, vae, loader, folder, **known)
+    subject = subject_of(then, vae, loader, config, numbers=numbers, per_image=columns)
     written = [folder / EVALUATION, folder / PER_IMAGE, *draw(subject, folder, command="evaluate")]
     if (folder / REPORT_PAGE).exists():
+        subject = dataclasses.replace(subject, history=read_history(folder))
         written += draw(subject, folder, (REPORT,), alone=True)
     if not options.json:
         print("\n" + "\n".join(map(str, written)))

@@ -9,7 +9,7 @@ from bicoder.cli.subject import own_loader, subject_of
 from bicoder.errors import MOST_IN_A_GRID
 from bicoder.pictures.picture import draw
 from bicoder.runs.config import read_config
-from bicoder.runs.folder import REPORT
+from bicoder.runs.folder import REPORT, read_history
 from bicoder.runs.options.kinds import Whole
 from bicoder.runs.options.table import option
 
@@ -37,6 +37,7 @@ def report(options: ReportOptions) -> None:
 
     subject = dataclasses.replace(
         subject,
+        history=read_history(folder),
         latent_points=options.latent_points or subject.latent_points,
         numbers=read_evaluation(folder) or numbers_of(subject.vae, loader),
         per_image=read_per_image(folder, len(loader.test_files)),

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from bicoder.pictures.drawing.plotting import COLOURS, new_figure, readable, save, style_of
+from bicoder.pictures.drawing.plotting import COLOURS, new_figure, readable, save, shortened, style_of
 from bicoder.pictures.drawing.settings import with_own_settings
 
 LONGEST = 44  # characters of a name in a legend
@@ -70,7 +70,8 @@ def draw_point(axes: Axes, name: str, point: Point, style: dict[str, Any]) -> No
         markerfacecolor=style["color"] if point.measured else "white",
         markersize=9,
         capsize=3,
-        label=f" {readable(short(name))}",  # Matplotlib leaves out what begins with an underscore: a space before it
+        # Matplotlib leaves out what begins with an underscore: a space before it.
+        label=f" {readable(shortened(name, LONGEST))}",
         zorder=3,
     )
 
@@ -116,7 +117,7 @@ def bounds(panels: Mapping[str, Mapping[str, Sequence[Sequence[float]]]], path: 
     for axes, (title, curves) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for i, (name, runs) in enumerate(curves.items()):
             for run, values in enumerate(runs):
-                label = f" {readable(short(name))}" if run == 0 else None
+                label = f" {readable(shortened(name, LONGEST))}" if run == 0 else None
                 style = STYLES[i // len(COLOURS) % len(STYLES)]
                 marker = "." if len(values) < 30 else None
                 axes.plot(
@@ -158,9 +159,3 @@ def legend_of(axes: Axes, count: int) -> None:
 def columns_of(count: int) -> int:
     """Columns of a legend of so many names."""
     return math.ceil((count + 1) / IN_A_COLUMN)
-
-
-def short(name: str) -> str:
-    """A name in one line, with its beginning and its end."""
-    name, half = " ".join(name.split()), LONGEST // 2
-    return name if len(name) <= LONGEST else f"{name[:half]}…{name[1 - half :]}"

@@ -10,8 +10,9 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from bicoder.errors import decodable
 from bicoder.files.whole_file import whole_file
-from bicoder.pictures.drawing.plotting import COLOURS, decodable, shortened
+from bicoder.pictures.drawing.plotting import COLOURS, shortened
 
 SECONDS, LAST = 6.0, 2.0  # of all frames but the last, and of that
 FASTEST, SLOWEST = 0.06, 0.6  # seconds of a frame

@@ -13,6 +13,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from bicoder.errors import decodable
 from bicoder.files.whole_file import whole_file
 from bicoder.pictures.drawing.settings import with_own_settings
 
@@ -34,13 +35,8 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def decodable(text: str) -> str:
-    """Text from names of files without what is no letter of any encoding."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
 def readable(text: str) -> str:
-    """The same for Matplotlib, to which $ is no formula."""
+    """Text from names of files as Matplotlib can show it, to which $ is no formula."""
     return decodable(text).replace("$", r"\$")
 
 
@@ -184,10 +180,10 @@ def names_of(labels: np.ndarray, label_names: Sequence[str] = ()) -> dict[int, s
     }
 
 
-def shortened(name: str) -> str:
+def shortened(name: str, longest: int = LONGEST_NAME) -> str:
     """A name in one line that leaves room for the points, with its beginning and its end."""
-    name, half = " ".join(name.split()), LONGEST_NAME // 2
-    return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[1 - half :]}"
+    name, half = " ".join(name.split()), longest // 2
+    return name if len(name) <= longest else f"{name[:half]}…{name[1 - half :]}"
 
 
 def style_of(i: int) -> dict[str, Any]:

@@ -8,16 +8,14 @@ import numpy as np
 from keras import ops
 
 from bicoder.engine.arrays.conditioned import parted
-from bicoder.pictures.picture import Subject
+from bicoder.errors import decodable
 from bicoder.pictures.report import markup
 from bicoder.pictures.report.decoder_program import decoder_programs, for_page
-from bicoder.pictures.report.drawn import drawn
+from bicoder.pictures.report.drawn import COLUMNS, drawn
 from bicoder.pictures.report.facts import Facts
-from bicoder.pictures.several_views import values
 from bicoder.pictures.traversals import as_pictures
 from bicoder.priors import draw_codes
 
-COLUMNS = 50  # images of a sheet beside each other
 FROM_PRIOR = 64  # codes for a button
 MEASURES = {"elbo": "bound", "distortion": "distortion", "rate": "rate"}
 
@@ -35,7 +33,6 @@ def data_block(facts: Facts) -> DataBlock:
     views, weights, sheets, said = views_of(facts)
     chosen, subject, dimensions = facts.chosen, facts.subject, facts.dimensions
     labels = facts.labels
-    mean, deviation = dimensions.codes.mean(axis=0), dimensions.codes.std(axis=0)
     data = {
         "columns": COLUMNS,
         "count": len(chosen),
@@ -55,9 +52,9 @@ def data_block(facts: Facts) -> DataBlock:
         "order": np.argsort(-dimensions.worth, kind="stable").tolist(),
         "active": len(dimensions.active),
         "worth": dimensions.worth.tolist(),
-        "worthName": "KL" if dimensions.by_kl else "variance",
-        "mean": markup.floats(mean),
-        "deviation": markup.floats(deviation),
+        "worthName": dimensions.worth_name,
+        "mean": markup.floats(dimensions.mean),
+        "deviation": markup.floats(dimensions.deviation),
         "beside": beside_codes(facts),
         "prior": prior_codes(facts),
     }
@@ -69,7 +66,7 @@ def names_of(facts: Facts) -> list[str] | None:
     files = facts.subject.files
     if files is None or np.asarray(files).dtype.kind in "iu":
         return None
-    return [markup.readable(name) for name in np.asarray(files)[facts.chosen]]
+    return [decodable(name) for name in np.asarray(files)[facts.chosen]]
 
 
 def measure(name: str, values: np.ndarray) -> dict[str, str]:
@@ -114,7 +111,7 @@ def views_of(facts: Facts) -> tuple[list[dict[str, Any]], np.ndarray, str, list[
     """The views as the script has them, the weights of their decoders, sheets of their images, and what to say."""
     answers = decoder_programs(facts.vae.decoder)
     programs, weights = for_page(answers)
-    images = unscaled(facts.subject, facts.chosen[: facts.pictured])
+    images = as_pictures(facts.subject, parted(facts.subject.taken(facts.chosen[: facts.pictured]))[0])
     shapes = facts.vae.example_shape
     views: list[dict[str, Any]] = []
     sheets, said = [], []
@@ -144,9 +141,3 @@ def beforehand(facts: Facts, views: list[dict[str, Any]]) -> list[str]:
             view["drawn"] = own.for_page(f"drawn-{number}")
             sheets.append(markup.sheet(own.images, COLUMNS, f"drawn-{number}")[0])
     return sheets
-
-
-def unscaled(subject: Subject, numbers: np.ndarray) -> dict[str, np.ndarray]:
-    """view -> test images of these numbers as pictures of their own size; "" for what is one tensor."""
-    x, _ = parted(subject.taken(numbers))
-    return as_pictures(subject, {view: values(one) for view, one in x.items()} if isinstance(x, dict) else values(x))

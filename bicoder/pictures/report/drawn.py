@@ -6,9 +6,8 @@ import numpy as np
 
 from bicoder.conditions import Labels, is_soft
 from bicoder.evaluation.latent_space import Dimensions
-from bicoder.evaluation.paths import along
 from bicoder.pictures.picture import Subject
-from bicoder.pictures.traversals import FARTHEST, STEPS, means
+from bicoder.pictures.traversals import FARTHEST, STEPS, in_steps, means
 
 MOST_DIMENSIONS = 8  # whose traversals are drawn
 COLUMNS = 50  # tiles beside each other in a sheet
@@ -54,10 +53,8 @@ def drawn(subject: Subject, found: Dimensions, codes: np.ndarray, y: Any = None)
         y: of a conditional model, what it is told of each of them, (n, ...).
     """
     dimensions = found.active[:MOST_DIMENSIONS].tolist()
-    mean, deviation = found.codes.mean(axis=0), found.codes.std(axis=0)
-    steps = np.linspace(-FARTHEST, FARTHEST, STEPS)
-    paths = [along(mean[None], number, mean[number] + steps * deviation[number])[0] for number in dimensions]
-    z, said = np.concatenate([*paths, codes]), ""
+    paths = in_steps(found.mean[None], found, dimensions)
+    z, said = np.concatenate([*(path[0] for path in paths), codes]), ""
     if y is not None:
         first, said = told_of_all(subject, np.asarray(y))
         y = np.concatenate([np.repeat(first, len(z) - len(codes), axis=0), y])

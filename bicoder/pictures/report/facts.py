@@ -15,6 +15,7 @@ from bicoder.evaluation.measure import look
 from bicoder.pictures.drawing.grids import alike
 from bicoder.pictures.latent_map import in_the_map
 from bicoder.pictures.picture import Subject
+from bicoder.pictures.report import markup
 from bicoder.pictures.report.kept import Kept
 from bicoder.pictures.report.nearest import nearest
 from bicoder.pictures.traversals import CODES, as_pictures, decoded, originals
@@ -134,23 +135,15 @@ class Facts:
         numbers, looked_at = nearest(some, training, NEAREST)
         x, _ = parted(training)
         found = on_arrays(lambda array: np.concatenate([array[i : i + 1] for i in numbers.ravel().tolist()]), x)
-        made, real = beside(alike(as_pictures(self.subject, some))), beside(originals_of(self.subject, found))
+        made, real = beside(alike(as_pictures(self.subject, some))), beside(alike(as_pictures(self.subject, found)))
         real = real.reshape(len(made), numbers.shape[1], *real.shape[1:])
         near = np.concatenate([made[:, None], real], axis=1)
         total = len(arrays_in(x)[0])
-        return np.round(255 * near).astype("uint8"), np.array([looked_at, total])
+        return markup.as_bytes(near), np.array([looked_at, total])
 
     def to_keep(self) -> Kept:
         """What took long to find out."""
         return Kept(np.asarray(self.chosen, "int64"), np.asarray(self.points, "float32"), *self.near)
-
-
-def originals_of(subject: Subject, x: Any) -> dict[str, np.ndarray]:
-    """Images x, (n, ...) or those of each view, as pictures of one size."""
-    from bicoder.pictures.several_views import values
-
-    x = {view: values(one) for view, one in x.items()} if isinstance(x, dict) else values(x)
-    return alike(as_pictures(subject, x))
 
 
 def beside(images: Mapping[str, np.ndarray]) -> np.ndarray:

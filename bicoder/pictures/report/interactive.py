@@ -3,11 +3,10 @@
 What needs JavaScript has the class `live` and is hidden until the script of the page shows it.
 """
 
-from html import escape
-
 import numpy as np
 
 from bicoder.errors import counted
+from bicoder.pictures.report import markup
 from bicoder.pictures.report.facts import Facts
 
 MOST_BARS = 100  # dimensions that have a bar
@@ -62,14 +61,15 @@ def latent_map(facts: Facts) -> str:
     """The map of the test codes, with what is pinned beside it."""
     what = "test example" if facts.subject.views else "test image"
     heights = "; one dimension, at heights by chance" if facts.codes.shape[1] == 1 else ""
-    return f'<p class="note">{counted(len(facts.chosen), what)}: {escape(facts.plane.how)}{heights}.</p>{MAP}'
+    return f'<p class="note">{counted(len(facts.chosen), what)}: {markup.text(facts.plane.how)}{heights}.</p>{MAP}'
 
 
 def explorer(facts: Facts) -> str:
     """Sliders and a plane, and the picture of the code that they lead to."""
-    active, total = len(facts.dimensions.active), len(facts.dimensions.worth)
+    found = facts.dimensions
+    active, total = len(found.active), len(found.worth)
     does = "does" if active == 1 else "do"
-    said = f"{active} of {counted(total, 'dimension')} of z {does} something, those of the highest {worth_name(facts)} "
+    said = f"{active} of {counted(total, 'dimension')} of z {does} something, those of the highest {found.worth_name} "
     return f'<p class="note">{said}first. The picture is the mean of p(x|z), of the code that you choose.</p>{EXPLORER}'
 
 
@@ -88,7 +88,7 @@ def interpolation(facts: Facts) -> str:
 
 def dimensions(facts: Facts) -> str:
     """A bar for each dimension, which is a button that colours the map, with its number."""
-    worth, name = np.nan_to_num(facts.dimensions.worth), worth_name(facts)
+    worth, name = np.nan_to_num(facts.dimensions.worth), facts.dimensions.worth_name
     order, active = np.argsort(-worth, kind="stable").tolist()[:MOST_BARS], set(facts.dimensions.active.tolist())
     units = "in nats, the mean over test images" if facts.dimensions.by_kl else "of the posterior means"
     most = f" The first {len(order)} of {len(worth)} are shown." if len(order) < len(worth) else ""
@@ -97,11 +97,6 @@ def dimensions(facts: Facts) -> str:
     press = '<span class="live" hidden>A click on a bar colours the map by that dimension.</span>'
     said = f'<p class="note">{name[0].upper()}{name[1:]} of each dimension, {units}.{most} {press}</p>'
     return f'{said}<div class="scroll"><ol class="bars">{bars}</ol></div>'
-
-
-def worth_name(facts: Facts) -> str:
-    """What a dimension is judged by."""
-    return "KL" if facts.dimensions.by_kl else "variance"
 
 
 def bar(dimension: int, worth: float, share: float, name: str, active: bool) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bicoder.errors import decodable
 from bicoder.pictures.drawing.plotting import GAP, tile
 
 WIDTH = 1100  # pixels of the page for images beside each other
@@ -21,14 +22,9 @@ SMALLER = 0.6  # of the pixels of a picture of Matplotlib's, whose letters are a
 LOSSLESS = 2_000_000  # bytes of a sheet that is kept as it is
 
 
-def readable(value: Any) -> str:
-    """A value as letters of Unicode; what is none, as the bytes of a file name may be, shows as �."""
-    return str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
 def text(value: Any) -> str:
     """A value as text of the page."""
-    return html.escape(readable(value), quote=True)
+    return html.escape(decodable(value), quote=True)
 
 
 def encoded(content: bytes) -> str:
@@ -54,12 +50,17 @@ def digest(content: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
+def as_bytes(images: np.ndarray) -> np.ndarray:
+    """Images in [0, 1] as bytes; what is no number is black."""
+    return np.round(255.0 * np.clip(np.nan_to_num(images), 0.0, 1.0)).astype("uint8")
+
+
 def bytes_of(image: np.ndarray, **how: Any) -> bytes:
     """An image (height, width[, 3 or 4]) in [0, 1], or of bytes, as a file."""
     from PIL import Image
 
     if image.dtype != np.uint8:
-        image = np.round(255.0 * np.clip(np.nan_to_num(image), 0.0, 1.0)).astype("uint8")
+        image = as_bytes(image)
     file = io.BytesIO()
     Image.fromarray(image).save(file, **(how or {"format": "png", "optimize": True}))
     return file.getvalue()
@@ -78,17 +79,19 @@ def figure(image: np.ndarray, alt: str, caption: str = "", scale: int = 1) -> st
 
 def drawn(draw: Callable[[Path], Path | None], alt: str, identity: str = "") -> str:
     """A picture that a function draws into a file, which is gone afterwards; nothing if it has nothing to draw."""
-    from PIL import Image
-
     with tempfile.TemporaryDirectory(prefix="bicoder-") as folder:
         path = draw(Path(folder) / "picture.png")
-        if path is None:
-            return ""
-        with Image.open(path) as image:
-            width, height = (round(size * SMALLER) for size in image.size)
-        content = path.read_bytes()
+        return "" if path is None else picture(path, alt, identity=identity)
+
+
+def picture(path: Path, alt: str, caption: str = "", identity: str = "") -> str:
+    """A picture of Matplotlib's that lies in a file."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        width, height = (round(size * SMALLER) for size in image.size)
     more = f' width="{width}" height="{height}"' + (f' id="{identity}"' if identity else "")
-    return shown(address(content), alt, "", more, "plot")
+    return shown(address(path.read_bytes()), alt, caption, more, "plot")
 
 
 def shown(source: str, alt: str, caption: str, more: str, kind: str) -> str:

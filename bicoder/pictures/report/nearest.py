@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bicoder.engine.arrays.conditioned import parted
-from bicoder.engine.arrays.masked import Masked, arrays_in, on_arrays
+from bicoder.engine.arrays.masked import arrays_in, on_arrays
 from bicoder.engine.arrays.portions import portions_of_examples
 from bicoder.engine.arrays.there import values_of
 
@@ -53,5 +53,4 @@ def flat(images: Any) -> np.ndarray:
 
 def as_values(images: Any) -> np.ndarray:
     """One tensor or view in memory, as float32."""
-    whole = on_arrays(np.asarray, images)
-    return np.asarray(values_of(whole) if isinstance(whole, Masked) else whole, "float32")
+    return np.asarray(values_of(on_arrays(np.asarray, images)), "float32")

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+PER_IMAGE = "nats per image"
+
 
 class Number(NamedTuple):
     """A number of `evaluate`.
@@ -12,14 +14,14 @@ class Number(NamedTuple):
         key: its name there.
         name: what people call it.
         meaning: what it says, in a sentence or two.
-        per_image: whether it is in nats per image, and so in bits per dimension too.
+        unit: of it; what is in nats per image is in bits per dimension too.
         form: how it is written, as `format` takes it.
     """
 
     key: str
     name: str
     meaning: str
-    per_image: bool = False
+    unit: str = ""
     form: str = ".3f"
 
 
@@ -29,41 +31,43 @@ NUMBERS = (
         "NLL, -log p(x)",
         "What an image costs under the model, estimated by importance samples: the number to compare models by, on the "
         "same images in the same scaling.",
-        True,
+        PER_IMAGE,
         ".2f",
     ),
     Number(
         "negative_elbo",
         "-ELBO",
         "Distortion plus rate, an upper bound on -log p(x): what training makes small.",
-        True,
+        PER_IMAGE,
         ".2f",
     ),
     Number(
         "distortion",
         "distortion",
         "-E[log p(x|z)], what an image costs once its code is known. Of densities of pixels it may be below 0.",
-        True,
+        PER_IMAGE,
         ".2f",
     ),
     Number(
         "rate",
         "rate",
         "KL[q(z|x) ‖ p(z)], what the code of an image costs: how much the code says about the image.",
-        True,
+        PER_IMAGE,
         ".2f",
     ),
     Number(
         "mutual_information",
         "mutual information I(x; z)",
         "How many nats a code tells about which image it is of; at most the logarithm of the number of images.",
-        form=".2f",
+        "nats",
+        ".2f",
     ),
     Number(
         "marginal_kl",
         "KL[q(z) ‖ p(z)]",
         "How far all codes together are from the prior: where it is large, samples from the prior fall between them.",
-        form=".2f",
+        "nats",
+        ".2f",
     ),
     Number("mean_squared_error", "mean squared error", "Of the reconstructions, for each pixel.", form=".5f"),
     Number("knn_accuracy", "10-NN accuracy", "How often the ten nearest codes tell the label."),

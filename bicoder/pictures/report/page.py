@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from bicoder.errors import first_line
 from bicoder.files.whole_file import whole_file
 from bicoder.pictures.document import document_of, source
 from bicoder.pictures.picture import Subject
@@ -31,18 +32,14 @@ def write(subject: Subject, path: Path) -> Path:
 def page(facts: Facts, path: Path) -> str:
     """The whole text of the page at this path."""
     moving = attempted(lambda: data_block(facts), "what moves", path)
-    links, body = "", ""
-    for one in SECTIONS:
-        if moving is None and one.moves:
-            continue
-        if found := section(one, facts, path):
-            links += f'<a href="#{one.name}">{markup.text(one.title)}</a>'
-            body += f'<section id="{one.name}"><h2>{markup.text(one.title)}</h2>{found}</section>'
+    shown = [one for one in SECTIONS if moving is not None or not one.moves]
+    written = [(one.name, one.title, section(one, facts, path)) for one in shown]
+    sections = [one for one in written if one[-1]]
     if moving is None:
-        body += markup.note("The map, the explorer and the rest that moves could not be made of this model's numbers.")
-        return document(facts, links, body, "")
-    body += "".join(map(markup.note, moving.said)) + moving.sheets
-    return document(facts, links, body, markup.block(moving.data))
+        below = markup.note("The map, the explorer and the rest that moves could not be made of this model's numbers.")
+        return document(facts, sections, below, "")
+    below = "".join(map(markup.note, moving.said)) + moving.sheets
+    return document(facts, sections, below, markup.block(moving.data))
 
 
 def section(one: Section, facts: Facts, path: Path) -> str:
@@ -56,24 +53,22 @@ def attempted(make: Callable[[], T], what: str, path: Path) -> T | None:
     try:
         return make()
     except Exception as error:  # of a model whose numbers are not finite, and of libraries, anything
-        reason = (str(error).splitlines() or [""])[0][:300]
-        print(f"{path}: {what}: not drawn: {type(error).__name__}: {reason}", file=sys.stderr)
+        print(f"{path}: {what}: not drawn: {type(error).__name__}: {first_line(error)}", file=sys.stderr)
         return None
 
 
-def document(facts: Facts, links: str, body: str, data: str) -> str:
+def document(facts: Facts, sections: list[tuple[str, str, str]], below: str, data: str) -> str:
     """The page around its sections.
 
     Args:
         facts: of the run.
-        links: to the sections.
-        body: the sections.
+        sections, below: as `document_of` has them.
         data: JSON for the script; empty if nothing moves.
     """
     script = joined_scripts() if data else ""
     end = "<noscript><p>The map and the explorer need JavaScript; all else is here.</p></noscript>"
     end += f'<script type="application/json" id="data">{data}</script><script>{script}</script>' if data else ""
-    return document_of(facts.subject.name or "a run", links, body, source("page.css"), end, script)
+    return document_of(facts.subject.name or "a run", sections, source("page.css"), below, end, script)
 
 
 def joined_scripts() -> str:

@@ -71,9 +71,9 @@ def numbers(facts: Facts) -> str:
         value: Any = known.get(number.key)
         if not known_numbers.is_number(value):
             continue
-        unit = "nats" if number.per_image or "KL" in number.name or "information" in number.name else ""
-        if number.per_image:
-            unit = f"nats per image, {known_numbers.bits(value, dimensions)}"
+        unit = number.unit
+        if unit == known_numbers.PER_IMAGE:
+            unit += f", {known_numbers.bits(value, dimensions)}"
         text = format(value, number.form)
         error = known.get("nll_standard_error") if number.key == "nll" else None
         text += f" ± {error:.2f}" if known_numbers.is_number(error) else ""

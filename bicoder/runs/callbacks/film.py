@@ -5,7 +5,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -14,8 +13,10 @@ from keras import ops
 
 from bicoder.engine.arrays.conditioned import parted
 from bicoder.engine.arrays.masked import lacking
+from bicoder.errors import decodable, first_line
+from bicoder.evaluation.paths import all_over, normal_quantiles
 from bicoder.pictures.drawing.film import Group, Strip, small
-from bicoder.pictures.drawing.plotting import decodable, shortened
+from bicoder.pictures.drawing.plotting import shortened
 from bicoder.pictures.picture import Subject, draw
 from bicoder.pictures.traversals import decoded, mean_of, originals, some_examples
 from bicoder.priors import draw_codes
@@ -101,8 +102,8 @@ class Film(keras.callbacks.Callback):
             action()
         except Exception as error:  # of a disk that is full, and of networks, anything
             self.is_over = True
-            reason = (str(error).splitlines() or [""])[0][:300]
-            print(f"{self.training.run / FILM}: the film ends here: {type(error).__name__}: {reason}", file=sys.stderr)
+            said = f"{type(error).__name__}: {first_line(error)}"
+            print(f"{self.training.run / FILM}: the film ends here: {said}", file=sys.stderr)
 
     def begin(self) -> None:
         """The first frame, or those of the training that goes on."""
@@ -128,7 +129,7 @@ class Film(keras.callbacks.Callback):
         except FileNotFoundError:
             reason = "expected the frames so far, received no file"
         except Exception as error:  # of damaged bytes, anything
-            reason = f"not the frames of this training: {str(error).splitlines()[0][:200] if str(error) else ''}"
+            reason = f"not the frames of this training: {first_line(error)}"
         else:
             if known := [frame for frame in frames if frame.step <= self.step()]:
                 return room_for_more(known, total, self.total())
@@ -149,7 +150,8 @@ class Film(keras.callbacks.Callback):
         codes = [vae.encode(self.x).mean, draw_codes(prior, self.samples, self.subject.seed)]
         told: Any = None if self.classes is None else [np.asarray(parted(self.x)[1]), self.classes]
         if vae.latent_dim == 2:
-            codes.append(all_over_the_plane())
+            line = normal_quantiles(SIDE).astype("float32")
+            codes.append(all_over(line, line))
             told = told and [*told, np.zeros(SIDE * SIDE, "float32")]
         z = np.concatenate([ops.convert_to_numpy(some) for some in codes])
         images = decoded(self.subject, z, None if told is None else np.concatenate(told))
@@ -221,10 +223,3 @@ def one_of_each_class(subject: Subject, count: int) -> np.ndarray:
         seen[label] += 1
     chosen = np.lexsort((labels, rank))[:count]
     return order[chosen[np.argsort(labels[chosen], kind="stable")]]
-
-
-def all_over_the_plane() -> np.ndarray:
-    """Codes of two dimensions at quantiles of N(0, I), (SIDE * SIDE, 2), row by row; z2 grows upwards."""
-    line = np.array([NormalDist().inv_cdf((i + 0.5) / SIDE) for i in range(SIDE)], "float32")
-    first, second = np.meshgrid(line, line[::-1])
-    return np.stack([first.ravel(), second.ravel()], axis=1)

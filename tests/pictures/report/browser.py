@@ -60,17 +60,18 @@ class Browser:
         return WebDriverWait(self.driver, seconds, 0.02).until(lambda _: self.js(script, *arguments))
 
     def wait_for_height(self, selector, least, seconds=20):
-        """Wait until an element is as high as that, in a page whose scripts may be off."""
+        """The height of an element as soon as it is that, in a page whose scripts may be off."""
         from selenium.common.exceptions import WebDriverException
         from selenium.webdriver.support.ui import WebDriverWait
 
         def is_high(_):
             document = self.send("DOM.getDocument")["root"]["nodeId"]
             node = self.send("DOM.querySelector", nodeId=document, selector=selector)["nodeId"]
-            return self.send("DOM.getBoxModel", nodeId=node)["model"]["height"] >= least
+            height = self.send("DOM.getBoxModel", nodeId=node)["model"]["height"]
+            return height if height >= least else None
 
         # What is not laid out yet, or of the page before, has no box.
-        WebDriverWait(self.driver, seconds, 0.05, [WebDriverException]).until(is_high, selector)
+        return WebDriverWait(self.driver, seconds, 0.05, [WebDriverException]).until(is_high, selector)
 
     def frame(self):
         """Wait until what was asked for has been drawn: two frames."""

@@ -340,7 +340,7 @@ def test_without_scripts_the_pictures_are_there(browser, pages):
     try:
         browser.open(pages("digits").path, ready=False)
         for selector in ("#traversals-picture", "#interpolation-picture", "#latent_map noscript", "#kl svg"):
-            browser.wait_for_height(selector, 10)
+            assert browser.wait_for_height(selector, 10) >= 10, selector
     finally:
         browser.send("Emulation.setScriptExecutionDisabled", value=False)
 

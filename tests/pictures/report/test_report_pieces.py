@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from bicoder.engine.arrays.masked import Masked
-from bicoder.errors import UsageError
+from bicoder.errors import UsageError, decodable
 from bicoder.files.named_arrays import write_arrays
 from bicoder.pictures.report import kept, markup
 from bicoder.pictures.report.kept import Kept
@@ -22,7 +22,7 @@ HOSTILE = ["</script><script>alert(1)</script>", '"><img src=x onerror=alert(2)>
 @pytest.mark.fault(227)
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
 def test_text_is_no_markup_and_says_the_same(name):
-    shown = markup.readable(name)
+    shown = decodable(name)
     assert not set("<>\"'") & set(markup.text(name))
     written = markup.block({"name": shown})
     assert not set("<>&\u2028\u2029") & set(written)
