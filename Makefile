@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest
 TOGETHER = $(PYTEST) -n auto --dist worksteal --durations=25 -m "not timing"
 ALONE = $(PYTEST) -m timing $$(grep -rl --include='test_*.py' mark.timing tests)
 
-.PHONY: run test test-all coverage kills fuzz soak bench docs-numbers views-numbers conditional-numbers docs-lines lint clean
+.PHONY: run test test-all coverage kills fuzz soak bench docs-numbers views-numbers conditional-numbers docs docs-lines lint clean
 
 run: .venv/run.stamp
 	$(BIN)/python train_vae.py $(ARGS)
@@ -58,6 +58,10 @@ views-numbers: .venv/run.stamp
 conditional-numbers: .venv/run.stamp
 	$(BIN)/python benchmarks/conditional_numbers.py $(if $(DATA),--data_dir $(DATA)) $(NUMBERS)
 
+# The documentation as a site; a warning is an error. Open docs/_build/html/index.html.
+docs: .venv/docs.stamp
+	$(BIN)/python -m sphinx -q -E -n -W --keep-going -c docs -d docs/_build/doctrees . docs/_build/html
+
 # The links of the pages to lines of code, after the code has moved; it needs no environment.
 docs-lines:
 	$(PYTHON) docs/lines.py
@@ -79,6 +83,10 @@ lint: .venv/test.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e ".[test]"
 	touch $@
 
+.venv/docs.stamp: .venv/pip.stamp pyproject.toml $(CONSTRAINTS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e ".[docs]"
+	touch $@
+
 # What the benchmark compares with; PyTorch's index of CPU builds, in $PIP_EXTRA_INDEX_URL, saves gigabytes.
 .venv-bench/pip.stamp: benchmarks/requirements.txt
 	$(PYTHON) -m venv .venv-bench
@@ -86,4 +94,4 @@ lint: .venv/test.stamp
 	touch $@
 
 clean:
-	rm -rf .venv .venv-bench build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench build dist docs/_build *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

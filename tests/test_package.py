@@ -65,7 +65,9 @@ def unpacked(tmp_path_factory):
         if path.is_file() and not path.name.startswith((".git", ".coverage")):
             shutil.copy(path, source)
     for name in ("bicoder", "tests", "docs", "benchmarks"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.weights.h5"))
+        shutil.copytree(
+            ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "_build", "*.weights.h5")
+        )
     build = [sys.executable, "-c", f"from setuptools import build_meta; build_meta.build_sdist({str(folder)!r})"]
     subprocess.run(build, check=True, cwd=source, stdout=subprocess.DEVNULL)
     [path] = folder.iterdir()

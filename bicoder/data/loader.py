@@ -90,7 +90,9 @@ class DataLoader:
             several views, view -> its shape or None.
         scaling: (divisor, clip), how the pixels of the test images became what they are; or view -> (divisor, clip).
     Raises:
-        UsageError, DataError, DownloadError.
+        UsageError: an argument is none that fits.
+        DataError: the data set is not there, or not as it should be.
+        DownloadError: it cannot be fetched.
     """
 
     def __init__(
@@ -306,7 +308,7 @@ class DataLoader:
 
     @property
     def test_examples(self) -> Any:
-        """The test images as a model takes them: `Conditioned` on their labels if batches have labels."""
+        """The test images as a model takes them, `Conditioned` on their labels if batches have labels."""
         x = self._examples(self._test._replace(images=self.test_images), "test")
         return Conditioned(*x) if self.with_labels else x
 

@@ -76,7 +76,9 @@ def evaluate(
         adds what each is worth, and `agreement` how well they agree; of a model that is told labels, `of_generated`
         says whether its images are of the class that was asked for.
     Raises:
-        DataError, UsageError; NumericError if the model's numbers are NaN or infinite, as its weights may be.
+        DataError: the images do not fit the model.
+        UsageError: an argument is none that fits.
+        NumericError: the model's numbers are NaN or infinite, as its weights may be.
     """
     return measured(vae, data, num_samples, seed, progress, training).numbers
 
