@@ -12,6 +12,7 @@ from keras import ops
 
 from bicoder.component import Component
 from bicoder.distributions import MEAN_SAMPLES, Distribution, FullGaussian, Gaussian
+from bicoder.engine.constant_noise import constant_normal
 from bicoder.engine.tensor import Seed, Shape, Tensor
 from bicoder.errors import MOST_REPEATS, MOST_UNITS, check_count
 from bicoder.networks import glorot
@@ -175,7 +176,7 @@ class InverseAutoregressive(Distribution):
     @property
     def mean(self) -> Tensor:
         # The same noise for every image: a unit that says nothing about x has the same mean for all of them.
-        noise = keras.random.normal((MEAN_SAMPLES, 1, self.base.mean.shape[-1]), seed=0)
+        noise = constant_normal((MEAN_SAMPLES, 1, self.base.mean.shape[-1]))
         z, _ = self.push(self.base.mean + self.base.scale * noise)
         return ops.mean(z, axis=0)
 
