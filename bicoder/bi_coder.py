@@ -23,7 +23,6 @@ from bicoder.errors import UsageError
 from bicoder.networks import MLP, Conv, Network
 from bicoder.per_view import check_names, for_views, of_view
 from bicoder.returned import check_distribution
-from bicoder.saving import no_export
 
 
 def channels_beside(event: Shape, shape: Shape) -> int:
@@ -200,8 +199,8 @@ class BiCoder(Component, keras.layers.Layer):
         return super().__call__(inputs, *arguments, **options)
 
     def export(self, *arguments: Any, **options: Any) -> None:
-        """Refused: see `no_export`."""
-        no_export(type(self).__name__)
+        """Refused: the model that it is part of exports it."""
+        raise UsageError(f'export: expected a whole VAE; VAE.export(path, what="{self.part_name()}") writes this part')
 
     def raw(self, inputs: Any, training: bool | None = None) -> Any:
         """The network's output, of which the head makes the distribution: (batch, *raw_shape), float32."""

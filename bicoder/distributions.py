@@ -261,7 +261,7 @@ class ContinuousBernoulli(Distribution):
     def log_normaliser(self) -> Tensor:
         """log((e^logit - 1) / logit), element by element."""
         is_small, size = self._large()
-        formula = 0.5 * size + ops.log1p(-ops.exp(-size)) - ops.log(size)
+        formula = 0.5 * size + ops.log(1.0 - ops.exp(-size)) - ops.log(size)
         square = ops.square(ops.where(is_small, self.logits, 0.0))
         series = square / 24.0 - ops.square(square) / 2880.0 + square * ops.square(square) / 181440.0
         return 0.5 * self.logits + ops.where(is_small, series, formula)
@@ -333,5 +333,7 @@ class DiscretizedLogistic(Distribution):
         log_lower = ops.where(value < half, 0.0, -ops.softplus(lower))
         inside = ops.logical_and(value >= half, value <= 1.0 - half)
         width = ops.where(inside, 2.0 * half * rate, 1.0)
-        log_width = ops.where(inside, ops.log(-ops.expm1(-width)), 0.0)
+        # log(1 - e^-w) = log(2 t / (1 + t)) for t = tanh(w / 2): expm1 is in no format of others.
+        half_width = ops.tanh(0.5 * width)
+        log_width = ops.where(inside, ops.log(2.0 * half_width / (1.0 + half_width)), 0.0)
         return log_upper + log_lower + log_width

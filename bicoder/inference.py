@@ -1,7 +1,8 @@
 """What a trained model is asked for: codes, images of codes, new images, and how likely images are."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -14,6 +15,8 @@ from bicoder.engine.arrays.numbers import check_numbers, is_known
 from bicoder.engine.arrays.trees import is_arrays, leaves
 from bicoder.engine.tensor import Seed, Tensor
 from bicoder.errors import UsageError, check_count, check_seed
+from bicoder.exported import exported
+from bicoder.exports.written import format_of, write
 from bicoder.priors import Prior, draw_codes
 from bicoder.saving import SaveableModel
 
@@ -133,6 +136,33 @@ class Inference(SaveableModel):
         for start in range(0, n, rows):
             some = slice(start, start + rows)
             yield self.decode(codes[some], None if y is None else y[some]).mean
+
+    def export(  # type: ignore[override]  # Keras' own writes what nobody has run
+        self,
+        path: str | Path,
+        what: str = "reconstruct",
+        format: str | None = None,  # noqa: A002 - as Keras calls it
+        *,
+        given: Sequence[str] | None = None,
+        about: dict[str, Any] | None = None,
+    ) -> float:
+        """Write a part of the model as a file that other programs run, which is run first and compared with Python.
+
+        Args:
+            path: of the file, which is replaced if it is there.
+            what: "encoder", "decoder", "reconstruct" or "score"; see `exported`.
+            format: "onnx"; None for what the name of the file says.
+            given: of several views, those that the file is told; None for all.
+            about: what to say in the metadata besides, as JSON has it.
+        Returns:
+            The largest difference from Python that was found, of numbers above 1 relative to them; at most 1e-4.
+        Raises:
+            UsageError: the format cannot hold it, or computes something else: then nothing is written.
+        """
+        self.check_built("export")
+        form = format_of(Path(path), format)
+        function = exported(self, what, given)
+        return write(function._replace(about=function.about | (about or {})), path, form)
 
     def log_weights(
         self, x: Any, num_samples: int, noise: Seed, q: Distribution | None = None

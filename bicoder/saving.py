@@ -5,7 +5,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from bicoder.engine.arrays.trees import batched
 from bicoder.engine.model import Model
 from bicoder.engine.programs.fixed import layers_of
 from bicoder.engine.programs.optimizers import build, built_for
-from bicoder.errors import ModelError, UsageError
+from bicoder.errors import ModelError
 from bicoder.networks import networks_in
 
 
@@ -22,14 +22,6 @@ def generators(model: Any) -> list[keras.Variable]:
     """The state of everything that draws: of the model's own noise, and of layers such as dropout."""
     weights = {id(variable) for variable in model.weights}
     return [variable for variable in model.variables if id(variable) not in weights]
-
-
-def no_export(name: str) -> NoReturn:
-    """`UsageError`: what Keras' own export writes has not been compared with what the model does."""
-    raise UsageError(
-        f"export: a {name} is not exported, since nobody has checked that what comes out computes the same; save it "
-        'with VAE.save("model.keras"), or as a run'
-    )
 
 
 def difference(model: Any, path: Any) -> str | None:
@@ -198,7 +190,3 @@ class SaveableModel(Model):
             said = [line for line in str(error).splitlines() if line]
             reason = said[1] if said[0].endswith(":") and len(said) > 1 else said[0]  # "Example error message:" first
             raise ModelError(f"{filepath}: {difference(self, filepath) or reason}") from error
-
-    def export(self, *arguments: Any, **options: Any) -> None:
-        """Refused: see `no_export`."""
-        no_export("VAE")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bicoder import __version__
 from bicoder.data.splits import split_text
 from bicoder.errors import ModelError, UsageError
+from bicoder.exports.function import SUFFIXES, WHATS
 from bicoder.files.regular_file import read_regular
 from bicoder.files.whole_file import whole_file
 from bicoder.pictures.picture import pictures
@@ -34,7 +35,8 @@ REPORT, REPORT_PAGE, REPORT_KEPT = "report", "report.html", "report.safetensors"
 FILM = "film.safetensors"  # the frames of `training.gif`
 CODES, RECONSTRUCTIONS = "codes.csv", "reconstructions.npy"
 RECONSTRUCTED_VIEWS = "reconstructions.npz"
-FROM_IMAGES = (CODES, RECONSTRUCTIONS, RECONSTRUCTED_VIEWS)
+EXPORTED = tuple(f"{what}{ending}" for what in WHATS for ending in SUFFIXES.values())
+FROM_MODEL = (CODES, RECONSTRUCTIONS, RECONSTRUCTED_VIEWS, *EXPORTED)  # which another epoch makes false
 LARGEST_METRICS = 2**26  # bytes; ten thousand epochs have a million
 
 
@@ -74,7 +76,7 @@ def make_folder(dset: str, run_dir: Path | str | None) -> Path:
 
 def own_files(folder: Path) -> list[Path]:
     """All files that a run may have, beside its checkpoints; first the one that makes the folder that of a run."""
-    numbers = (CONFIG, METRICS, EVALUATION, PER_IMAGE, SPLIT, FILM, REPORT_KEPT, *FROM_IMAGES)
+    numbers = (CONFIG, METRICS, EVALUATION, PER_IMAGE, SPLIT, FILM, REPORT_KEPT, *FROM_MODEL)
     return [
         folder / name for name in (*numbers, weights.NAME, weights.OLD_NAME, *(picture.file for picture in pictures()))
     ]
@@ -139,7 +141,7 @@ def split_file(folder: Path | str) -> Path | None:
 def forget_numbers(folder: Path) -> None:
     """Remove what other commands found out about weights that are learnt further now."""
     pictured = (picture.file for picture in pictures() if picture.command != "train")
-    for name in (EVALUATION, PER_IMAGE, REPORT_KEPT, *FROM_IMAGES, *pictured):
+    for name in (EVALUATION, PER_IMAGE, REPORT_KEPT, *FROM_MODEL, *pictured):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -143,7 +143,7 @@ def test_what_is_there_is_replaced_only_with_overwrite(run, refusal):
     [
         (
             ["evalute", "x"],
-            "invalid choice: 'evalute' (choose from 'compare', 'draw', 'encode', 'evaluate', 'generate', "
+            "invalid choice: 'evalute' (choose from 'compare', 'draw', 'encode', 'evaluate', 'export', 'generate', "
             "'interpolate', 'reconstruct', 'report', 'train', 'traverse')",
         ),
         (
