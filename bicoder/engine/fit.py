@@ -12,7 +12,8 @@ from bicoder.engine import loop
 from bicoder.engine.arrays.trees import batched, is_arrays, split
 from bicoder.engine.batches import Batches, source_of
 from bicoder.engine.programs.optimizers import build_optimizer
-from bicoder.engine.streams import Stream
+from bicoder.engine.step_calls import TrueNumbers
+from bicoder.engine.streams import Stream, count_of
 from bicoder.errors import UsageError
 
 
@@ -32,23 +33,39 @@ def fit(model: Any, keras_fit: Callable, options: dict[str, Any]) -> keras.callb
             return by_keras(model, keras_fit, options)
     data, validation = sources(model, options)
     check_shapes(model, data, validation)
-    callbacks, names = options["callbacks"], ("steps_per_epoch", "validation_steps", "validation_freq", "initial_epoch")
-    epochs = min(options["epochs"], keras.config.max_epochs() or options["epochs"])
-    if not isinstance(callbacks, keras.callbacks.CallbackList):
-        verbose, steps = options["verbose"], options["steps_per_epoch"] or data.count
-        shown = {"add_progbar": verbose != 0, "verbose": verbose, "epochs": epochs, "steps": steps}
-        callbacks = keras.callbacks.CallbackList(callbacks, add_history=True, model=model, **shown)
-    return loop.fit(model, data, validation, callbacks, epochs=epochs, **{name: options[name] for name in names})
+    names = ("steps_per_epoch", "validation_steps", "validation_freq", "initial_epoch")
+    given = {name: options[name] for name in names} | {"epochs": epochs_of(options)}
+    return loop.fit(model, data, validation, called(model, options, data.count), **given)
+
+
+def epochs_of(options: dict[str, Any]) -> int:
+    """The number of the last epoch."""
+    return min(options["epochs"], keras.config.max_epochs() or options["epochs"])
+
+
+def called(model: Any, options: dict[str, Any], count: int | None, kind: Any = keras.callbacks.CallbackList) -> Any:
+    """The callbacks of `fit` as a `CallbackList` of some kind, unless they are one.
+
+    Args:
+        count: batches in an epoch, if nothing else is asked for; None if nobody knows.
+    """
+    callbacks, verbose = options["callbacks"], options["verbose"]
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return callbacks
+    shown = {"epochs": epochs_of(options), "steps": options["steps_per_epoch"] or count, "verbose": verbose}
+    return kind(callbacks, add_history=True, add_progbar=verbose != 0, model=model, **shown)
 
 
 def by_keras(model: Any, keras_fit: Callable, options: dict[str, Any]) -> keras.callbacks.History:
     """Train by Keras' own loop, on the same batches in the same order."""
     if not is_arrays(options["x"]):
+        options = options | {"callbacks": called(model, options, count_of(options["x"]), TrueNumbers)}
         # The batches of a `tf.data.Dataset` have their order, and no number by which they could be shuffled.
         return keras_fit(**options | ({"shuffle": False} if hasattr(options["x"], "element_spec") else {}))
     data, validation = sources(model, options, only_arrays=True)
     check_shapes(model, data, validation)
     build_optimizer(model)
+    options = options | {"callbacks": called(model, options, data.count, TrueNumbers)}
     return keras_fit(**options | as_datasets(data, validation))
 
 

@@ -7,6 +7,8 @@ from typing import Any, Protocol, TypeAlias
 
 import keras
 
+from bicoder.engine.step_calls import StepCalls
+
 Logs: TypeAlias = "dict[str, Any]"
 
 
@@ -15,6 +17,7 @@ class Steps(Protocol):
 
     count: int  # steps in a program, at most
     chooses: bool  # whether it takes batches by their numbers out of all examples
+    history: Any  # the metrics after each step of the last call, a dict of arrays (steps,)
 
     def prepare(self, model: Any, data: Any, validation: Any) -> None:
         """See that the programs do what new ones would do."""
@@ -84,12 +87,10 @@ def fit(
 def learn(model: Any, steps: Steps, data: Any, callbacks: Any, count: int | None) -> int:
     """Learn from the batches of an epoch, or from so many; how many there were."""
     first = number = data.done if count is None else 0
+    calls = StepCalls(callbacks, model, steps, "train")
     with closing(data.groups(steps.count, steps.chooses, count)) as groups:
         for group in groups:
-            callbacks.on_train_batch_begin(number)
-            logs, done = steps.train(group)
-            number += done
-            callbacks.on_train_batch_end(number - 1, logs)
+            number += calls.run(group, number)
             if model.stop_training:
                 break
     return number - first
@@ -106,13 +107,10 @@ def validate(model: Any, steps: Steps, data: Any, callbacks: Any, count: int | N
     callbacks.on_test_begin()
     model.reset_metrics()
     data.restart()
-    number = 0
+    number, calls = 0, StepCalls(callbacks, model, steps, "test")
     with closing(data.groups(steps.count, steps.chooses, count)) as groups:
         for group in groups:
-            callbacks.on_test_batch_begin(number)
-            logs, done = steps.test(group)
-            number += done
-            callbacks.on_test_batch_end(number - 1, logs)
+            number += calls.run(group, number)
             if model.stop_evaluating:
                 break
     logs = dict(model.get_metrics_result())

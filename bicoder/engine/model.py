@@ -69,8 +69,8 @@ class Model(keras.Model):
 
         Args:
             optimizer: a Keras optimizer, or its name.
-            steps_per_execution: how many steps are one program, between two calls of the callbacks; "auto" for up to
-                64, which is fastest; 1 for callbacks after every step.
+            steps_per_execution: how many steps are one program, after which callbacks are told of them; "auto" for up
+                to 64, which is fastest; 1 for callbacks that act on the model between two steps.
             jit_compile: whether XLA compiles the steps (TensorFlow); "auto" for where that makes them faster.
             kwargs: of `keras.Model.compile`, but for a loss.
         """

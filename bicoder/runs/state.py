@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from bicoder.engine.programs.optimizers import build_optimizer
+from bicoder.engine.step_calls import BetweenPrograms
 from bicoder.errors import ModelError, NumericError
 from bicoder.files.whole_file import whole_file
 from bicoder.runs import checkpoints
@@ -43,7 +44,7 @@ CHECKS = {
 STATE = record(CHECKS, required=CHECKS)
 
 
-class TrainingState(keras.callbacks.Callback):
+class TrainingState(BetweenPrograms):
     """Keeps the state of a training, and takes it up again.
 
     It is all that decides how a training goes on: the variables of the model (with the state of its noise and of its

@@ -347,34 +347,6 @@ def test_a_model_that_is_not_compiled_says_so(vectors):
 # ---- Callbacks
 
 
-class Notes(keras.callbacks.Callback):
-    """Remembers which steps it is told of."""
-
-    def __init__(self):
-        super().__init__()
-        self.begun, self.ended = [], []
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.begun.append(batch)
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.ended.append(batch)
-        assert len(self.model.step_metrics["loss"]) == batch - self.begun[-1] + 1
-        assert self.model.step_metrics["loss"][-1] == logs["loss"]
-
-
-@pytest.mark.parametrize("skip", [0, 3])
-def test_callbacks_are_told_of_true_steps(skip, vectors):
-    data, notes = Batches(vectors, 9, 0), Notes()
-    dataset = data.dataset()
-    data.skip.assign(skip)
-    vae = small_vae()
-    vae.compile("adam", steps_per_execution=5, jit_compile=False)
-    vae.fit(dataset, verbose=0, callbacks=[notes])
-    assert notes.begun == list(range(skip, 12, 5))
-    assert notes.ended == [min(first + 4, 11) for first in notes.begun]
-
-
 def test_callbacks_of_keras(vectors, tmp_path):
     class Stop(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):

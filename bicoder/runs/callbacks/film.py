@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 from keras import ops
 
 from bicoder.engine.arrays.conditioned import parted
 from bicoder.engine.arrays.masked import lacking
+from bicoder.engine.step_calls import BetweenPrograms
 from bicoder.errors import decodable, first_line
 from bicoder.evaluation.paths import all_over, normal_quantiles
 from bicoder.pictures.drawing.film import Group, Strip, small
@@ -32,7 +32,7 @@ SIDE = 10  # codes of the plane in each direction
 LARGEST, LARGEST_OF_PLANE = 64, 32  # pixels of an image as it is kept, at most, in each direction
 
 
-class Film(keras.callbacks.Callback):
+class Film(BetweenPrograms):
     """Keeps what the model makes of fixed test images and of fixed noise, at about 30 moments of a training.
 
     They are closer together at the beginning, where a model changes fastest. Nothing is drawn from the generators of

@@ -2,16 +2,16 @@
 
 from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 
+from bicoder.engine.step_calls import BetweenPrograms
 from bicoder.errors import NumericError
 
 if TYPE_CHECKING:
     from bicoder.runs.state import Logs, TrainingState
 
 
-class FiniteLoss(keras.callbacks.Callback):
+class FiniteLoss(BetweenPrograms):
     """Stops training, by `NumericError`, if the loss becomes NaN or infinite, and says which step and term it was.
 
     Args:

@@ -4,13 +4,13 @@ import signal
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-import keras
+from bicoder.engine.step_calls import BetweenPrograms
 
 if TYPE_CHECKING:
     from bicoder.runs.state import Logs, TrainingState
 
 
-class Interruption(keras.callbacks.Callback):
+class Interruption(BetweenPrograms):
     """Saves a checkpoint and ends training when a signal comes: SIGINT by KeyboardInterrupt, others by their exit code.
 
     Python's own KeyboardInterrupt can be raised inside TensorFlow, where it gets lost: here the signal is noted, and

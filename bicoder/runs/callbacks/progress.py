@@ -9,9 +9,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-import keras
-
 from bicoder import waiting
+from bicoder.engine.step_calls import BetweenPrograms
 
 if TYPE_CHECKING:
     from bicoder.runs.state import Logs, TrainingState
@@ -20,7 +19,7 @@ LINES = 18  # in a log, beside the first and the last
 OFTEN, SELDOM = 0.1, 300.0  # seconds between two states of the line that moves, and at most between two lines
 
 
-class Progress(keras.callbacks.Callback):
+class Progress(BetweenPrograms):
     """Prints the epoch, the bound of training and of validation images, and the time left.
 
     Args:
