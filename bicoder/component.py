@@ -176,6 +176,17 @@ def said_in_source(modules: str | Sequence[str], family: str, attribute: str) ->
     return found
 
 
+def arguments_in_source(modules: str | Sequence[str], family: str) -> dict[str, list[str]]:
+    """name -> the arguments that the members of a family take, read as `names_in_source`."""
+    found = {}
+    for name, nodes in classes_in_source(modules, family).items():
+        made = [line for node in nodes for line in node.body if isinstance(line, ast.FunctionDef)]
+        first = next((line.args for line in made if line.name == "__init__"), None)
+        taken = [] if first is None else [*first.posonlyargs, *first.args, *first.kwonlyargs]
+        found[part_name(name, family)] = [argument.arg for argument in taken[1:]]
+    return found
+
+
 def values_in(node: ast.ClassDef, attribute: str) -> list[Any]:
     """The value that the body of a class gives an attribute, if it gives one."""
     found: list[Any] = []

@@ -2,7 +2,8 @@
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from bicoder import __version__
@@ -10,6 +11,7 @@ from bicoder.cli.command import Command
 from bicoder.errors import printable, suggestion
 from bicoder.runs.options.kinds import Flag, Kind, Several, Switches
 from bicoder.runs.options.table import DESCRIPTIONS, Option
+from bicoder.runs.options.word_kinds import Rest, Words
 
 
 class Parser(argparse.ArgumentParser):
@@ -62,6 +64,10 @@ def add_option(group: Any, name: str, entry: Option) -> None:
         group.add_argument(f"--{name}", action="store_true", help=help_of(entry))
     elif isinstance(kind, Several):
         group.add_argument(name, type=reader(kind.each), metavar=kind.metavar, nargs="+", help=help_of(entry))
+    elif isinstance(kind, Words):
+        group.add_argument(f"--{name}", action="append", nargs="+", metavar=kind.metavars, help=help_of(entry))
+    elif isinstance(kind, Rest):
+        group.add_argument(name, metavar=f"-- {name.upper()}", nargs="*", help=help_of(entry))
     elif entry.positional:
         count = "?" if entry.may_be_null else None
         group.add_argument(name, type=reader(kind), metavar=name.upper(), nargs=count, help=help_of(entry))
@@ -96,10 +102,26 @@ def escaped(text: str) -> str:
 def parse(command: Command, argv: Sequence[str] | None, prog: str) -> Any:
     """The options of a command, from its arguments."""
     parser, table = build_parser(command, prog), command.options.table()
-    given = vars(parser.parse_args(argv))
+    words, rest = divided(sys.argv[1:] if argv is None else argv, table)
+    given = vars(parser.parse_args(words))
     for name, value in given.items():
         if value == []:  # what argparse of some Pythons makes of it, and lets nobody check
             parser.error(f"argument --{name}: expected a value, received '--'")
-        if isinstance(table[name].kind, (Switches, Several)):
-            given[name] = table[name].kind.value(given[name])
-    return command.options(**given, typed=frozenset(given))
+    for name, value in given.items():
+        kind = table[name].kind
+        if isinstance(kind, Words) and (alone := [" ".join(words) for words in value if len(words) < 2]):
+            parser.error(f"argument --{name}: expected {kind.expected}, received {alone[0]!r} alone")
+        if isinstance(kind, Rest):
+            parser.error(f"expected -- before {value[0]!r}, received none")
+        if isinstance(kind, (Switches, Several, Words)):
+            given[name] = kind.value(value)
+    return command.options(**given, **rest, typed=frozenset(given))
+
+
+def divided(argv: Sequence[str], table: Mapping[str, Option]) -> tuple[Sequence[str], dict[str, Any]]:
+    """The words before the first `--` and, by the name of their option, those after it, if a command takes such."""
+    names = [name for name, entry in table.items() if isinstance(entry.kind, Rest)]
+    if not names or "--" not in argv:
+        return argv, {}
+    cut = list(argv).index("--")
+    return argv[:cut], {names[0]: tuple(argv[cut + 1 :])}

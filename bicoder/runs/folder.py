@@ -42,14 +42,25 @@ LARGEST_METRICS = 2**26  # bytes; ten thousand epochs have a million
 
 def check_free(dset: str, run_dir: Path | str | None, overwrite: bool) -> None:
     """`UsageError` if a new run cannot be in `run_dir`: it lies among its own images, or holds a run already."""
-    folder, images = Path(run_dir or RUNS), Path(dset)
-    if images.is_dir() and folder.resolve().is_relative_to(images.resolve()):
-        raise UsageError(
-            f"run_dir: expected a folder outside of the images in {images}, received {folder}, whose pictures would be "
-            "among them; choose another one"
-        )
+    folder = Path(run_dir or RUNS)
+    check_apart(dset, folder, "run_dir")
     if run_dir is not None and os.path.lexists(folder / CONFIG) and not overwrite:
         raise UsageError(f"run_dir: {folder} holds a run already; choose another folder, or add --overwrite")
+
+
+def check_apart(dset: str, folder: Path, name: str) -> None:
+    """`UsageError` in the name of an option if a folder for runs lies among their images."""
+    images = Path(dset)
+    if images.is_dir() and folder.resolve().is_relative_to(images.resolve()):
+        raise UsageError(
+            f"{name}: expected a folder outside of the images in {images}, received {folder}, whose pictures would be "
+            "among them; choose another one"
+        )
+
+
+def short_name(dset: str) -> str:
+    """What the folder of a run is called after its data; a file's name has 255 bytes at most."""
+    return re.sub(r"[^\w.-]+", "_", Path(dset).resolve().name)[:50] or "run"
 
 
 def make_folder(dset: str, run_dir: Path | str | None) -> Path:
@@ -58,8 +69,7 @@ def make_folder(dset: str, run_dir: Path | str | None) -> Path:
     Raises:
         UsageError: it cannot be made.
     """
-    name = re.sub(r"[^\w.-]+", "_", Path(dset).resolve().name)[:50] or "run"  # a file's name has 255 bytes at most
-    base = Path(RUNS) / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    base = Path(RUNS) / f"{short_name(dset)}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder, count = Path(run_dir or base), 1
     while True:
         try:

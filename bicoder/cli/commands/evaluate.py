@@ -52,8 +52,6 @@ def evaluate(options: EvaluateOptions) -> None:
     numbers = found.numbers
     text = json.dumps(without_nan(numbers), indent=2, allow_nan=False)
     print(text if options.json else measure.table(numbers), flush=True)  # before anything can go wrong with the files
-    with whole_file(folder / EVALUATION) as new:
-        new.write_text(text + "\n", encoding="utf-8")
     columns = columns_of(found)
     write_per_image(folder / PER_IMAGE, loader, columns)
     then = Options(**Options.values(config["arguments"]))
@@ -62,6 +60,8 @@ def evaluate(options: EvaluateOptions) -> None:
     if (folder / REPORT_PAGE).exists():
         subject = dataclasses.replace(subject, history=read_history(folder))
         written += draw(subject, folder, (REPORT,), alone=True)
+    with whole_file(folder / EVALUATION) as new:  # the last one: a run that has it has all of it
+        new.write_text(text + "\n", encoding="utf-8")
     if not options.json:
         print("\n" + "\n".join(map(str, written)))
 

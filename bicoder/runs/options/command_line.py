@@ -15,16 +15,30 @@ def command_line(arguments: Mapping[str, Any]) -> str:
     Args:
         arguments: name -> value of JSON.
     """
-    words = ["bicoder", "train"]
+    said = {
+        name: arguments.get(name)
+        for name, entry in Options.table().items()
+        if entry.repeated and arguments.get(name) not in usual(name, arguments)
+    }
+    return shlex.join(["bicoder", "train", *words_of(said)])
+
+
+def words_of(values: Mapping[str, Any]) -> list[str]:
+    """The options of `train` that have these values, as somebody types them; None and false are not said.
+
+    Args:
+        values: name -> value, of JSON or as `Options` has it.
+    """
+    words: list[str] = []
     for name, entry in Options.table().items():
-        value = arguments.get(name)
-        if value is None or not entry.repeated or value in usual(name, arguments):
+        value = values.get(name)
+        if value is None or value is False:
             continue
         if isinstance(entry.kind, Switches):
             words += [f"--{switch}" for switch in value]
         else:
             words += [f"--{name}"] if isinstance(entry.kind, Flag) else [f"--{name}", entry.kind.typed(value)]
-    return shlex.join(words)
+    return words
 
 
 def usual(name: str, arguments: Mapping[str, Any]) -> list[Any]:
