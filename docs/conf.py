@@ -38,10 +38,8 @@ myst_enable_extensions = ["attrs_inline", "dollarmath"]
 myst_heading_anchors = 6  # as on GitHub
 nb_execution_mode = "off"
 
-# Types of others have no page here, and the network is not asked for one.
-INNER = (
-    "Arrangement|Batches|Masked|Pictures|Portions|Seed|Tensor"  # names in signatures that are no part of the interface
-)
+# Types of others have no page here, and the network is not asked for one; nor have those of our own that nobody makes.
+INNER = "Arrangement|Batches|Masked|Pictures|Portions|Seed|Tensor"
 nitpick_ignore_regex = [
     (r"py:.*", r"(numpy|np|keras|tensorflow|tf|collections|typing|pathlib|os|abc)\..*"),
     (r"py:class", rf"(bicoder\.engine\.[\w.]+\.|__main__\.)?({INNER})"),
