@@ -222,7 +222,7 @@ class FullGaussian(Distribution):
 
     def log_diagonal(self) -> Tensor:
         """log of the diagonal of L, (batch, d)."""
-        return ops.log(ops.diagonal(self.scale_tril, axis1=-2, axis2=-1))
+        return ops.log(ops.sum(self.scale_tril * ops.eye(self.scale_tril.shape[-1]), axis=-1))
 
     def sample(self, seed: Seed = None, num_samples: int | None = None) -> Tensor:
         noise = normal(draw_shape(self.mean, num_samples), seed)

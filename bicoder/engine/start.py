@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 from bicoder.errors import UsageError
 
@@ -21,9 +21,7 @@ def import_keras(batch: int | None = None, device: str | None = None) -> Any:
         UsageError: there is no such device, or TensorFlow was started on another one.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with tempfile.TemporaryFile() as said, kept_for_good(), not_found("sklearn"):
-        stderr = os.dup(2)
-        os.dup2(said.fileno(), 2)
+    with kept_back() as said, kept_for_good(), not_found("sklearn"):
         try:
             import keras
             import tensorflow as tf
@@ -40,13 +38,43 @@ def import_keras(batch: int | None = None, device: str | None = None) -> Any:
         except UsageError:
             raise
         except BaseException:
-            said.seek(0)
-            os.write(stderr, said.read())
+            said.show()
             raise
+    return keras
+
+
+class Said(NamedTuple):
+    """What is written to the standard error of the process meanwhile.
+
+    Args:
+        file: where it goes.
+        stderr: number of the file that it would have gone to.
+    """
+
+    file: IO[bytes]
+    stderr: int
+
+    def text(self) -> str:
+        """All of it."""
+        self.file.seek(0)
+        return self.file.read().decode("utf-8", "replace")
+
+    def show(self) -> None:
+        """Let it be seen after all."""
+        os.write(self.stderr, self.text().encode())
+
+
+@contextlib.contextmanager
+def kept_back() -> Iterator[Said]:
+    """Inside, nobody sees what is written to the standard error of the process, as libraries in C++ do."""
+    with tempfile.TemporaryFile() as file:
+        stderr = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield Said(file, stderr)
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
-    return keras
 
 
 def choose(device: str | None) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from bicoder.errors import UsageError, first_line, suggestion
-from bicoder.exports import onnx_format
+from bicoder.exports import litert_format, onnx_format
 from bicoder.exports.function import SUFFIXES, Function
 from bicoder.files.whole_file import whole_file
 from bicoder.waiting import told
@@ -32,7 +32,10 @@ class Format(NamedTuple):
     run: Callable[[Path, dict[str, np.ndarray]], Mapping[str, np.ndarray]]
 
 
-FORMATS = {"onnx": Format(onnx_format.PACKAGES, onnx_format.save, onnx_format.run)}
+FORMATS = {
+    "onnx": Format(onnx_format.PACKAGES, onnx_format.save, onnx_format.run),
+    "litert": Format(litert_format.PACKAGES, litert_format.save, litert_format.run),
+}
 
 
 def write(function: Function, path: str | Path, form: str) -> float:
