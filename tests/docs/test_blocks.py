@@ -105,7 +105,7 @@ def test_every_block_is_run_or_says_why_not(page):
     for block in blocks(page):
         assert block.kind in ("sh", "bash", "console", "python"), f"what is {block.kind or 'a block of no language'}?"
         assert not block.mark or MARK.fullmatch(block.mark), block.mark
-    marks = re.findall("<!-- (?:not run|run with|saved as)", page.read_text(encoding="utf-8"))
+    marks = re.findall("^<!-- (?:not run|run with|saved as)", page.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(marks) == sum(bool(block.mark) for block in blocks(page)), "a mark stands before no block"
 
 
