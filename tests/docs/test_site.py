@@ -12,6 +12,11 @@ from test_component import FAMILIES, own_members
 
 import bicoder
 from bicoder.data.datasets import Dataset
+from bicoder.fusions import Fusion
+from bicoder.likelihoods import Likelihood
+from bicoder.objectives import Objective
+from bicoder.posteriors import Posterior
+from bicoder.priors import Prior
 
 LINKED = re.compile(r'<(\w+)[^>]*? (?:href|src)="([^"]*)"')
 
@@ -70,6 +75,13 @@ def test_every_public_name_is_in_the_reference(site):
     public = [getattr(bicoder, name) for name in bicoder.__all__ if name != "__version__"]
     members = [cls for family in (*FAMILIES, Dataset) for cls in own_members(family).values()]
     assert {f"{item.__module__}.{item.__name__}" for item in [*public, *members]} <= names
+
+
+def test_every_part_of_the_bound_has_its_formula():
+    page = (ROOT / "docs" / "mathematics.md").read_text(encoding="utf-8")
+    for family in (Likelihood, Posterior, Prior, Objective, Fusion):
+        for cls in own_members(family).values():
+            assert f"| [`{cls.__name__}`](" in page
 
 
 def test_a_page_in_no_section_is_an_error(tmp_path):
