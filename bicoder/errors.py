@@ -79,6 +79,7 @@ MOST_DIMENSIONS = 2**14  # of z
 MOST_BLOCKS = 128  # of a residual network, each of several layers
 MOST_REPEATS = 256  # layers, blocks or steps of one kind
 MOST_SAMPLES = 100_000  # of z for every image
+MOST_RUNS = 1000  # of a sweep
 MOST_IN_A_GRID = 10_000  # images, each nine pixels wide or more
 
 

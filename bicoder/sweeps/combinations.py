@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from bicoder.comparison.settings import SETTINGS
 from bicoder.component import arguments_in_source
 from bicoder.engine.arrays.view_names import is_of_views
-from bicoder.errors import UsageError, suggestion
+from bicoder.errors import MOST_RUNS, UsageError, suggestion
 from bicoder.runs.options.command_line import words_of
 from bicoder.runs.options.earlier import placed
 from bicoder.runs.options.kinds import Flag, Part
@@ -19,7 +19,6 @@ from bicoder.runs.train import settled
 
 # What a sweep decides itself for each of its runs.
 OWN = ("run_dir", "resume", "overwrite", "anyway")
-MOST_RUNS = 1000
 VARIED = {name: entry.kind for name, entry in SETTINGS.items() if not isinstance(entry.kind, Flag)}
 
 
@@ -54,13 +53,19 @@ def varied(vary: Sequence[Sequence[str]], base: Options) -> dict[str, dict[str, 
     for typed, *texts in vary:
         name = typed.removeprefix("--")
         check_name("vary", name, [*found], base)
-        found[name] = {}
-        for text in texts:
-            value = read("vary", name, text)
-            canonical = VARIED[name].typed(value)
-            if canonical in found[name]:
-                raise UsageError(f"vary {name}: expected each value once, received {canonical} twice")
-            found[name][canonical] = value
+        found[name] = values_of("vary", name, texts)
+    return found
+
+
+def values_of(where: str, name: str, texts: Sequence[str]) -> dict[str, Any]:
+    """The values of an option: as one types it -> as `Options` has it; `UsageError` if one is none or comes twice."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        value = read(where, name, text)
+        canonical = VARIED[name].typed(value)
+        if canonical in found:
+            raise UsageError(f"{where} {name}: expected each value once, received {canonical} twice")
+        found[canonical] = value
     return found
 
 
@@ -116,9 +121,14 @@ def combinations(found: Mapping[str, Mapping[str, Any]], base: Options) -> list[
     return result
 
 
+def replaced(values: Mapping[str, Any], base: Options) -> Options:
+    """The options of all runs with those of one."""
+    return dataclasses.replace(base, **values, typed=base.typed | set(values))
+
+
 def with_values(values: Mapping[str, Any], base: Options) -> Options:
-    """The options of all runs with those of one; an error says of which one it is."""
-    options = dataclasses.replace(base, **values, typed=base.typed | set(values))
+    """The same, if these options can be had together; else the error says which they are."""
+    options = replaced(values, base)
     try:
         settled(options)
     except Exception as error:

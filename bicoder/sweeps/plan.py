@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 
 from bicoder import __version__
 from bicoder.comparison.settings import SETTINGS, as_text, said
-from bicoder.errors import ModelError, UsageError
+from bicoder.errors import MOST_RUNS, ModelError, UsageError
 from bicoder.files.whole_file import UNFINISHED, whole_file
 from bicoder.runs import checkpoints
-from bicoder.runs.config import ARGUMENTS, COUNT, TEXT, mapping, parse, read_text, record
+from bicoder.runs.config import ARGUMENTS, COUNT, TEXT, TEXTS, mapping, parse, read_text, record
 from bicoder.runs.folder import RUNS, short_name
 from bicoder.runs.options.kinds import refuse, shown
-from bicoder.sweeps.combinations import MOST_RUNS, VARIED, folder_name
+from bicoder.sweeps.combinations import VARIED, folder_name
 
 NAME, FORMAT = "sweep.json", 1
 FOLDER = re.compile(r"[a-z_]+=[\w.+=,-]{0,199}")  # of a run: one name, which leads nowhere else
@@ -33,12 +33,16 @@ class Plan(NamedTuple):
         vary: options that are varied, in the order of the alphabet.
         train: option -> value of JSON, of those that all runs share.
         num_samples: by how many importance samples a run is evaluated.
+        search: option -> its range or its values, of a search; {} of all combinations.
+        seed: of the search.
         runs: folder -> option -> value as it is typed.
     """
 
     vary: tuple[str, ...]
     train: dict[str, Any]
     num_samples: int
+    search: dict[str, list[str]]
+    seed: int
     runs: dict[str, dict[str, str]]
 
     def with_runs(self, wanted: Sequence[dict[str, str]]) -> "Plan":
@@ -58,7 +62,7 @@ class Plan(NamedTuple):
 
 def usual_folder(plan: Plan) -> Path:
     """Where a sweep is that has no folder of its own: the same for the same command, so that it goes on there."""
-    about = hashlib.sha256(as_text([*plan[:3]]).encode()).hexdigest()[:8]
+    about = hashlib.sha256(as_text([*plan[:-1]]).encode()).hexdigest()[:8]
     return Path(RUNS) / f"sweep-{short_name(plan.train['dset'])}-{about}"
 
 
@@ -78,12 +82,19 @@ def plan_of(folder: Path, new: Plan) -> Plan:
     found = read_plan(folder / NAME)
     for what, there, now in (
         ("varies", ", ".join(found.vary), ", ".join(new.vary)),
+        ("searches", said_of(found), said_of(new)),
         ("evaluates by", f"{found.num_samples} samples", f"{new.num_samples} samples"),
         ("trains with", *differences(found.train, new.train)),
     ):
         if there != now:
             raise UsageError(f"output: {folder} holds a sweep that {what} {there}, not {now}; choose another folder")
     return found
+
+
+def said_of(plan: Plan) -> str:
+    """What is searched for, in words."""
+    ranges = [f"{name} {' '.join(words)}" for name, words in sorted(plan.search.items())]
+    return f"{', '.join(ranges)} with the seed {plan.seed}" if ranges else "nothing"
 
 
 def is_own(name: str) -> bool:
@@ -107,7 +118,16 @@ def check_no_links(folder: Path, names: Sequence[str] = (NAME, checkpoints.LOCK)
 
 def read_plan(path: Path) -> Plan:
     """What `write_plan` wrote; `ModelError` if it is something else."""
-    known = {"format": COUNT, "bicoder": TEXT, "vary": names, "train": train, "num_samples": COUNT, "runs": runs}
+    known = {
+        "format": COUNT,
+        "bicoder": TEXT,
+        "vary": names,
+        "train": train,
+        "num_samples": COUNT,
+        "search": mapping(TEXTS),
+        "seed": COUNT,
+        "runs": runs,
+    }
     try:
         found = parse(read_text(path))
         if type(found) is dict and found.get("format") not in (FORMAT, None):
@@ -120,7 +140,7 @@ def read_plan(path: Path) -> Plan:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise ModelError(f"{path}: {error}") from error
-    return Plan(tuple(found["vary"]), found["train"], found["num_samples"], found["runs"])
+    return Plan(tuple(found["vary"]), *(found[name] for name in Plan._fields[1:]))
 
 
 def names(where: str, value: Any) -> None:
@@ -145,8 +165,8 @@ def runs(where: str, value: Any) -> None:
 
 
 @contextlib.contextmanager
-def opened(folder: Path, new: Plan, wanted: Sequence[dict[str, str]]) -> Iterator[Plan]:
-    """The folder of a sweep, which is made if it is not there, as long as it is worked in; no other sweep gets in.
+def opened(folder: Path, new: Plan, wanted: Sequence[dict[str, str]]) -> Iterator[tuple[Path, Plan]]:
+    """The folder of a sweep and what it is about; it is made if it is not there, and no other sweep gets in meanwhile.
 
     Args:
         folder: of the sweep.
@@ -163,9 +183,9 @@ def opened(folder: Path, new: Plan, wanted: Sequence[dict[str, str]]) -> Iterato
     with checkpoints.only_one(folder):
         then = plan_of(folder, new)
         plan = then.with_runs(wanted)
-        if plan != then:
+        if plan != then or not (folder / NAME).exists():
             write_plan(folder, plan)
-        yield plan
+        yield folder, plan
 
 
 def write_plan(folder: Path, plan: Plan) -> None:

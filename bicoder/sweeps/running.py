@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,28 +66,34 @@ class Running(NamedTuple):
 
 
 class Sweep:
-    """The runs of a sweep that are not done, and what is said of them.
+    """Runs one after the other or some at the same time, and what is said of them.
 
     Args:
-        tasks: the runs, in their order.
+        tasks: number of each run that is not done -> the run; the next one is asked for when there is a place for it.
+        total: how many runs there are in all.
         jobs: how many there are at the same time.
+        after: called with a run when it has ended, and whether it is done.
     """
 
-    def __init__(self, tasks: Sequence[Task], jobs: int) -> None:
-        self.total, self.jobs = len(tasks), jobs
-        self.waiting = [(number, task) for number, task in enumerate(tasks, 1) if not is_done(task.folder)]
+    def __init__(
+        self,
+        tasks: Iterator[tuple[int, Task]],
+        total: int,
+        jobs: int,
+        after: Callable[[Task, bool], None] = lambda task, done: None,
+    ) -> None:
+        self.tasks, self.total, self.jobs, self.after = tasks, total, jobs, after
+        self.latest, self.over = 0, False
         self.running: dict[int, tuple[Running, children.Child]] = {}
         self.failures: list[Failure] = []
         self.took: list[float] = []  # seconds, of each run that has ended
 
     def run(self) -> list[Failure]:
         """Run them all; one that fails is said, and the others go on. SIGTERM and Ctrl-C end what runs, resumably."""
-        if done := self.total - len(self.waiting):
-            say(f"{done} of {self.total} runs are done already")
         spoken = time.monotonic()
         with exit_on_signals():
             try:
-                while self.waiting or self.running:
+                while self.running or not self.over:
                     self.look()
                     if time.monotonic() > spoken + NEXT:
                         spoken = time.monotonic()
@@ -108,10 +114,12 @@ class Sweep:
                 if code is not None:
                     del self.running[slot]
                     self.ended(one, code, children.last_line(child.log)) if code else self.go_on(slot, one)
-            elif self.waiting:
-                number, task = self.waiting.pop(0)
-                say(f"{number} of {self.total}: {task.folder.name}; its log is {task.folder / LOG}")
-                self.go_on(slot, Running(task, number, time.monotonic(), task.commands()))
+            elif not self.over and (found := next(self.tasks, None)):
+                self.latest, task = found
+                say(f"{self.latest} of {self.total}: {task.folder.name}; its log is {task.folder / LOG}")
+                self.go_on(slot, Running(task, self.latest, time.monotonic(), task.commands()))
+            else:
+                self.over = True
 
     def go_on(self, slot: int, one: Running) -> None:
         """Start the next command of a run; if there is none, it is done."""
@@ -130,12 +138,13 @@ class Sweep:
         """Say that a run is done, or why not."""
         took = time.monotonic() - one.began
         self.took.append(took)
-        left = (len(self.waiting) + len(self.running)) * sum(self.took) / len(self.took) / self.jobs
+        left = (self.total - self.latest + len(self.running)) * sum(self.took) / len(self.took) / self.jobs
         about = f", about {duration(left)} left" if left else ""
         done = f"{one.task.folder.name} is done"
         if code:
             self.failures.append(Failure(one.task.folder, code, said))
             done = str(self.failures[-1])
+        self.after(one.task, not code)
         say(f"{one.number} of {self.total}: {done}, after {duration(took)}{about}")
 
     def speak(self) -> None:
@@ -144,6 +153,14 @@ class Sweep:
             took = duration(time.monotonic() - one.began)
             said = children.last_line(child.log)
             say(f"{one.number} of {self.total}: {one.task.folder.name}, {took} so far: {said}")
+
+
+def undone(tasks: Sequence[Task]) -> Iterator[tuple[int, Task]]:
+    """The runs that are not done, with their numbers among all of them."""
+    left = [(number, task) for number, task in enumerate(tasks, 1) if not is_done(task.folder)]
+    if len(left) < len(tasks):
+        say(f"{len(tasks) - len(left)} of {len(tasks)} runs are done already")
+    return iter(left)
 
 
 def is_done(folder: Path) -> bool:

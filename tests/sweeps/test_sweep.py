@@ -168,7 +168,7 @@ def test_the_same_command_has_the_same_folder():
     base = parse(commands("train")["train"], ["--dset", "images.npy", "--epochs", "3"], "train")
     again = parse(commands("train")["train"], ["--epochs", "3", "--quiet", "--dset", "./images.npy"], "train")
     other = parse(commands("train")["train"], ["--epochs", "4", "--dset", "images.npy"], "train")
-    folders = [usual_folder(Plan(("seed",), settings_of(one), 1000, {})) for one in (base, again, other)]
+    folders = [usual_folder(Plan(("seed",), settings_of(one), 1000, {}, 0, {})) for one in (base, again, other)]
     assert folders[0] == folders[1] != folders[2]
     assert re.fullmatch(r"runs/sweep-images.npy-[0-9a-f]{8}", folders[0].as_posix())
 
@@ -183,7 +183,7 @@ def test_options_come_from_a_config_too(here, capsys):
 
 
 REFUSED = {
-    "nothing": ([], "vary: expected an option of train and its values"),
+    "nothing": ([], "vary: expected --vary NAME VALUE..., or --search NAME LOW..HIGH, received neither"),
     "no value": (["--vary", "seed"], "--vary: expected a name and one or more values, received 'seed' alone"),
     "no option": (["--vary", "sed", "0"], "received 'sed'; did you mean 'seed'?"),
     "a flag": (["--vary", "stream", "yes"], "expected an option of train that takes a value"),
@@ -243,6 +243,8 @@ def made(folder, **changes):
         "vary": ["seed"],
         "train": {"dset": str(Path("images.npy").absolute()), "split_seed": 0},
         "num_samples": 1000,
+        "search": {},
+        "seed": 0,
         "runs": {"seed=0": {"seed": "0"}},
     }
     Path(folder).mkdir()
