@@ -33,10 +33,13 @@ CONFIG, METRICS, SPLIT = "config.json", "metrics.csv", "split.csv"
 EVALUATION, PER_IMAGE = "evaluation.json", "per_image.csv"
 REPORT, REPORT_PAGE, REPORT_KEPT = "report", "report.html", "report.safetensors"  # the switch, and its files
 FILM = "film.safetensors"  # the frames of `training.gif`
+LOG, EVENTS = "tensorboard", "events.out.tfevents.*"  # what TensorBoard shows, and its files
 CODES, RECONSTRUCTIONS = "codes.csv", "reconstructions.npy"
 RECONSTRUCTED_VIEWS = "reconstructions.npz"
 EXPORTED = tuple(f"{what}{ending}" for what in WHATS for ending in SUFFIXES.values())
 FROM_MODEL = (CODES, RECONSTRUCTIONS, RECONSTRUCTED_VIEWS, *EXPORTED)  # which another epoch makes false
+# What a training says at its end that it has written, beside its pictures.
+LISTED = (CONFIG, SPLIT, METRICS, weights.NAME, checkpoints.FOLDER, FILM, LOG, REPORT_KEPT)
 LARGEST_METRICS = 2**26  # bytes; ten thousand epochs have a million
 
 
@@ -92,12 +95,24 @@ def own_files(folder: Path) -> list[Path]:
     ]
 
 
+def log_folders(run: Path) -> list[Path]:
+    """The folders of what TensorBoard shows: numbers of training and of held-out images, and images."""
+    return [run / LOG / name for name in ("train", "validation", "images")]
+
+
+def remove_log(run: Path) -> None:
+    """Remove what TensorBoard shows; what is none of its files stays."""
+    for folder in log_folders(run):
+        for path in folder.glob(EVENTS):
+            path.unlink()
+
+
 def check_no_links(folder: Path) -> None:
     """`ModelError` if something that the program reads, writes or removes in a run folder is a link.
 
     A run may come from a stranger, and what a link names is not the run's.
     """
-    for path in itertools.chain(own_files(folder), checkpoints.places(folder)):
+    for path in itertools.chain(own_files(folder), [folder / LOG, *log_folders(folder)], checkpoints.places(folder)):
         if path.is_symlink():
             raise ModelError(
                 f"{path}: expected a file or a folder of the run itself, received a link to {path.readlink()}, which "
@@ -124,6 +139,7 @@ def save_config(
     for path in own_files(folder):
         path.unlink(missing_ok=True)
     checkpoints.remove_all(folder)
+    remove_log(folder)
     write_split(folder, split)  # before what makes the folder that of a run
     write_config(folder, vae, arguments, data)
 

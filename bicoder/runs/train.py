@@ -1,5 +1,6 @@
 """What `train_vae` does with its options. TensorFlow is imported when the data has been read and found good."""
 
+import importlib.util
 import sys
 import time
 from pathlib import Path
@@ -21,6 +22,7 @@ from bicoder.runs.options.view_kinds import check_several
 
 if TYPE_CHECKING:
     from bicoder.data.loader import DataLoader
+    from bicoder.runs.callbacks.beside import Beside
     from bicoder.runs.callbacks.film import Film
     from bicoder.runs.state import TrainingState
     from bicoder.vae import VAE
@@ -55,8 +57,8 @@ def train(options: Options) -> None:
             runs.save_config(folder, vae, options.arguments(), describe(options, loader), loader.split_names())
         else:
             go_on(options, vae, loader, folder)
-        film = film_of(options, subject_of(options, vae, loader, read_config(folder))) if options.film else None
-        training = fit(options, vae, loader, folder, film)
+        log, film = besides(options, subject_of(options, vae, loader, read_config(folder)), folder)
+        training = fit(options, vae, loader, folder, log, film)
         weights.save(folder, vae)
         numbers = numbers_of(vae, loader, trained=training.state["epoch"] > 0)
         print_numbers(vae, numbers)  # before the pictures, which are done by others' code
@@ -65,8 +67,7 @@ def train(options: Options) -> None:
         written = [] if options.no_pictures else draw(subject, folder, options.pictures)
         written += film.drawn() if film else []
     print(f"{duration_of(training)}; {time.perf_counter() - started:.1f} s in all\n")
-    names = (runs.CONFIG, runs.SPLIT, runs.METRICS, weights.NAME, checkpoints.FOLDER, runs.FILM, runs.REPORT_KEPT)
-    files = [folder / name for name in names] + written
+    files = [folder / name for name in runs.LISTED] + written
     print("\n".join(str(path) for path in files if path.exists()))
 
 
@@ -93,6 +94,7 @@ def settled(options: Options) -> Settled:
         options = resumed(options)
     elif options.config is not None:
         options = repeated(options, lambda line: print(line, file=sys.stderr))
+    check_log(options)
     epochs, validation, named = options.epochs, options.validation, named_folder(options.data_dir)
     dataset = dataset_of(options.dset, options.resume)
     if options.resume is None and not validation and (options.weights == "best" or options.patience is not None):
@@ -245,7 +247,8 @@ def go_on(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path) -> N
         what = f"{' and '.join(found)}: the schedule depends on the number of epochs"
         here = f"from here on it is that of {options.epochs} epochs, which a run would have had from its start"
         print(f"{folder}: {what}; {here}", file=sys.stderr)
-    if more or changed or (options.film and not then["arguments"].get("film")):  # which goes on from now on
+    new = [name for name in ("film", "log") if getattr(options, name) and not then["arguments"].get(name)]
+    if more or changed or new:  # which goes on from now on
         runs.write_config(folder, vae, options.arguments(), data)
 
 
@@ -273,7 +276,9 @@ def taken_up(options: Settled, vae: "VAE", source: Any, folder: Path) -> "Traini
     return training
 
 
-def fit(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path, film: "Film | None") -> "TrainingState":
+def fit(
+    options: Settled, vae: "VAE", loader: "DataLoader", folder: Path, log: "Beside | None", film: "Film | None"
+) -> "TrainingState":
     """Train the model, from the last checkpoint if the run has one; returns the `TrainingState`."""
     from bicoder.runs.build import make_optimizer
     from bicoder.runs.callbacks.finite_loss import FiniteLoss
@@ -289,11 +294,11 @@ def fit(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path, film: 
     mode = "quiet" if options.quiet else "verbose" if options.verbose else "auto"
     validation = loader.validation_data
     progress = Progress(training, options.epochs, mode, "held out" if validation is None else "validation")
-    watching = [film.of(training)] if film else []
+    first, then = ([one.of(training)] if one else [] for one in (log, film))
     keywords = {
         # Without validation images the columns val_ are of test images, and nothing is chosen by them.
         "validation_data": loader.test_data if validation is None else validation,
-        "callbacks": [training, *watching, FiniteLoss(training), progress, Interruption(training)],
+        "callbacks": [*first, training, *then, FiniteLoss(training), progress, Interruption(training)],
         "verbose": progress.verbose,
     }
     try:
@@ -312,11 +317,26 @@ def fit(options: Settled, vae: "VAE", loader: "DataLoader", folder: Path, film: 
     return training
 
 
-def film_of(options: Settled, subject: Subject) -> "Film":
-    """The film of a training that begins; Matplotlib, which it imports, need not be there sooner."""
-    from bicoder.runs.callbacks.film import Film
+def besides(options: Settled, subject: Subject, folder: Path) -> "tuple[Beside | None, Film | None]":
+    """The log and the film of a training that begins, if they are wanted; what they import need not be there sooner."""
+    log, film = None, None
+    if options.log:
+        from bicoder.runs.callbacks.tensorboard import TensorBoard
 
-    return Film(subject, options.epochs)
+        log = TensorBoard(subject, folder, options.epochs, options.log_image_epochs)
+    if options.film:
+        from bicoder.runs.callbacks.film import Film
+
+        film = Film(subject, options.epochs)
+    return log, film
+
+
+def check_log(options: Options) -> None:
+    """`UsageError` if there is no log for what is asked for."""
+    if options.log_image_epochs and not options.log:
+        raise UsageError("log_image_epochs: expected it with --log tensorboard, received it without; add that")
+    if options.log and importlib.util.find_spec("tensorboard") is None:
+        raise UsageError("log: tensorboard needs the package tensorboard; run: pip install tensorboard")
 
 
 def duration_of(training: "TrainingState") -> str:

@@ -21,7 +21,7 @@ from bicoder.pictures.drawing.film import Group, Strip, animation, small
 from bicoder.pictures.picture import Subject
 from bicoder.runs import film_frames
 from bicoder.runs.callbacks import film as callback
-from bicoder.runs.callbacks.film import one_of_each_class
+from bicoder.runs.callbacks.watched import one_of_each_class
 from bicoder.runs.film_frames import FRAMES, Frame, next_step, room_for_more
 from bicoder.runs.load import load
 

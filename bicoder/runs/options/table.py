@@ -318,6 +318,16 @@ class Options(CommandOptions):
     checkpoint_epochs: int | None = of_training(
         Whole(1), None, "epochs between two checkpoints", "as often as takes 2 % of the time", resume=True
     )
+    log: str | None = of_training(
+        Choice("tensorboard"),
+        None,
+        "write numbers and images of the training for TensorBoard, into RUN/tensorboard",
+        "none",
+        resume=True,
+    )
+    log_image_epochs: int | None = of_training(
+        Whole(1), None, "epochs between two sets of images in --log", "a tenth of --epochs", resume=True
+    )
     overwrite: bool = of_training(Flag(), False, "allow a --run_dir that holds a run", "refuse", repeated=False)
     quiet: bool = of_training(
         Flag(), False, "print the numbers at the end alone", "progress too", resume=True, kept=False
