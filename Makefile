@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest
 TOGETHER = $(PYTEST) -n auto --dist worksteal --durations=25 -m "not timing"
 ALONE = $(PYTEST) -m timing $$(grep -rl --include='test_*.py' mark.timing tests)
 
-.PHONY: run test test-all coverage kills fuzz soak bench docs-numbers views-numbers conditional-numbers docs docs-lines lint clean
+.PHONY: run test test-all coverage kills fuzz soak bench docs-numbers views-numbers conditional-numbers docs logging-page docs-lines lint clean
 
 run: .venv/run.stamp
 	$(BIN)/python train_vae.py $(ARGS)
@@ -62,6 +62,10 @@ conditional-numbers: .venv/run.stamp
 docs: .venv/docs.stamp
 	$(BIN)/python -m sphinx -q -E -n -W --keep-going -c docs -d docs/_build/doctrees . docs/_build/html
 
+# What docs/logging.md prints, by the callbacks of W&B and MLflow.
+logging-page: .venv-logging/pip.stamp
+	.venv-logging/bin/python docs/logging_page.py
+
 # The links of the pages to lines of code, after the code has moved; it needs no environment.
 docs-lines:
 	$(PYTHON) docs/lines.py
@@ -93,5 +97,10 @@ lint: .venv/test.stamp
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	touch $@
 
+.venv-logging/pip.stamp: docs/logging_requirements.txt pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -m venv .venv-logging
+	.venv-logging/bin/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -r docs/logging_requirements.txt -e .
+	touch $@
+
 clean:
-	rm -rf .venv .venv-bench build dist docs/_build *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-logging build dist docs/_build *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

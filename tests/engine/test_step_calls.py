@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
 from bicoder import VAE, Decoder, Encoder
 from bicoder.engine import step_calls
@@ -131,6 +132,16 @@ def test_who_heeds_no_steps_costs_none(vectors, tmp_path, monkeypatch):
     callbacks = [Progress(), keras.callbacks.EarlyStopping("loss"), keras.callbacks.TensorBoard(tmp_path), of_epochs]
     small_vae(steps_per_execution=5).fit(vectors, batch_size=9, verbose=0, callbacks=callbacks)
     assert calls == [4, 9, 11]
+
+
+def test_tensorboard_of_keras_writes_every_fifth_step(vectors, tmp_path):
+    vae = small_vae()
+    vae.fit(
+        vectors, batch_size=9, epochs=2, verbose=0, callbacks=[keras.callbacks.TensorBoard(tmp_path, update_freq=5)]
+    )
+    found = EventAccumulator(str(tmp_path / "train"))
+    found.Reload()
+    assert [event.step for event in found.Tensors("batch_loss")] == [5, 10, 15, 20]
 
 
 def test_checkpoints_of_keras_are_of_the_step_that_they_name(vectors, tmp_path):
