@@ -1,68 +1,25 @@
 """Searches that are killed in the middle of what they write, and one that is not.
 
-    python searching.py RUN FOLDER ARGUMENT...
+    python searching.py FOLDER ARGUMENT...
 
-A trial is a copy of RUN with numbers that follow from its values, so that hundreds take seconds; the files, Optuna and
-the kills are real. Each search is a fork: the n-th one kills itself while it writes the n-th line of search.jsonl,
-half of which is there then, until one comes to its end. Prints the exit code of each search.
+A run is one of `copies`, so that many take a second; the files, Optuna and the kills are real. Each search is a fork:
+the n-th one kills itself while it writes the n-th line of search.jsonl, half of which is there then, until one comes to
+its end. Prints the exit code of each search.
 """
 
-import itertools
 import json
-import math
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
 
 import matplotlib.pyplot  # noqa: F401 - imported before the forks
 import optuna  # noqa: F401
+from copies import begin
 from forks import forked
 
 from bicoder.cli import main as cli
-from bicoder.runs.folder import CONFIG, EVALUATION, METRICS
 from bicoder.sweeps import children, running
-
-
-class Done:
-    """A command that has ended well."""
-
-    stdin = None
-
-    def poll(self):
-        return 0
-
-    def wait(self, limit):
-        return 0
-
-
-def begin(template):
-    """`children.start` for copies of a run, whose bound is best at 0.003 and 10 dimensions."""
-
-    def start(words, log, cores=()):
-        os.close(children.opened(log, words))
-        if words[0] == "train":
-            train(template, Path(words[-1]), dict(itertools.pairwise(words)))
-        else:
-            shutil.copy(template / EVALUATION, Path(words[1]) / EVALUATION)
-        return children.Child(Done(), log)
-
-    return start
-
-
-def train(template, run, given):
-    for path in template.iterdir():
-        if path.is_file() and path.name not in (CONFIG, EVALUATION, METRICS, "log.txt"):
-            shutil.copy(path, run)
-    rate, dim = float(given["--learning_rate"]), int(given["--latent_dim"])
-    config = json.loads((template / CONFIG).read_text())
-    config["arguments"] |= {"learning_rate": rate, "latent_dim": dim, "weights": "best"}
-    config["data"]["validation_images"] = 10
-    (run / CONFIG).write_text(json.dumps(config))
-    bound = -abs(math.log(rate / 0.003)) - abs(dim - 10) / 10
-    rows = [bound - 1, bound, bound - 2]
-    (run / METRICS).write_text("epoch,val_elbo\n" + "".join(f"{i},{row}\n" for i, row in enumerate(rows, 1)))
 
 
 def dying(number):
@@ -94,9 +51,9 @@ def search(folder, name, arguments, number):
     return forked(run, output).wait()
 
 
-def main(template, folder, *arguments):
-    template, folder = Path(template), Path(folder)
-    children.start, running.PAUSE = begin(template), 0.0
+def main(folder, *arguments):
+    folder = Path(folder)
+    children.start, running.PAUSE = begin, 0.0
     print("undisturbed", search(folder, "undisturbed", arguments, 0), flush=True)
     for number in range(1, 200):
         code = search(folder, "killed", arguments, number)

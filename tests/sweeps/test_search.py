@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
-from searching import Done, begin
+from copies import Done, begin, train
 
 from bicoder.cli import main as cli
 from bicoder.runs.options.table import Options
@@ -24,31 +24,18 @@ TRAIN = ["--no_pictures", "--network", "mlp:hidden=[4]", "--dset", "images.npy"]
 RANGES = ["--search", "learning_rate", "1e-4..1e-2", "--search", "latent_dim", "2..32", "--num_samples", "5"]
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run of small images with validation images, evaluated."""
-    folder = tmp_path_factory.mktemp("run")
-    np.save(folder / "images.npy", np.random.default_rng(0).random((100, 4, 4)).astype("float32"))
-    train = [*TRAIN[:-1], str(folder / "images.npy"), "--epochs", "2", "--quiet", "--validation", "0.2"]
-    assert cli.main([*train, "--weights", "best", "--run_dir", str(folder / "run")]) == 0
-    assert cli.bicoder(["evaluate", str(folder / "run"), "--num_samples", "5"]) == 0
-    return folder / "run"
-
-
 @pytest.fixture(autouse=True)
-def somewhere(run, tmp_path, monkeypatch):
+def somewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    shutil.copy(run.parent / "images.npy", ".")
+    np.save("images.npy", np.zeros((100, 4, 4), "float32"))
 
 
 @pytest.fixture
-def copies(run, monkeypatch):
-    """Runs that are copies with numbers that follow from their values; gives the commands that were started."""
-    started, start = [], begin(run)
+def copies(monkeypatch):
+    """The commands of runs that are written in no time, in the order in which they were started."""
+    started = []
     monkeypatch.setattr(running, "PAUSE", 0.0)
-    monkeypatch.setattr(
-        children, "start", lambda words, log, cores=(): started.append(words) or start(words, log, cores)
-    )
+    monkeypatch.setattr(children, "start", lambda words, log, cores=(): started.append(words) or begin(words, log))
     return started
 
 
@@ -67,9 +54,9 @@ def trials(folder):
 
 
 @pytest.mark.fault(251)
-def test_a_search_that_is_killed_again_and_again_ends_as_one_that_is_not(run, tmp_path):
+def test_a_search_that_is_killed_again_and_again_ends_as_one_that_is_not(tmp_path):
     """By SIGKILL in the middle of a line, so that half of it is there: of a trial, of a value, of a bound."""
-    command = [sys.executable, ROOT / "tests" / "sweeps" / "searching.py", run, tmp_path, *RANGES, "--trials", "14"]
+    command = [sys.executable, ROOT / "tests" / "sweeps" / "searching.py", tmp_path, *RANGES, "--trials", "14"]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([*command, "--", *TRAIN], capture_output=True, text=True, env=env)
     ended = done.stdout.splitlines()
@@ -137,7 +124,7 @@ def test_a_trial_that_fails_does_not_end_it_and_is_tried_again(copies, monkeypat
         if broken[0] and words[0] == "train" and copies.count(words) and len(copies) == 3:
             shutil.rmtree(words[-1])
             Path(words[-1]).mkdir()
-            child = child._replace(process=Failed())
+            child = child._replace(process=Done(6))
         return child
 
     monkeypatch.setattr(children, "start", failing)
@@ -150,11 +137,6 @@ def test_a_trial_that_fails_does_not_end_it_and_is_tried_again(copies, monkeypat
     assert sweep(*RANGES, "--trials", 4, "--output", "sweep", "--", *TRAIN) == 0
     assert len(trials("sweep")) == 4
     assert len([path for path in Path("sweep").iterdir() if path.is_dir()]) == 4
-
-
-class Failed(Done):
-    def poll(self):
-        return 6
 
 
 REFUSED = {
@@ -253,14 +235,11 @@ def test_another_search_has_another_folder(copies, capsys):
     assert said in capsys.readouterr().err
 
 
-def test_the_bound_is_that_of_the_weights_that_are_kept(run, tmp_path):
-    copy = shutil.copytree(run, tmp_path / "copy")
-    (copy / "metrics.csv").write_text("epoch,val_elbo\n1,-5\n2,-3\n3,nan\n4,-4\n")
-    assert bound_of(copy) == -3.0
-    config = json.loads((copy / "config.json").read_text())
-    config["arguments"]["weights"] = "last"
-    (copy / "config.json").write_text(json.dumps(config))
-    assert bound_of(copy) == -4.0
+def test_the_bound_is_that_of_the_weights_that_are_kept(tmp_path):
+    for weights, bound in (("best", -3.0), ("last", -4.0)):
+        train(["--weights", weights], tmp_path)
+        (tmp_path / "metrics.csv").write_text("epoch,val_elbo\n1,-5\n2,-3\n3,nan\n4,-4\n")
+        assert bound_of(tmp_path) == bound
 
 
 def test_validation_images_and_ranges():

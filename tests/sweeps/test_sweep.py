@@ -1,10 +1,9 @@
 """`bicoder sweep`: what it trains, what it refuses, and that a sweep that was killed ends as one that was not."""
 
-import contextlib
+import csv
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import filelock
 import numpy as np
 import pytest
 from conftest import ROOT
+from copies import Done, begin, train
 
 from bicoder.cli import main as cli
 from bicoder.cli.command import commands
@@ -22,66 +22,24 @@ from bicoder.cli.parser import parse
 from bicoder.sweeps import children, running
 from bicoder.sweeps.combinations import settings_of
 from bicoder.sweeps.plan import Plan, usual_folder
+from bicoder.sweeps.search import bound_of
 
 SMALL = ["--no_pictures", "--quiet", "--network", "mlp:hidden=[8]", "--latent_dim", "2"]
-
-
-def save_images(path):
-    np.save(path, np.random.default_rng(0).random((200, 6, 6)).astype("float32"))
 
 
 @pytest.fixture(autouse=True)
 def images(tmp_path, monkeypatch):
     """A small data set in the working directory."""
     monkeypatch.chdir(tmp_path)
-    save_images("images.npy")
-
-
-@pytest.fixture(scope="module")
-def swept(tmp_path_factory):
-    """A folder with two sweeps over the same two seeds, one that was stopped and killed and one that was not.
-
-    SIGTERM in the middle of its first run, SIGKILL in the middle of the second; then it is begun once more.
-    """
-    folder = tmp_path_factory.mktemp("swept")
-    save_images(folder / "images.npy")
-    command = [sys.executable, ROOT / "tests" / "sweeps" / "sweeping.py", folder, *words_for(folder)]
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, env=env)
-    assert done.stdout.splitlines() == ["undisturbed 0", "SIGTERM 143", "SIGKILL -9", "again 0"], done.stderr
-    return folder
-
-
-def words_for(folder, seeds="0 1"):
-    """The arguments of these sweeps."""
-    train = [*SMALL, "--dset", str(folder / "images.npy"), "--epochs", "60", "--checkpoint_epochs", "7"]
-    return ["--vary", "seed", *seeds.split(), "--num_samples", "5", "--", *train]
+    np.save("images.npy", np.random.default_rng(0).random((200, 6, 6)).astype("float32"))
 
 
 @pytest.fixture
 def here(monkeypatch):
-    """The commands of the runs, which run in this process, since each process imports TensorFlow for seconds."""
+    """The commands of runs that are written in no time, in the order in which they were started."""
     started = []
-
-    class Done:
-        stdin = None
-
-        def __init__(self, code):
-            self.code = code
-
-        def poll(self):
-            return self.code
-
-        def wait(self, limit):
-            return self.code
-
-    def start(words, log, cores=()):
-        started.append(words)
-        with open(log, "a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-            return children.Child(Done(cli.bicoder(list(words))), log)
-
-    monkeypatch.setattr(children, "start", start)
     monkeypatch.setattr(running, "PAUSE", 0.0)
+    monkeypatch.setattr(children, "start", lambda words, log, cores=(): started.append(words) or begin(words, log))
     return started
 
 
@@ -103,58 +61,91 @@ def table(text):
 
 
 @pytest.mark.fault(245, 246)
-def test_a_sweep_that_is_stopped_and_killed_ends_as_one_that_is_not(swept):
-    said = {name: (swept / f"{name}.txt").read_text() for name in ("undisturbed", "killed")}
+def test_a_sweep_that_is_stopped_and_killed_ends_as_one_that_is_not(tmp_path):
+    """SIGTERM in the middle of its first run, SIGKILL in the middle of the second; then it is begun once more."""
+    words = ["--vary", "seed", "0", "1", "--num_samples", "5", "--", *SMALL, "--dset", "images.npy", "--epochs", "60"]
+    command = [sys.executable, ROOT / "tests" / "sweeps" / "sweeping.py", tmp_path, *words]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    options = ["--checkpoint_epochs", "7", "--validation", "0.2", "--weights", "best"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, env=env)
+    assert done.stdout.splitlines() == ["undisturbed 0", "SIGTERM 143", "SIGKILL -9", "again 0"], done.stderr
+    said = {name: Path(f"{name}.txt").read_text() for name in ("undisturbed", "killed")}
     assert table(said["undisturbed"]) == table(said["killed"])
-    assert [line.split(" | ")[:3] for line in table(said["killed"])[::2]] == [
-        ["| n", "runs", "rank"],
-        ["| 2", "seed=0, seed=1", "1"],
-    ]
+    rows = [["| n", "runs", "rank"], ["| 2", "seed=0, seed=1", "1"]]
+    assert [line.split(" | ")[:3] for line in table(said["killed"])[::2]] == rows
     assert "split_seed: 0 in all runs, so that they are measured on the same images" in said["killed"]
     assert "ending what runs; the same command goes on from here" in said["killed"]
     assert said["killed"].count("1 of 2 runs are done already") == 1
     for run in ("seed=0", "seed=1"):
-        killed, undisturbed = swept / "killed" / run, swept / "undisturbed" / run
         for name in ("model.safetensors", "metrics.csv", "evaluation.json", "per_image.csv"):
-            assert (killed / name).read_bytes() == (undisturbed / name).read_bytes()
-        log = (killed / "log.txt").read_text()
+            assert Path("killed", run, name).read_bytes() == Path("undisturbed", run, name).read_bytes()
+        log = Path("killed", run, "log.txt").read_text()
         assert re.search(r"train_vae --resume \S+ goes on from here", log), "told to end, it wrote a checkpoint"
         commands = re.findall(r"^\$ bicoder (\w+).*(--resume|--run_dir|--num_samples)", log, re.MULTILINE)
         assert commands == [("train", "--run_dir"), ("train", "--resume"), ("evaluate", "--num_samples")]
+        rows = csv.DictReader(Path("killed", run, "metrics.csv").read_text().splitlines())
+        bounds = [float(row["val_elbo"]) for row in rows]
+        assert bound_of(Path("killed", run)) == max(bounds)
 
 
-def test_what_is_done_is_not_done_again(swept, here, capsys):
+def test_what_is_done_is_not_done_again(here, capsys):
     """By the same command with its options in another order, and for one of the seeds alone."""
-    shutil.copytree(swept / "undisturbed", "sweep")
-    words = words_for(swept)
-    cut = words.index("--")
-    turned = [*words[cut + 3 :], *words[cut + 1 : cut + 3]]  # the options of train
-    for vary in (words[:cut], ["--vary", "seed", "1", *words[4:cut]]):
-        assert sweep(*vary, "--output", "sweep", "--", *turned) == 0
-        assert table(capsys.readouterr().out) == table((swept / "undisturbed.txt").read_text())
+    train = ["--dset", "images.npy", "--epochs", "3", "--latent_dim", "2"]
+    assert sweep("--vary", "seed", 0, 1, "--output", "sweep", "--", *train) == 0
+    said = capsys.readouterr().out
+    here.clear()
+    for seeds in ((0, 1), (1,)):
+        assert sweep("--vary", "seed", *seeds, "--output", "sweep", "--", *train[2:], *train[:2]) == 0
+        assert capsys.readouterr().out == said
     assert here == []
 
 
+@pytest.mark.fault(246)
+def test_ctrl_c_ends_what_runs_and_waits_for_it(here, monkeypatch, capsys):
+    """A child has a session of its own, so that Ctrl-C of a terminal is not its own, and comes once."""
+    done = []
+
+    class Endless:
+        class stdin:  # noqa: N801
+            close = staticmethod(lambda: done.append("told"))
+
+        def poll(self):
+            raise KeyboardInterrupt
+
+        def wait(self, limit):
+            done.append("waited for")
+
+    monkeypatch.setattr(children, "start", lambda words, log, cores: children.Child(Endless(), log))
+    assert sweep("--vary", "seed", 0, 1, "--output", "sweep", "--", "--dset", "images.npy") == 130
+    assert done == ["told", "waited for"]
+    assert "ending what runs; the same command goes on from here" in capsys.readouterr().err
+
+
 @pytest.mark.fault(247)
-def test_one_run_that_fails_does_not_end_it(here, capsys):
-    words = ["--vary", "objective", "elbo", "iwae:num_samples=0", "--output", "sweep", "--num_samples", 5]
-    train = ["--", *SMALL, "--dset", "images.npy", "--epochs", "1"]
-    assert sweep(*words, *train) == 1
+def test_one_run_that_fails_does_not_end_it(here, monkeypatch, capsys):
+    name, start = "objective=iwae-num_samples=0", children.start
+    error = "bicoder train: error: num_samples: expected a positive whole number, received 0"
+
+    def failing(words, log, cores):
+        if "iwae:num_samples=0" not in words:
+            return start(words, log)
+        log.write_text(f"{error}\n")
+        return children.Child(Done(2), log)
+
+    monkeypatch.setattr(children, "start", failing)
+    words = ["--output", "sweep", "--num_samples", 5, "--", *SMALL, "--dset", "images.npy"]
+    assert sweep("--vary", "objective", "elbo", "iwae:num_samples=0", *words) == 1
     said = capsys.readouterr()
-    name = "objective=iwae-num_samples=0"
-    why = f"{name} failed with exit code 2: bicoder train: error: num_samples: expected a positive whole number"
-    assert why in said.out
-    assert f"its log is sweep/{name}/log.txt." in said.out
+    why = f"{name} failed with exit code 2: {error}; its log is sweep/{name}/log.txt"
+    assert f"{why}." in said.out
+    assert f"2 of 2: {why}, after 1 s" in said.err
     assert "bicoder sweep: error: 1 of 2 runs failed; the same command tries them again" in said.err
-    assert "1 of 2: objective=elbo is done" in said.err
     assert len(table(said.out)) == 3
-    page = Path("sweep/compare.html").read_text()
-    assert f"{name} failed with exit code 2" in page
-    assert [words[0] for words in here] == ["train", "evaluate", "train"]
-    assert "num_samples: expected a positive whole number" in Path(f"sweep/{name}/log.txt").read_text()
+    assert why in Path("sweep/compare.html").read_text()
+    assert [words[0] for words in here] == ["train", "evaluate"]
 
     here.clear()  # other values are added; those that are done are in the table
-    assert sweep("--vary", "objective", "beta_elbo:beta=2", *words[4:], *train) == 0
+    assert sweep("--vary", "objective", "beta_elbo:beta=2", *words) == 0
     said = capsys.readouterr()
     assert [words[0] for words in here] == ["train", "evaluate"]
     assert {line.split(" | ")[0] for line in table(said.out)[2:]} == {"| elbo", "| beta_elbo:beta=2"}
@@ -173,13 +164,13 @@ def test_the_same_command_has_the_same_folder():
     assert re.fullmatch(r"runs/sweep-images.npy-[0-9a-f]{8}", folders[0].as_posix())
 
 
-def test_options_come_from_a_config_too(here, capsys):
-    assert cli.main([*SMALL, "--dset", "images.npy", "--epochs", "1", "--seed", "7", "--run_dir", "run"]) == 0
-    train = ["--", "--config", "run/config.json", "--quiet", "--no_pictures"]
-    assert sweep("--vary", "latent_dim", 3, "--output", "sweep", "--num_samples", 5, *train) == 0
-    found = json.loads(Path("sweep/latent_dim=3/config.json").read_text())["arguments"]
-    then = json.loads(Path("run/config.json").read_text())["arguments"]
-    assert found | {"latent_dim": 2, "run_dir": "run"} == then
+def test_options_come_from_a_config_too(here):
+    Path("run").mkdir()
+    train([*SMALL, "--dset", "images.npy", "--epochs", "1", "--seed", "7"], Path("run"))
+    words = ["--", "--config", "run/config.json", "--quiet", "--no_pictures"]
+    assert sweep("--vary", "latent_dim", 3, "--output", "sweep", *words) == 0
+    found, then = (json.loads(Path(run, "config.json").read_text()) for run in ("sweep/latent_dim=3", "run"))
+    assert found["arguments"] | {"latent_dim": 2} == then["arguments"]
 
 
 REFUSED = {
@@ -277,7 +268,7 @@ def test_the_folder_of_something_else_is_refused_and_stays_as_it_was(what, tmp_p
     else:
         Path("photos").mkdir()
         words = ["--vary", "seed", "0", "--output", "photos/sweep", "--", "--dset", "photos"]
-        said = "output: expected a folder outside of the images in photos"
+        said = "output: expected a folder outside of the images in "
     before = content(tmp_path)
     assert sweep(*words) == 2
     assert said in capsys.readouterr().err
