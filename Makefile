@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest
 TOGETHER = $(PYTEST) -n auto --dist worksteal --durations=25 -m "not timing"
 ALONE = $(PYTEST) -m timing $$(grep -rl --include='test_*.py' mark.timing tests)
 
-.PHONY: run test test-all coverage kills fuzz soak bench docs-numbers views-numbers conditional-numbers docs logging-page docs-lines lint clean
+.PHONY: run test test-all coverage kills fuzz soak bench docs-numbers views-numbers conditional-numbers backends-all docs logging-page docs-lines lint clean
 
 run: .venv/run.stamp
 	$(BIN)/python train_vae.py $(ARGS)
@@ -65,6 +65,10 @@ docs: .venv/docs.stamp
 # What docs/logging.md prints, by the callbacks of W&B and MLflow.
 logging-page: .venv-logging/pip.stamp
 	.venv-logging/bin/python docs/logging_page.py
+
+# Runs of every part, written on one backend of Keras and read on another, of those that are installed.
+backends-all: .venv/test.stamp
+	BICODER_BACKENDS=all $(PYTEST) tests/test_backends.py -k same_on_another --capture=no --timeout=0
 
 # The links of the pages to lines of code, after the code has moved; it needs no environment.
 docs-lines:

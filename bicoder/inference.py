@@ -13,6 +13,7 @@ from bicoder.engine.arrays.conditioned import Conditioned, conditioned, parted
 from bicoder.engine.arrays.inputs import joined, numbers_of, portions_of, rows_at_once, whole
 from bicoder.engine.arrays.numbers import check_numbers, is_known
 from bicoder.engine.arrays.trees import is_arrays, leaves
+from bicoder.engine.programs.compiled import no_gradients
 from bicoder.engine.tensor import Seed, Tensor
 from bicoder.errors import UsageError, check_count, check_seed
 from bicoder.exported import exported
@@ -115,8 +116,9 @@ class Inference(SaveableModel):
 
     def reconstruct(self, x: Any, condition: Any = None) -> Tensor:
         """The mean of p(x|z) at the mean of q(z|x), (batch, ...), for what `encode` takes: no randomness."""
-        portions = self.portions(x, condition)
-        return joined([self.decode(self.encode(one).mean, parted(one)[1]).mean for one in portions])
+        with no_gradients():
+            portions = self.portions(x, condition)
+            return joined([self.decode(self.encode(one).mean, parted(one)[1]).mean for one in portions])
 
     def generate(self, n: int, seed: int | None = None, condition: Any = None) -> Tensor:
         """The means of p(x|z) for `n` codes from the prior, z ~ p(z): (n, ...).
@@ -135,7 +137,9 @@ class Inference(SaveableModel):
         codes = draw_codes(self.prior_given(y), n, check_seed(seed))
         for start in range(0, n, rows):
             some = slice(start, start + rows)
-            yield self.decode(codes[some], None if y is None else y[some]).mean
+            with no_gradients():
+                images = self.decode(codes[some], None if y is None else y[some]).mean
+            yield images
 
     def export(  # type: ignore[override]  # Keras' own writes what nobody has run
         self,
@@ -202,7 +206,8 @@ class Inference(SaveableModel):
         batch = leaves(x)[0].shape[0]
         q, portion = self.encoder(x), samples_at_once(batch, self.example_shape, self.prior)
         for start in range(0, check_count("num_samples", num_samples), portion):
-            log_weights, _, _ = self.log_weights(x, min(portion, num_samples - start), noise, q)
+            with no_gradients():
+                log_weights, _, _ = self.log_weights(x, min(portion, num_samples - start), noise, q)
             sums.append(ops.logsumexp(log_weights, axis=0))
         return ops.logsumexp(ops.stack(sums), axis=0) - math.log(num_samples)
 

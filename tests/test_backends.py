@@ -4,7 +4,9 @@ import importlib.util
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import moving
 import pytest
 from conftest import ROOT
 
@@ -91,3 +93,17 @@ def test_the_core_on_another_backend(backend, code, tmp_path):
     done = subprocess.run([sys.executable, "-c", code, tmp_path], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() == backend
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_a_run_of_one_backend_is_the_same_on_another(backend, tmp_path):
+    """One of each family; `make backends-all` has all of them."""
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"needs {backend}, which is not installed")
+    here, there, every = tmp_path / "here", tmp_path / "there", os.environ.get("BICODER_BACKENDS") == "all"
+    moving.write(here, every)
+    env = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, Path(moving.__file__), there, here, *(["all"] if every else [])]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    print(f"{done.stdout.strip()}: largest relative difference; read by tensorflow: {moving.read(there)}")

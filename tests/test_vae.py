@@ -11,7 +11,6 @@ from bicoder import VAE, BiCoder, Decoder, Encoder
 from bicoder.component import Component
 from bicoder.distributions import Gaussian
 from bicoder.engine.batches import Batches
-from bicoder.engine.streams import in_order
 from bicoder.errors import UsageError
 from bicoder.likelihoods import GaussianLikelihood, Likelihood
 from bicoder.networks import MLP, networks_in
@@ -94,29 +93,6 @@ def test_a_model_without_a_seed_follows_that_of_keras(vectors):
 
     assert history(1) == history(1)
     assert history(1) != history(2)
-
-
-@pytest.mark.fault(93)
-def test_the_order_on_other_backends_follows_from_the_seed_too(vectors):
-    """Their `fit` is that of Keras, which gets batches in order."""
-    options = {"y": None, "sample_weight": None, "batch_size": 30, "steps_per_epoch": None, "validation_data": None}
-    options |= {"x": vectors, "shuffle": True, "validation_split": 0.1, "initial_epoch": 3}
-
-    def epochs(seed):
-        data, found = in_order(options, [seed, 0])["x"], []
-        for _ in range(2):
-            data.on_epoch_begin()
-            found.append(np.concatenate([data[i] for i in range(data.num_batches)]))
-            data.on_epoch_end()
-        return found
-
-    first, second = epochs(1)
-    np.testing.assert_array_equal(epochs(1), [first, second])
-    assert not np.array_equal(first, second)
-    assert not np.array_equal(first, epochs(2)[0])
-    np.testing.assert_array_equal(np.sort(first, axis=0), np.sort(vectors[:90], axis=0))
-    held_out = in_order(options, [1, 0])["validation_data"]
-    np.testing.assert_array_equal(held_out[0], vectors[90:])
 
 
 def test_training_makes_the_bound_better(vectors):

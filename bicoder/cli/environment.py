@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bicoder.engine.start import chosen_backend
 from bicoder.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
-def prepare() -> None:
-    """Choose the backends of Keras and Matplotlib, and how OpenMP waits; check the packages.
+def prepare(backend: str | None = None) -> None:
+    """Choose the backend of Matplotlib, and how OpenMP waits; check the packages.
 
     Raises:
-        UsageError: a package is missing or has a version that does not work, the backend is not TensorFlow, or the
-            working directory was deleted.
+        UsageError: a package is missing or has a version that does not work, a backend of Keras is none or is not
+            installed, or the working directory was deleted.
     """
     try:
         Path.cwd()
@@ -33,13 +34,7 @@ def prepare() -> None:
     check_packages()
     # What NumPy 2 says of the variables of Keras, and `python -W error` would make an error of.
     warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
-    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
-    if backend != "tensorflow":
-        raise UsageError(
-            f"KERAS_BACKEND: the commands need tensorflow, received {backend!r}; unset it. With jax and torch, the "
-            "classes work in Python code: VAE, Encoder, Decoder, evaluate and load, but not VAE.train"
-        )
-    os.environ["KERAS_BACKEND"] = backend  # whatever ~/.keras/keras.json names
+    chosen_backend(backend)
     os.environ["MPLBACKEND"] = "agg"  # pictures are files: no display is needed, and what is set may not exist
     if "OMP_WAIT_POLICY" not in os.environ:
         # The threads of t-SNE wait for each other; by counting to 300,000, as they would, they keep the cores from

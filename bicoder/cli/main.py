@@ -47,7 +47,7 @@ def run(command: Command, argv: Sequence[str] | None, prog: str) -> int:
 def guarded(function: Callable[[Any], None], options: Any, prog: str) -> int:
     """Run `function(options)`; an error becomes one line and an exit code."""
     try:
-        prepare()
+        prepare(getattr(options, "backend", None))
         function(options)
     except BicoderError as error:
         if options.debug:

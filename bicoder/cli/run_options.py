@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from bicoder.engine.start import BACKENDS
 from bicoder.errors import UsageError
-from bicoder.runs.options.kinds import Flag, Text, Whole
+from bicoder.runs.options.kinds import Choice, Flag, Text, Whole
 from bicoder.runs.options.table import CommandOptions, option
 from bicoder.runs.options.view_kinds import GivenViews
 
@@ -16,6 +17,7 @@ class RunOptions(CommandOptions):
     """What the commands can be told that use the model of a run."""
 
     run: str = option(Text(), ..., "folder of a run")
+    backend: str | None = option(Choice(*BACKENDS), None, "what Keras computes with", "$KERAS_BACKEND, else tensorflow")
     force: bool = option(Flag(), False, "load weights that are NaN or infinite too", "refuse")
 
 

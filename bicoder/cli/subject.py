@@ -31,7 +31,7 @@ def subject_of(options: DataOptions, loader: "DataLoader", seed: int | None) -> 
     """
     folder = Path(options.run)
     config = read_config(folder)
-    import_keras()
+    import_keras(backend=options.backend)
     from bicoder.runs.load import load
     from bicoder.runs.shown import subject_of as of_run
 

@@ -6,7 +6,7 @@ import weakref
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -16,17 +16,11 @@ from bicoder.engine.arrays.aligned import aligned, is_aligned
 from bicoder.engine.arrays.conditioned import Conditioned
 from bicoder.engine.arrays.masked import Masked, on_values, shape_of_example
 from bicoder.engine.arrays.trees import leaves, mapped
+from bicoder.engine.programs.many_steps import Chosen
 from bicoder.engine.tensor import Tensor
 from bicoder.errors import UsageError
 
 COPIED = 2**28  # bytes of arrays that may be in memory twice, so that programs have them where they want them
-
-
-class Chosen(NamedTuple):
-    """Batches that a program takes itself: all examples (N, ...), and the numbers of some of them (n, batch)."""
-
-    examples: Any
-    numbers: Tensor
 
 
 Group: TypeAlias = (
@@ -184,7 +178,7 @@ class Batches:
                 group = coming.result()
                 coming = next(gathering, None)
                 if self.binarize:
-                    group = [(first, self._draw_group(images, key, first), n) for first, images, n in group]
+                    group = [(first, self._drawn(images, key, first), n) for first, images, n in group]
                 yield [(batches, n) for _, batches, n in group]
 
     def _group(self, order: np.ndarray, start: int, stop: int, steps: int, chosen: bool) -> list[tuple[int, Any, int]]:
@@ -204,10 +198,11 @@ class Batches:
     def _member(self, numbers: np.ndarray, count: int, chosen: bool) -> Any:
         """The examples of these numbers, (n, batch), at the beginning of `count` batches."""
         if not chosen or self.examples is None:
-            return mapped(lambda array: as_tensor(taken(array, numbers, count)), self.images)
+            share = shared if self.binarize else as_tensor  # TensorFlow draws the pixels, whatever learns from them
+            return mapped(lambda array: share(taken(array, numbers, count)), self.images)
         padded = np.zeros((count, numbers.shape[1]), "int32")
         padded[: len(numbers)] = numbers
-        return Chosen(self.examples, tf.constant(padded))
+        return Chosen(self.examples, as_tensor(padded))
 
     @property
     def examples(self) -> Any:
@@ -226,6 +221,11 @@ class Batches:
         sizes = ([(steps, self.batch_size)] if full else []) + ([(1, rest)] if rest else [])
         return [self._member(np.zeros((0, batch), "int32"), count, chosen=True) for count, batch in sizes]
 
+    def _drawn(self, images: Any, key: Tensor, first: int) -> Any:
+        """`_draw_group`, as tensors of the backend."""
+        drawn = self._draw_group(images, key, first)
+        return drawn if is_tensorflow() else mapped(lambda one: as_tensor(one.numpy()), drawn)
+
     def _draw_group(self, images: Any, key: Tensor, first: int) -> Any:
         """`draw` for some batches, (n, batch, ...), which begin with the number `first`."""
         count = len(leaves(images)[0])
@@ -242,13 +242,23 @@ class Batches:
         return mapped(lambda one, before: tf.ensure_shape(one, before.shape), drawn, images)
 
 
+def is_tensorflow() -> bool:
+    """Whether TensorFlow is what learns from the batches."""
+    return keras.backend.backend() == "tensorflow"
+
+
 def as_tensor(array: np.ndarray) -> Tensor:
-    """An aligned array as a tensor, not copied; one of another type is."""
+    """An array as a tensor of the backend, an aligned one not copied if that can be."""
+    return shared(array) if is_tensorflow() else keras.ops.convert_to_tensor(array)
+
+
+def shared(array: np.ndarray) -> Tensor:
+    """An aligned array as a tensor of TensorFlow, not copied; one of another type is."""
     return tf.experimental.dlpack.from_dlpack(array.__dlpack__()) if is_aligned(array) else tf.constant(array)
 
 
 def whole(array: np.ndarray) -> Tensor:
-    """An array as a tensor, copied only if TensorFlow cannot use it as it is."""
+    """An array as a tensor, copied only if the backend cannot use it as it is."""
     return as_tensor(array if is_aligned(array) else taken(array, np.arange(len(array)), len(array)))
 
 

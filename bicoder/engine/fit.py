@@ -1,4 +1,4 @@
-"""What `VAE.fit` does with its arguments on TensorFlow."""
+"""What `VAE.fit` does with its arguments."""
 
 import contextlib
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from bicoder.errors import UsageError
 
 
 def fit(model: Any, keras_fit: Callable, options: dict[str, Any]) -> keras.callbacks.History:
-    """Train a compiled model by its own programs, or by Keras' loop if it runs eagerly or on several devices.
+    """Train a compiled model by its own programs; by Keras' loop on PyTorch, eagerly, or on several devices.
 
     Args:
         model: a `VAE`.
@@ -27,9 +27,8 @@ def fit(model: Any, keras_fit: Callable, options: dict[str, Any]) -> keras.callb
     """
     if not model.compiled:
         raise UsageError('fit: expected a compiled model; call compile("adam") first, or with an optimizer of yours')
-    several = model.distribute_strategy.num_replicas_in_sync > 1
-    if several or model.run_eagerly or tf.config.functions_run_eagerly():
-        with model.distribute_strategy.scope() if several else contextlib.nullcontext():
+    if is_for_keras(model):
+        with strategy_of(model):
             return by_keras(model, keras_fit, options)
     data, validation = sources(model, options)
     check_shapes(model, data, validation)
@@ -54,6 +53,24 @@ def called(model: Any, options: dict[str, Any], count: int | None, kind: Any = k
         return callbacks
     shown = {"epochs": epochs_of(options), "steps": options["steps_per_epoch"] or count, "verbose": verbose}
     return kind(callbacks, add_history=True, add_progbar=verbose != 0, model=model, **shown)
+
+
+def is_for_keras(model: Any) -> bool:
+    """Whether Keras' own loop has to train a model."""
+    if model.run_eagerly or keras.backend.backend() == "torch" or keras.distribution.distribution() is not None:
+        return True
+    eagerly = keras.backend.backend() == "tensorflow" and tf.config.functions_run_eagerly()
+    return eagerly or replicas(model) > 1
+
+
+def replicas(model: Any) -> int:
+    """On how many devices a strategy of TensorFlow has a model."""
+    return model.distribute_strategy.num_replicas_in_sync if keras.backend.backend() == "tensorflow" else 1
+
+
+def strategy_of(model: Any) -> contextlib.AbstractContextManager:
+    """The scope of a strategy of several devices, or none."""
+    return model.distribute_strategy.scope() if replicas(model) > 1 else contextlib.nullcontext()
 
 
 def by_keras(model: Any, keras_fit: Callable, options: dict[str, Any]) -> keras.callbacks.History:

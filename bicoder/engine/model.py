@@ -14,7 +14,7 @@ from bicoder.engine.arrays.numbers import check_numbers, check_target
 from bicoder.engine.arrays.trees import arrays_of, batched, check_there, is_arrays, leaves, mapped
 from bicoder.engine.programs.optimizers import check_optimizer
 from bicoder.engine.programs.tracing import TARGET, WEIGHTS, during
-from bicoder.engine.streams import Stream, in_order
+from bicoder.engine.streams import Stream
 from bicoder.engine.tensor import Tensor
 from bicoder.errors import UsageError, check_count
 
@@ -38,6 +38,23 @@ def check_callbacks(callbacks: Any) -> None:
             raise UsageError(f"callbacks: expected callbacks of Keras, such as EarlyStopping(), received {callback!r}")
 
 
+def steps_of_backend() -> Callable[..., Any]:
+    """The class of the compiled programs of Keras' backend.
+
+    Raises:
+        UsageError: it has none; Keras' own loop trains.
+    """
+    if keras.backend.backend() == "tensorflow":
+        from bicoder.engine.programs.tensorflow_steps import TensorFlowSteps
+
+        return TensorFlowSteps
+    if keras.backend.backend() == "jax":
+        from bicoder.engine.programs.jax_steps import JaxSteps
+
+        return JaxSteps
+    raise UsageError(f"train: expected the backend tensorflow or jax, received {keras.backend.backend()}; use fit")
+
+
 class Model(keras.Model):
     """`compile`, `fit`, `evaluate` and `train` of a model whose `call` gives the terms of its loss.
 
@@ -46,11 +63,9 @@ class Model(keras.Model):
     told beside x, and `call` gets `Conditioned(x, y)`; a target then comes with x, as (x, target).
     """
 
-    # A `Condition`, of a model of p(x|y).
-    condition: Any = None
-
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.condition: Any = None  # a `Condition`, of a model of p(x|y)
         # What `compile` is told, and the compiled programs of `fit` and `train`, which are no part of the model.
         self.jit: bool | str = "auto"
         self.steps: int | str = "auto"
@@ -127,9 +142,6 @@ class Model(keras.Model):
             raise UsageError(f"validation_split: expected a number from 0 and below 1, received {validation_split!r}")
         if isinstance(x, dict):
             examples_of(x, self.example_shape)
-        if keras.backend.backend() != "tensorflow":
-            options |= self._for_keras(x, y, sample_weight) if is_arrays(x) else {}
-            return super().fit(**in_order(options, [int(number) for number in np.array(self.noise.state)]))
         from bicoder.engine.fit import fit
 
         return fit(self, super().fit, options)
@@ -241,8 +253,6 @@ class Model(keras.Model):
     @staticmethod
     def _is_ours(data: Any) -> bool:
         """Whether these are the batches of a `DataLoader`, whose images were looked at when they were read."""
-        if keras.backend.backend() != "tensorflow":
-            return False
         from bicoder.engine.batches import source_of
 
         return source_of(data) is not None
@@ -261,7 +271,7 @@ class Model(keras.Model):
         """Say what a user should know of a built model, once, when its training begins."""
 
     def train(self, x: Tensor = True, optimizer: Any = None) -> Tensor:
-        """One update of the trainable variables, the same as `fit` makes (TensorFlow only).
+        """One update of the trainable variables, the same as `fit` makes (TensorFlow and JAX).
 
         Args:
             x: batch (batch, ...); of a conditional model (x, y).
@@ -279,15 +289,13 @@ class Model(keras.Model):
                 check_numbers(array)
         x = self.prepare(x)
         self.say_before_training()
-        return self.programs.one_step(self, optimizer)(x)
+        return self.programs.step_of(self, optimizer)(x)
 
     @property
     def programs(self) -> Any:
-        """The compiled programs of `fit` and `train` (TensorFlow only)."""
+        """The compiled programs of `fit` and `train`, of TensorFlow or JAX."""
         if self._programs is None:
-            from bicoder.engine.programs.tensorflow_steps import TensorFlowSteps
-
-            self._programs = TensorFlowSteps(self.jit, self.steps)
+            self._programs = steps_of_backend()(self.jit, self.steps)
         return self._programs
 
     @property

@@ -1,7 +1,8 @@
-"""How Keras and TensorFlow are started by a program: quickly, quietly, and on the device that was chosen."""
+"""How Keras and its backend are started by a program: quickly, quietly, and on the device that was chosen."""
 
 import contextlib
 import gc
+import importlib.util
 import os
 import sys
 import tempfile
@@ -10,31 +11,31 @@ from typing import IO, Any, NamedTuple
 
 from bicoder.errors import UsageError
 
+BACKENDS = ("tensorflow", "jax", "torch")
+TITLES = dict(zip(BACKENDS, ("TensorFlow", "JAX", "PyTorch"), strict=True))
 
-def import_keras(batch: int | None = None, device: str | None = None) -> Any:
-    """Keras, without what TensorFlow says about itself while it starts; that is shown if the import fails.
+
+def import_keras(batch: int | None = None, device: str | None = None, backend: str | None = None) -> Any:
+    """Keras, without what its backend says about itself while it starts; that is shown if the import fails.
 
     Args:
         batch: how many images are in a batch that convolutions will learn from, if some will: see `one_thread_each`.
         device: "cpu" or "gpu"; None for a GPU if there is one.
+        backend: one of `BACKENDS`; None for what $KERAS_BACKEND says, or TensorFlow.
     Raises:
-        UsageError: there is no such device, or TensorFlow was started on another one.
+        UsageError: there is no such device, the backend is not installed, or it was started on another device.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    choose_backend(backend)
     with kept_back() as said, kept_for_good(), not_found("sklearn"):
         try:
+            choose_device(device)
             import keras
-            import tensorflow as tf
 
             # Whatever ~/.keras/keras.json says: images have their channels last, and --precision is what can be chosen.
             keras.config.set_floatx("float32")
             keras.config.set_image_data_format("channels_last")
-            choose(device)
-            if batch:
-                from bicoder.engine.programs.slices import one_thread_each
-
-                one_thread_each(batch)
-            tf.config.list_logical_devices()
+            started(batch)
         except UsageError:
             raise
         except BaseException:
@@ -77,18 +78,87 @@ def kept_back() -> Iterator[Said]:
             os.close(stderr)
 
 
-def choose(device: str | None) -> None:
-    """Let TensorFlow see the GPUs or not; `UsageError` if that cannot be."""
-    import tensorflow as tf
+def chosen_backend(backend: str | None = None) -> str:
+    """The backend that is asked for: by this name, by $KERAS_BACKEND, or TensorFlow.
 
-    there = tf.config.list_physical_devices("GPU")
+    Raises:
+        UsageError: there is no such backend, or it is not installed.
+    """
+    name = backend or os.environ.get("KERAS_BACKEND") or BACKENDS[0]
+    if name not in BACKENDS:
+        raise UsageError(f"KERAS_BACKEND: expected {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}, received {name!r}")
+    if importlib.util.find_spec(name) is None:
+        raise UsageError(
+            f"backend: {name} is not installed; run: {sys.executable} -m pip install {name}, or choose tensorflow"
+        )
+    return name
+
+
+def choose_backend(backend: str | None) -> None:
+    """Let Keras have a backend, whatever ~/.keras/keras.json names.
+
+    Raises:
+        UsageError: it is not installed, or Keras has started with another one.
+    """
+    name = chosen_backend(backend)
+    if "keras" in sys.modules and (now := sys.modules["keras"].backend.backend()) != name:
+        raise UsageError(f"backend: Keras has started with {now}; choose {name} in a new process")
+    os.environ["KERAS_BACKEND"] = name
+
+
+def choose_device(device: str | None) -> None:
+    """Let the backend see the GPUs or not, before Keras starts it.
+
+    Raises:
+        UsageError: there is no GPU and one is asked for, or TensorFlow has started with one and none shall be used.
+    """
+    name = os.environ["KERAS_BACKEND"]
+    if name == "jax" and device == "cpu":
+        os.environ["JAX_PLATFORMS"] = "cpu"
+    if name == "torch" and device == "cpu":
+        os.environ["KERAS_TORCH_DEVICE"] = "cpu"
+    there = gpus(name)
     if device == "gpu" and not there:
-        raise UsageError("device: expected a GPU that TensorFlow can use, found none; leave --device out, or say cpu")
-    if device == "cpu" and there:
+        raise UsageError(f"device: expected a GPU that {name} can use, found none; leave --device out, or say cpu")
+    if name != "tensorflow" or device == "cpu":  # TensorFlow, which gives the batches, would take all memory of a GPU
+        import tensorflow as tf
+
         try:
             tf.config.set_visible_devices([], "GPU")
         except RuntimeError as error:
             raise UsageError("device: TensorFlow has started with a GPU; choose cpu in a new process") from error
+
+
+def gpus(backend: str) -> bool:
+    """Whether there is a GPU that a backend can use."""
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.config.list_physical_devices("GPU"))
+    if backend == "jax":
+        import jax
+
+        return jax.default_backend() == "gpu"
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def started(batch: int | None) -> None:
+    """Start TensorFlow, if it computes.
+
+    Args:
+        batch: as in `import_keras`.
+    """
+    if os.environ["KERAS_BACKEND"] != "tensorflow":
+        return
+    import tensorflow as tf
+
+    if batch:
+        from bicoder.engine.programs.slices import one_thread_each
+
+        one_thread_each(batch)
+    tf.config.list_logical_devices()
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from bicoder.engine.arrays.masked import Masked, shape_of_example
-from bicoder.engine.arrays.trees import leaves, mapped, shapes_of, split
+from bicoder.engine.arrays.trees import mapped, shapes_of
 from bicoder.errors import UsageError
 
 
@@ -90,56 +90,6 @@ class Stream:
     def members(self, steps: int) -> list[Any]:
         """Nothing is known of the batches before they come."""
         return []
-
-
-class InOrder(keras.utils.PyDataset):
-    """Batches of arrays for Keras' own `fit`, in a new order every epoch that follows from a seed.
-
-    Args:
-        arrays: x, y and sample weights, trees of arrays (N, ...), or None.
-        batch_size: examples in a batch.
-        seed: whole numbers.
-        epoch: number of the first one.
-    """
-
-    def __init__(self, arrays: tuple[Any, Any, Any], batch_size: int, seed: list[int], epoch: int) -> None:
-        super().__init__()
-        self.arrays, self.batch_size, self.seed, self.epoch = arrays, batch_size, seed, epoch
-        self.on_epoch_begin()
-
-    def on_epoch_begin(self) -> None:
-        self.order = np.random.default_rng([*self.seed, self.epoch]).permutation(len(leaves(self.arrays)[0]))
-
-    def on_epoch_end(self) -> None:
-        self.epoch += 1
-
-    @property
-    def num_batches(self) -> int:
-        return -(-len(self.order) // self.batch_size)
-
-    def __getitem__(self, number: int) -> Any:
-        rows = self.order[number * self.batch_size : (number + 1) * self.batch_size]
-        x, y, weights = mapped(lambda array: array[rows], self.arrays)
-        return keras.utils.pack_x_y_sample_weight(x, y, weights) if weights is None else (x, y, weights)
-
-
-def in_order(options: dict[str, Any], seed: list[int]) -> dict[str, Any]:
-    """The arguments of `fit` with arrays in an order that follows from a seed, for backends where Keras trains."""
-    arrays = tuple(options[name] for name in ("x", "y", "sample_weight"))
-    plain = all(isinstance(array, np.ndarray) for array in leaves(arrays)) and arrays[0] is not None
-    if not plain or options["shuffle"] is not True or options["steps_per_epoch"] is not None:
-        return options
-    held_out = options["validation_data"]
-    if options["validation_split"] and held_out is None:
-        arrays, held_out = split(arrays, options["validation_split"])
-    data = InOrder(arrays, options["batch_size"] or 32, seed, options["initial_epoch"])
-    return options | {
-        "x": data,
-        "validation_data": held_out,
-        "shuffle": False,
-        "validation_split": 0.0,
-        **dict.fromkeys(("y", "sample_weight", "batch_size")),
-    }
 
 
 def count_of(data: Any) -> int | None:

@@ -1,15 +1,15 @@
 """What the encoder and the decoder make of many images, a batch at a time."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import keras
 import numpy as np
 from keras import ops
 
 from bicoder.distributions import Distribution, FullGaussian, Gaussian
 from bicoder.engine.arrays.conditioned import conditioned, parted
 from bicoder.engine.arrays.masked import on_arrays
+from bicoder.engine.programs.compiled import compiled
 from bicoder.engine.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -23,15 +23,6 @@ class Codes(NamedTuple):
 
     mean: np.ndarray
     log_deviation: np.ndarray | None
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` as a graph on TensorFlow, whose single operations are slow; on other backends as it is."""
-    if keras.backend.backend() != "tensorflow":
-        return function
-    import tensorflow as tf
-
-    return tf.function(function)
 
 
 def log_deviation(q: Distribution) -> Tensor | None:
@@ -50,7 +41,7 @@ def encoded(vae: "VAE", batches: Iterable[Any]) -> Iterator[Codes]:
         q = vae.encoder(x)
         return q.mean, log_deviation(q)
 
-    encode = compiled(moments)
+    encode = compiled(moments, vae)
     for batch in batches:
         mean, deviation = encode(vae.prepare(batch))
         yield Codes(ops.convert_to_numpy(mean), None if deviation is None else ops.convert_to_numpy(deviation))
@@ -58,5 +49,5 @@ def encoded(vae: "VAE", batches: Iterable[Any]) -> Iterator[Codes]:
 
 def reconstructed(vae: "VAE", batches: Iterable[Any]) -> Iterator[Any]:
     """The means of p(x|z) at the means of q(z|x), (n, ...), of batches of images (n, ...); of each view, of several."""
-    reconstruct = compiled(lambda x: vae.decoder(conditioned(vae.encoder(x).mean, parted(x)[1])).mean)
+    reconstruct = compiled(lambda x: vae.decoder(conditioned(vae.encoder(x).mean, parted(x)[1])).mean, vae)
     return (on_arrays(ops.convert_to_numpy, reconstruct(vae.prepare(batch))) for batch in batches)

@@ -16,9 +16,9 @@ from bicoder.data.stored.stored_images import ImageArray, StoredImages
 from bicoder.distributions import Distribution
 from bicoder.engine.arrays.masked import Masked, lacking, on_arrays
 from bicoder.engine.arrays.portions import portions_of_examples
+from bicoder.engine.programs.compiled import compiled
 from bicoder.engine.tensor import Seed
 from bicoder.evaluation.classifiers import BLOCK, Classifier, classifier
-from bicoder.evaluation.codes import compiled
 from bicoder.evaluation.latent_space import logistic
 from bicoder.fusions import Experts, MixtureOfProducts, ProductOfExperts
 from bicoder.vae import VAE
@@ -174,7 +174,7 @@ class Judged:
 
     def __init__(self, vae: VAE, known: dict[str, Classifier], judge: Labelled, learn: Labelled, noise: Seed) -> None:
         self.vae, self.known, self.noise, self.labels, self.learnt = vae, known, noise, judge.labels, learn.labels
-        encode = compiled(vae.encoder.raw)
+        encode = compiled(vae.encoder.raw, vae)
         self.raw, self.raw_learnt = (
             joined([on_arrays(ops.convert_to_numpy, encode(vae.prepare(some))) for some in blocks(examples.views)])
             for examples in (judge, learn)

@@ -9,7 +9,7 @@ import numpy as np
 from bicoder.engine.arrays.conditioned import conditioned, parted
 from bicoder.engine.arrays.masked import Masked, arrays_in, lacking
 from bicoder.engine.arrays.portions import portions_of_examples
-from bicoder.evaluation.codes import compiled
+from bicoder.engine.programs.compiled import compiled
 from bicoder.evaluation.importance import BLOCK, PerImage, block_weights, log_mean_exp
 from bicoder.vae import VAE
 from bicoder.waiting import watched
@@ -49,7 +49,7 @@ def conditionals(
     sets = {*((view,) for view in views), *(others(views, view) for view in views)} - set(found)
     for names in watched(sorted(sets), "density of views", len(sets), progress):
         noise = keras.random.SeedGenerator(seed)
-        weigh = compiled(lambda some, count: vae.log_weights(some, count, noise))  # noqa: B023
+        weigh = compiled(lambda some, count: vae.log_weights(some, count, noise), vae, noise)  # noqa: B023
         logs = []
         for some in portions_of_examples(conditioned({view: x[view] for view in names}, y), BLOCK):
             block = vae.prepare(some)

@@ -63,7 +63,9 @@ def sigma_at_its_floor(decoder: "Decoder", where: str) -> str | None:
     likelihood = decoder.likelihood
     if not hasattr(likelihood, "log_sigma") or not hasattr(likelihood, "smallest"):
         return None
-    sigma = math.exp(float(likelihood.log_sigma()))
+    from keras import ops
+
+    sigma = math.exp(float(ops.convert_to_numpy(likelihood.log_sigma())))
     if likelihood.sigma != "learned" or sigma > 2 * likelihood.smallest:
         return None
     return (

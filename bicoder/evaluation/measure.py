@@ -18,13 +18,13 @@ from bicoder.engine.arrays.masked import Masked, arrays_in, on_arrays
 from bicoder.engine.arrays.portions import portions_of_examples
 from bicoder.engine.arrays.there import spread, values_of
 from bicoder.engine.arrays.trees import mapped
+from bicoder.engine.programs.compiled import compiled
 from bicoder.engine.tensor import Seed, Tensor
 from bicoder.errors import MOST_SAMPLES, DataError, NumericError, UsageError, check_count, check_seed, counted
 from bicoder.evaluation import coherence, conditionals, generated_classes
-from bicoder.evaluation.codes import compiled
 from bicoder.evaluation.doctor import diagnose
 from bicoder.evaluation.examples import take
-from bicoder.evaluation.importance import BLOCK, PerImage, Sums, block_weights, seconds_again
+from bicoder.evaluation.importance import BLOCK, PerImage, Sums, block_weights, seconds_again, to_numpy
 from bicoder.evaluation.latent_space import active_units, label_accuracy
 from bicoder.kl import kl_divergence
 from bicoder.vae import VAE
@@ -158,8 +158,8 @@ def look(vae: VAE, images: Any, num_samples: int, noise: Seed, progress: bool) -
         (N, outputs), or of each view; (N, latent_dim); and the `Sums`.
     """
     sums, raws, means = Sums(num_samples, vae.latent_dim), [], []
-    without_samples = compiled(lambda x: exact_quantities(vae, x))
-    weigh = compiled(lambda x, raw, count: vae.log_weights(x, count, noise, vae.encoder.from_raw(raw)))
+    without_samples = compiled(lambda x: exact_quantities(vae, x), vae)
+    weigh = compiled(lambda x, raw, count: vae.log_weights(x, count, noise, vae.encoder.from_raw(raw)), vae, noise)
     count, example = len(arrays_in(images)[0]), vae.example_shape
     for block in watched(portions_of_examples(images, BLOCK), "importance sampling", count, progress, BLOCK):
         x = vae.prepare(block)
@@ -241,18 +241,18 @@ def marginal(vae: VAE, raw: Any, noise: Seed) -> dict[str, float | None]:
     # The density of another image's code takes too long; of a conditional model, it is one given another y.
     if vae.condition is not None or not posterior(rows(0, 1)).density_is_cheap:
         return {"mutual_information": None, "marginal_kl": None}
-    draw = compiled(lambda raw: posterior(raw).sample_and_log_prob(noise))
-    log_densities = compiled(lambda raw, z: log_density_of_each(posterior(raw), z))
+    draw = compiled(lambda raw: posterior(raw).sample_and_log_prob(noise), vae, noise)
+    log_densities = compiled(lambda raw, z: log_density_of_each(posterior(raw), z), vae)
     every = [rows(start, BLOCK) for start in range(0, count, BLOCK)]
     information = marginal_kl = codes = 0.0
     for own in every[: -(-MOST_CODES // BLOCK)]:
         z, log_own = draw(own)
         log_marginal = ops.concatenate([log_densities(block, z) for block in every], axis=1)
         log_marginal = ops.logsumexp(log_marginal, axis=1) - math.log(count)
-        information += float(ops.sum(log_own - log_marginal))
-        marginal_kl += float(ops.sum(log_marginal - vae.prior.log_prob(z)))
+        information += to_numpy(log_own - log_marginal).sum()
+        marginal_kl += to_numpy(log_marginal - vae.prior.log_prob(z)).sum()
         codes += len(z)
-    return {"mutual_information": information / codes, "marginal_kl": marginal_kl / codes}
+    return {"mutual_information": float(information / codes), "marginal_kl": float(marginal_kl / codes)}
 
 
 def log_density_of_each(q: Distribution, z: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from bicoder import __version__
 from bicoder.data.pixels import DIVISORS
+from bicoder.engine.start import BACKENDS
 from bicoder.errors import MOST_DIMENSIONS, ModelError, suggestion
 from bicoder.files.regular_file import NotRegularError, read_regular
 from bicoder.pictures.picture import flags
@@ -20,7 +21,6 @@ from bicoder.runs.options.view_kinds import ViewWeights, of_views
 LARGEST = 2**22  # bytes; a config has three thousand, and the names of the labels
 LARGEST_EXAMPLE = 2**26  # numbers of one x: 4096 x 4096 in colour fits
 VERSION = re.compile(r"\d[\w.+-]{0,40}")
-BACKENDS = ("tensorflow", "jax", "torch")
 
 
 def or_null(check: Check) -> Check:

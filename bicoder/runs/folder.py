@@ -123,7 +123,10 @@ def check_no_links(folder: Path) -> None:
 def versions() -> dict[str, str]:
     """name -> version, of what decides the numbers."""
     found = {"bicoder": __version__, "python": platform.python_version()}
-    for package in ("keras", "tensorflow", "numpy", "scikit-learn"):
+    import keras
+
+    backend = keras.backend.backend()
+    for package in dict.fromkeys(("keras", "tensorflow", backend, "numpy", "scikit-learn")):
         found[package] = importlib.metadata.version(package)
     return found
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bicoder.engine.arrays.fingerprint import fingerprint
 from bicoder.engine.arrays.masked import arrays_in, shape_of_example
 from bicoder.engine.arrays.view_names import is_of_views
-from bicoder.engine.start import import_keras
+from bicoder.engine.start import TITLES, chosen_backend, gpus, import_keras
 from bicoder.errors import ModelError, UsageError, counted
 from bicoder.pictures.picture import Subject, draw, flags
 from bicoder.runs import checkpoints, weights
@@ -38,8 +38,8 @@ def train(options: Options) -> None:
         runs.check_free(options.dset, options.run_dir, options.overwrite)
     loader = load_data(options, run=options.resume)
     if not options.quiet:
-        print(f"{options.dset}: {counts(loader)}; starting TensorFlow", flush=True)
-    import_keras(options.batch_size if has_convolutions(options, loader) else None, options.device)
+        print(f"{options.dset}: {counts(loader)}; starting {TITLES[chosen_backend(options.backend)]}", flush=True)
+    import_keras(options.batch_size if has_convolutions(options, loader) else None, options.device, options.backend)
     from bicoder.runs.build import build_model, start_from, with_sigma
     from bicoder.runs.shown import numbers_of, print_numbers, subject_of
 
@@ -47,6 +47,8 @@ def train(options: Options) -> None:
     if not options.quiet and options.sigma not in (None, given):
         print(f"{options.dset}: sigma of p(x|z) is {options.sigma} by default; --sigma sets it")
     vae = build_model(options, loader)
+    if not options.quiet and chosen_backend() == "jax" and has_convolutions(options, loader) and not gpus("jax"):
+        print(f"{options.dset}: JAX' convolutions are slow on a CPU; --backend tensorflow takes a fraction of the time")
     if options.init is not None and not (options.resume and checkpoints.numbers(Path(options.resume))):
         start_from(vae, options.init)
     folder = Path(options.resume) if options.resume else runs.make_folder(options.dset, options.run_dir)

@@ -131,15 +131,26 @@ def test_a_package_that_is_not_there(missing, tmp_path):
 
 
 @pytest.mark.fault(88)
-@pytest.mark.parametrize("backend", ["jax", "torch", "tensorflw"])
-def test_another_backend_of_keras(backend, tmp_path):
-    env = {"KERAS_BACKEND": backend}
+def test_a_backend_that_keras_does_not_have(tmp_path):
+    env = {"KERAS_BACKEND": "tensorflw"}
     said = one_line(run(TRAIN, "--run_dir", tmp_path / "run", env=env), 2)
-    assert f"KERAS_BACKEND: the commands need tensorflow, received '{backend}'; unset it" in said
-    assert "With jax and torch, the classes work in Python code" in said
+    assert "KERAS_BACKEND: expected tensorflow, jax or torch, received 'tensorflw'" in said
     assert run(TRAIN, "--version", env=env).returncode == 0
     for command in ("evaluate", "generate"):
         assert "KERAS_BACKEND" in one_line(run(BICODER, command, "x", env=env), 2)
+
+
+@pytest.mark.fault(310)
+@pytest.mark.parametrize("arguments", [["train", "--backend", "torch"], ["generate", "x", "--backend", "torch"]])
+def test_a_backend_that_is_not_installed(arguments):
+    code = """if True:
+        import sys
+        sys.modules["torch"] = None  # nobody can import it
+        from bicoder.cli.main import bicoder
+        sys.exit(bicoder(sys.argv[1:]))"""
+    said = one_line(run([sys.executable, "-c", code], *arguments), 2)
+    assert "backend: torch is not installed" in said
+    assert "pip install torch" in said
 
 
 @pytest.mark.fault(83)

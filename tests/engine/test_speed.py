@@ -16,7 +16,8 @@ from conftest import ROOT
 
 from bicoder import VAE
 from bicoder.engine.batches import Batches
-from bicoder.engine.programs.tensorflow_steps import choose_steps, uses_xla
+from bicoder.engine.programs.many_steps import choose_steps
+from bicoder.engine.programs.tensorflow_steps import uses_xla
 
 pytestmark = pytest.mark.xla
 

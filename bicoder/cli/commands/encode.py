@@ -48,7 +48,7 @@ def encode(options: EncodeOptions) -> None:
     options.check_apart(output, config)
     check_parquet(output)
     others = images_for(folder, config, options.images, options.given, **options.whereabouts())
-    import_keras()
+    import_keras(backend=options.backend)
     from bicoder.evaluation.codes import BATCH, encoded
     from bicoder.runs.load import load
 

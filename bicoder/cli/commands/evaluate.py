@@ -40,7 +40,7 @@ def evaluate(options: EvaluateOptions) -> None:
     drawn = [folder / picture.file for picture in pictures() if picture.command == "evaluate"]
     refuse_existing((folder / EVALUATION, folder / PER_IMAGE, *drawn), options.overwrite)
     loader = own_data(folder, config, **options.whereabouts())
-    import_keras()
+    import_keras(backend=options.backend)
     from bicoder.evaluation import measure
     from bicoder.runs.load import load
     from bicoder.runs.per_image import columns_of, write_per_image

@@ -45,7 +45,7 @@ def export(options: ExportOptions) -> None:
     check_views("given", options.given, config["input_shape"])
     check_folder_of(output)
     refuse_existing([output], options.overwrite)
-    import_keras()
+    import_keras(backend=options.backend)
     from bicoder.runs.load import load
 
     vae = load(folder, options.force)

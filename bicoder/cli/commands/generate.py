@@ -67,7 +67,7 @@ def generate(options: GenerateOptions) -> None:
     check_given(options, example)
     if options.given:
         return from_given(options, config, output)
-    import_keras()
+    import_keras(backend=options.backend)
     import numpy as np
 
     from bicoder.engine.arrays.trees import mapped
@@ -144,7 +144,7 @@ def from_given(options: GenerateOptions, config: dict[str, Any], output: Path) -
         raise UsageError("want: expected a view, received none, since all are given; name some")
     others = images_for(Path(options.run), config, given=options.given, **options.whereabouts())
     portions = others.first(options.num_images)
-    import_keras()
+    import_keras(backend=options.backend)
     import numpy as np
 
     from bicoder.engine.arrays.trees import mapped

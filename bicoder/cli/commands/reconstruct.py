@@ -49,7 +49,7 @@ def reconstruct(options: ReconstructOptions) -> None:
     check_output(output, ".npz" if several else ".npy", shapes, options.overwrite)
     options.check_apart(output, config)
     others = images_for(folder, config, options.images, options.given, **options.whereabouts())
-    import_keras()
+    import_keras(backend=options.backend)
     from bicoder.evaluation.codes import BATCH, reconstructed
     from bicoder.runs.load import load
 

@@ -14,104 +14,37 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from bicoder.engine.batches import Chosen, mapped
-from bicoder.engine.loop import Logs
-from bicoder.engine.programs.fixed import fixed_in_programs
-from bicoder.engine.programs.optimizers import build, build_optimizer, knows
+from bicoder.engine.arrays.trees import mapped
+from bicoder.engine.programs.many_steps import Chosen, ManySteps
 from bicoder.engine.programs.slices import fastest_slices
 from bicoder.engine.programs.tracing import SLICES, XLA, during
 from bicoder.engine.tensor import Tensor
 from bicoder.errors import UsageError
 
-STEPS = 64  # at most, in one program
-NUMBERS = 2**23  # at most, in the tensor of its batches: 32 MB, and up to four of them are in memory
-SLOWER = 8  # times fewer if XLA does not compile: steps that take long need not be many in a program
 
+class TensorFlowSteps(ManySteps):
+    """The programs of a model on TensorFlow."""
 
-class TensorFlowSteps:
-    """The programs of a model, kept from one `fit` to the next as long as nothing has changed that is fixed in them.
+    def compiles(self, model: Any) -> bool:
+        return uses_xla(model, self.xla)
 
-    Args:
-        xla: whether XLA compiles them; "auto" for what makes them faster.
-        steps: how many steps a program takes; "auto" for what is fastest.
-    Attributes:
-        history: the metrics after each step of the last call, a dict of arrays (steps,).
-    """
+    def program(self, model: Any, name: str) -> Callable:
+        step = model.train_step if name == "train" else model.test_step
+        return many_steps(step, model.get_metrics_result, self.count, self.chooses)
 
-    def __init__(self, xla: bool | str = "auto", steps: int | str = "auto") -> None:
-        self.xla, self.steps = xla, steps
-        self.count, self.chooses = 1, False
-        self.history: dict[str, np.ndarray] | None = None
-        self._fixed: Any = None  # what the programs were made for
-        self._programs: dict[str, Callable] = {}
-        # Of each optimizer of `VAE.train`, as long as somebody has it.
-        self._one_step: weakref.WeakKeyDictionary[keras.optimizers.Optimizer, Any] = weakref.WeakKeyDictionary()
+    def compile(self, calls: list[tuple[Callable, Any]]) -> None:
+        if self.chooses:
+            compile_together(calls)
 
-    # What the training loop asks for
-
-    def prepare(self, model: Any, data: Any, validation: Any = None) -> None:
-        """Make the programs for a built model and these sources, and compile what is known to come, all together."""
-        build_optimizer(model)
-        self.chooses = uses_xla(model, self.xla)
-        fixed = fixed_in_programs(model, model.optimizer)
-        count = choose_steps(self.steps, self.chooses, data, validation)
-        if fixed != self._fixed or count != self.count:
-            self._programs = {}
-        self.count, new = count, not self._programs
-        for name, step in (("train", model.train_step), ("test", model.test_step)):
-            if name not in self._programs:
-                self._programs[name] = many_steps(step, model.get_metrics_result, count, self.chooses)
-        if new and self.chooses:
-            known = {"train": data, "test": validation}
-            compile_together(
-                [
-                    (self._programs[name], batches)
-                    for name, one in known.items()
-                    if one
-                    for batches in one.members(count)
-                ]
-            )
-        self._fixed = fixed
-
-    def train(self, group: list[Any]) -> tuple[Logs, int]:
-        """Learn from the batches of a group; the metrics after the last, and how many there were."""
-        return self._run(self._programs["train"], group)
-
-    def test(self, group: list[Any]) -> tuple[Logs, int]:
-        """The same without learning."""
-        return self._run(self._programs["test"], group)
-
-    def _run(self, program: Callable, group: list[Any]) -> tuple[Logs, int]:
-        members = [stacked(self.count, member) if isinstance(member, list) else member for member in group]
-        histories = []
-        for batches, count in members:
-            metrics = program(batches, tf.constant(count))
-            histories.append({name: values.numpy()[:count] for name, values in metrics.items()})
-        self.history = {name: np.concatenate([h[name] for h in histories]) for name in histories[0]}
-        return {name: values[-1] for name, values in self.history.items()}, sum(count for _, count in members)
-
-    # What `VAE.train` asks for
+    def stacked(self, arrays: list[Any]) -> Tensor:
+        return tf.stack(arrays)
 
     def one_step(self, model: Any, optimizer: keras.optimizers.Optimizer) -> Callable[[Tensor], Tensor]:
-        """A compiled function of one batch that updates a built model, and gives the loss before."""
-        fixed = [id(variable) for variable in model.trainable_variables]  # all else would take longer than a step
-        found, step = self._one_step.get(optimizer, (None, None))
-        if found != fixed:
-            if model.distribute_strategy.num_replicas_in_sync > 1:
-                raise UsageError("train: expected one device, received a strategy of several; use fit, which takes it")
-            if not optimizer.built:
-                build(optimizer, model.trainable_variables)
-            elif not knows(optimizer, model.trainable_variables):
-                raise UsageError(
-                    "train: the optimizer was built for fewer variables than are trained now, some were frozen; make a "
-                    "new one"
-                )
-            step = one_step(model, optimizer, uses_xla(model, self.xla))
-            self._one_step[optimizer] = fixed, step
-        return step
+        if model.distribute_strategy.num_replicas_in_sync > 1:
+            raise UsageError("train: expected one device, received a strategy of several; use fit, which takes it")
+        return one_step(model, optimizer, uses_xla(model, self.xla))
 
 
 def uses_xla(model: Any, wanted: bool | str = "auto") -> bool:
@@ -127,36 +60,6 @@ def uses_xla(model: Any, wanted: bool | str = "auto") -> bool:
     return bool(tf.config.list_logical_devices("GPU")) or all(len(v.shape) < 3 for v in model.trainable_variables)
 
 
-def choose_steps(wanted: int | str, xla: bool, *sources: Any) -> int:
-    """How many steps one program takes, if `compile` left it open.
-
-    Args:
-        wanted: what `compile` was told.
-        xla: whether XLA compiles the program.
-        sources: of training and validation; None among them does not count.
-    """
-    if wanted != "auto":
-        return int(wanted)
-    limits = [STEPS] + [source.count for source in sources[:1] if source.count]
-    for source in sources:
-        if source is not None and not (xla and source.examples is not None):  # else there is no tensor of batches
-            limits.append((NUMBERS if xla else NUMBERS // SLOWER) // source.numbers_in_a_batch())
-    return max(1, min(limits))
-
-
-def stacked(steps: int, batches: list[Any]) -> tuple[Any, int]:
-    """Batches of one shape as one of tensors (steps, batch, ...), and how many they are.
-
-    They are filled up to `steps` with the last of them, so that one program serves; a single batch, often a short one,
-    has its own.
-    """
-
-    def stack(*arrays: Any) -> Tensor:
-        return tf.stack([*arrays, *arrays[-1:] * (steps - len(arrays))] if len(arrays) > 1 else arrays)
-
-    return mapped(stack, *batches), len(batches)
-
-
 def many_steps(step: Callable, logs: Callable, steps: int, xla: bool) -> Callable:
     """A compiled function of the batches of up to `steps` steps, tensors or `Chosen`, and of their number.
 
@@ -169,6 +72,7 @@ def many_steps(step: Callable, logs: Callable, steps: int, xla: bool) -> Callabl
         The function; it gives the metrics after each step, a dict of arrays (steps,).
     """
 
+    @tf.function(jit_compile=xla, autograph=False)
     def program(batches: Any, count: Tensor) -> dict[str, Tensor]:
         def body(i: Tensor, history: Any) -> tuple[Tensor, Any]:
             step(batch_of(batches, i))
@@ -180,7 +84,7 @@ def many_steps(step: Callable, logs: Callable, steps: int, xla: bool) -> Callabl
             _, history = tf.while_loop(lambda i, _: i < count, body, (0, history), parallel_iterations=1)
         return {name: array.stack() for name, array in history.items()}
 
-    return tf.function(program, jit_compile=xla, autograph=False)
+    return program
 
 
 def one_step(model: Any, optimizer: keras.optimizers.Optimizer, xla: bool) -> Callable[[Tensor], Tensor]:

@@ -45,7 +45,8 @@ def resumed(options: Options) -> Options:
         UsageError: an option was given that would make it another training; all of them are listed.
     """
     folder, table = options.resume or "", Options.table()
-    then = Options.values(read_config(folder)["arguments"])
+    config = read_config(folder)
+    then = Options.values(config["arguments"])
     for name in ("data_dir", "mirror"):  # see `places_left`
         then.pop(name, None)
     now = {name: getattr(options, name) for name in table if name in options.typed}
@@ -71,7 +72,8 @@ def resumed(options: Options) -> Options:
     if changed:
         listed = ", ".join(f"{name} {then[name]!r} is now {now[name]!r}" for name in changed)
         raise UsageError(f"resume: {folder} was started with other arguments: {listed}; leave them out, or train anew")
-    return dataclasses.replace(options, **then | now)
+    backend = options.backend or os.environ.get("KERAS_BACKEND") or config["backend"]
+    return dataclasses.replace(options, **then | now | {"backend": backend})
 
 
 def places_left(arguments: Mapping[str, Any], data_dir: str | None, mirror: str | None) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from bicoder.data.views import VIEWS
+from bicoder.engine.start import BACKENDS
 from bicoder.errors import MOST_DIMENSIONS, MOST_IN_A_GRID
 from bicoder.pictures.picture import flags
 from bicoder.runs.options.kinds import (
@@ -274,6 +275,15 @@ class Options(CommandOptions):
     clip_norm: float | None = of_training(Number(), None, "longest gradient, of all weights together", "any length")
     precision: str = of_training(
         Choice("float32", "mixed_bfloat16"), "float32", "of the networks; densities are float32"
+    )
+    backend: str | None = of_training(
+        Choice(*BACKENDS),
+        None,
+        "what Keras computes with",
+        "$KERAS_BACKEND, else that of the run that goes on, else tensorflow",
+        resume=True,
+        kept=False,
+        repeated=False,
     )
     device: str | None = of_training(Choice("cpu", "gpu"), None, "what computes", "a GPU if there is one", resume=True)
     weights: str = of_training(

@@ -1,0 +1,130 @@
+"""Many steps of training as one compiled program of JAX, with the data and the weights on the device."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import keras
+from jax import numpy as jnp
+
+from bicoder.engine.arrays.trees import mapped
+from bicoder.engine.programs.many_steps import STEPS, Chosen, ManySteps
+from bicoder.engine.tensor import Tensor
+
+GROUPS = {"train": ("trainable", "rest", "optimizer", "metrics"), "test": ("trainable", "rest", "metrics")}
+
+
+class JaxSteps(ManySteps):
+    """The programs of a model on JAX, which XLA compiles always: pure functions of all that the model changes."""
+
+    def compiles(self, model: Any) -> bool:
+        return True
+
+    def most(self, model: Any) -> int:
+        return 1 if slow_convolutions(model) else STEPS
+
+    def program(self, model: Any, name: str) -> Callable:
+        step = model.train_step if name == "train" else model.test_step
+        run = many_steps(step, self.count)
+
+        def program(batches: Any, count: Any) -> dict[str, Tensor]:
+            groups = [variables(model, model.optimizer)[group] for group in GROUPS[name]]
+            state, history = run(values_of(groups), batches, count)
+            assign(groups, state)
+            return history
+
+        return program
+
+    def compile(self, calls: list[tuple[Callable, Any]]) -> None:
+        """Nothing: a program is compiled when it is called first."""
+
+    def stacked(self, arrays: list[Any]) -> Tensor:
+        return jnp.stack(arrays)
+
+    def one_step(self, model: Any, optimizer: keras.optimizers.Optimizer) -> Callable[[Tensor], Tensor]:
+        run = jax.jit(one_step(model, optimizer))
+
+        def step(x: Tensor) -> Tensor:
+            groups = [variables(model, optimizer)[group] for group in GROUPS["train"]]
+            loss, state = run(values_of(groups), x)
+            assign(groups, state)
+            return loss
+
+        return step
+
+
+def slow_convolutions(model: Any) -> bool:
+    """Whether a model has convolutions, whose kernels have more than two axes, and there is a CPU alone.
+
+    There JAX' convolutions take several times as long as TensorFlow's, and in a loop four times as long again.
+    """
+    return jax.default_backend() == "cpu" and any(len(v.shape) > 2 for v in model.trainable_variables)
+
+
+def variables(model: Any, optimizer: keras.optimizers.Optimizer) -> dict[str, list[keras.Variable]]:
+    """All that a step may change, in the groups in which Keras has it."""
+    return {
+        "trainable": model.trainable_variables,
+        "rest": model.non_trainable_variables,
+        "optimizer": optimizer.variables,
+        "metrics": model.metrics_variables,
+    }
+
+
+def values_of(groups: list[list[keras.Variable]]) -> tuple[list[Tensor], ...]:
+    """The values of groups of variables, as the steps of Keras take them."""
+    return tuple([variable.value for variable in group] for group in groups)
+
+
+def assign(groups: list[list[keras.Variable]], state: Any) -> None:
+    """Give variables the values that a program has found."""
+    for group, values in zip(groups, state, strict=True):
+        for variable, value in zip(group, values, strict=True):
+            variable.assign(value)
+
+
+def many_steps(step: Callable, steps: int) -> Callable:
+    """A compiled function of a state, of the batches of up to `steps` steps, and of their number.
+
+    Args:
+        step: Keras' own function (state, batch) -> (metrics, state).
+        steps: how many steps the program is compiled for.
+    Returns:
+        The function; it gives the state after them, and the metrics after each step, a dict of arrays (steps,).
+    """
+
+    def program(state: Any, batches: Any, count: Tensor) -> Any:
+        if steps == 1:  # see `slow_convolutions`
+            logs, state = step(state, batch_of(batches, 0))
+            return state, {name: jnp.asarray(value, "float32")[None] for name, value in logs.items()}
+
+        def body(i: Tensor, carried: Any) -> Any:
+            state, history = carried
+            logs, state = step(state, batch_of(batches, i))
+            return state, {name: values.at[i].set(logs[name]) for name, values in history.items()}
+
+        logs, _ = jax.eval_shape(step, state, jax.eval_shape(lambda tree: batch_of(tree, 0), batches))
+        history = {name: jnp.zeros(steps, "float32") for name in logs}
+        return jax.lax.fori_loop(0, count, body, (state, history))
+
+    return jax.jit(program)
+
+
+def one_step(model: Any, optimizer: keras.optimizers.Optimizer) -> Callable:
+    """A function of a state and a batch x: the loss before one update of the trainable variables, and the new state."""
+
+    def step(state: Any, x: Tensor) -> Any:
+        trainable, rest, moments, metrics = state
+        gradients_of = jax.value_and_grad(model.compute_loss_and_updates, has_aux=True)
+        (loss, (_, _, rest, _)), gradients = gradients_of(trainable, rest, metrics, x, None, None, training=True)
+        trainable, moments = optimizer.stateless_apply(moments, gradients, trainable)
+        return loss, (trainable, rest, moments, metrics)
+
+    return step
+
+
+def batch_of(batches: Any, i: Tensor) -> Any:
+    """Batch i, inside a program."""
+    if isinstance(batches, Chosen):
+        return mapped(lambda examples: jnp.take(examples, batches.numbers[i], axis=0), batches.examples)
+    return mapped(lambda array: array[i], batches)
