@@ -22,7 +22,7 @@ project_copyright = "Apache License 2.0"
 
 # Sphinx reads the checkout itself, so that links between pages are paths in it. docs/index.md lists the pages.
 root_doc = "docs/index"
-include_patterns = ["*.md", "docs/*.md", "docs/reference/*.md"]
+include_patterns = ["*.md", "docs/*.md", "docs/reference/*.md", "docs/notebooks/*.ipynb"]
 exclude_patterns = ["docs/_build", "docs/extensions", "bicoder", "tests", "benchmarks", "runs", "build", "dist", ".*"]
 extensions = [
     "myst_nb",
@@ -36,7 +36,13 @@ extensions = [
 
 myst_enable_extensions = ["attrs_inline", "dollarmath"]
 myst_heading_anchors = 6  # as on GitHub
-nb_execution_mode = "off"
+# Notebooks are kept without outputs, and run for the site; what fails is an error.
+nb_execution_mode = "force"
+nb_execution_timeout = 120  # seconds of a cell
+nb_execution_raise_on_error = True
+nb_execution_in_temp = True
+nb_output_stderr = "remove"
+nb_merge_streams = True
 
 # Types of others have no page here, and the network is not asked for one; nor have those of our own that nobody makes.
 INNER = "Arrangement|Batches|Masked|Pictures|Portions|Seed|Tensor"
