@@ -37,7 +37,7 @@ def beside(x: Tensor, y: Tensor, axes: int) -> Tensor:
     channels = channels_beside(event, shape)
     if channels != shape[-1] or len(shape) != axes:
         y = ops.reshape(y, (-1, *[1] * (axes - 1), channels))
-    return ops.concatenate([x, ops.broadcast_to(ops.cast(y, x.dtype), (*ops.shape(x)[:-1], channels))], axis=-1)
+    return ops.concatenate([x, ops.cast(y, x.dtype) + ops.zeros_like(x[..., :1])], axis=-1)  # of the axes of x
 
 
 class BiCoder(Component, keras.layers.Layer):

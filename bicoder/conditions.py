@@ -9,6 +9,7 @@ from keras import ops
 
 from bicoder.component import Component
 from bicoder.engine.arrays.numbers import is_known
+from bicoder.engine.open_layer import OpenLayer
 from bicoder.engine.tensor import Shape, Tensor
 from bicoder.errors import MOST_UNITS, DataError, UsageError, check_count
 
@@ -18,7 +19,7 @@ def is_soft(y: Any) -> bool:
     return len(y.shape) > 1 and y.shape[1:] != (1,)
 
 
-class Condition(Component, keras.layers.Layer):
+class Condition(Component, OpenLayer):
     """From y, (batch, ...), to what stands beside x in q(z|x, y), beside z in p(x|z, y), and decides p(z|y)."""
 
     # Set by the model before the condition is built: where its initial weights come from.

@@ -64,7 +64,7 @@ class Distribution(abc.ABC):
 
 def sum_event(elementwise: Tensor, value: Tensor, mean: Tensor) -> Tensor:
     """Sum an element-wise log density over the axes of one event (see `Distribution.log_prob`)."""
-    event_axes = max(min(ops.ndim(value), ops.ndim(mean)) - 1, 0)
+    event_axes = max(min(len(ops.shape(value)), len(ops.shape(mean))) - 1, 0)
     return ops.sum(elementwise, axis=tuple(range(-event_axes, 0))) if event_axes else elementwise
 
 
@@ -229,13 +229,17 @@ class FullGaussian(Distribution):
         return self.mean + ops.einsum("bij,...bj->...bi", self.scale_tril, noise)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        # The samples become columns, so that every triangle is solved once for all of them.
-        d = self.mean.shape[-1]
-        leading = ops.shape(value)[:-1]
-        columns = ops.moveaxis(ops.reshape(value - self.mean, (-1, *ops.shape(self.mean))), 0, -1)
-        standardised = ops.solve_triangular(self.scale_tril, columns, lower=True)  # (..., d, samples)
-        squares = ops.reshape(ops.moveaxis(ops.sum(ops.square(standardised), axis=-2), -1, 0), leading)
+        d, difference = self.mean.shape[-1], value - self.mean
+        if len(difference.shape) == len(self.mean.shape):
+            squares = self.squares(difference[..., None])[..., 0]
+        else:  # the samples become columns, so that every triangle is solved once for all of them
+            columns = ops.moveaxis(ops.reshape(difference, (-1, *ops.shape(self.mean))), 0, -1)
+            squares = ops.reshape(ops.moveaxis(self.squares(columns), -1, 0), ops.shape(value)[:-1])
         return -0.5 * (d * LOG_2PI + squares) - ops.sum(self.log_diagonal(), axis=-1)
+
+    def squares(self, columns: Tensor) -> Tensor:
+        """|L^-1 column|^2 of columns (..., d, n): (..., n)."""
+        return ops.sum(ops.square(ops.solve_triangular(self.scale_tril, columns, lower=True)), axis=-2)
 
 
 class ContinuousBernoulli(Distribution):

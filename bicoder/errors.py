@@ -18,9 +18,15 @@ def decodable(text: Any) -> str:
     return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
+def without_frame(text: str) -> str:
+    """What Keras has put in bold between words of its own, or the text as it is."""
+    bold = re.search(r"\x1b\[1m(.*)\x1b\[0m", text, re.DOTALL)
+    return bold[1] if bold else text
+
+
 def first_line(error: BaseException) -> str:
     """The first line of what an error of others' code says."""
-    return (str(error).splitlines() or [""])[0][:300]
+    return (without_frame(str(error)).splitlines() or [""])[0][:300]
 
 
 class BicoderError(Exception):
@@ -30,10 +36,7 @@ class BicoderError(Exception):
 
     def __str__(self) -> str:
         """One line that a terminal shows as it stands: what a path or a file put into it is escaped."""
-        text = super().__str__()
-        if bold := re.search(r"\x1b\[1m(.*)\x1b\[0m", text, re.DOTALL):  # Keras has put it between words of its own
-            text = bold[1]
-        return printable(text)
+        return printable(without_frame(super().__str__()))
 
 
 class UsageError(BicoderError, ValueError):

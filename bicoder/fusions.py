@@ -103,13 +103,13 @@ class Fusion(Component):
     def __call__(self, experts: Experts) -> Any:
         """`Experts` -> q(z|x), `Fused`; of an example that has no view, N(0, I)."""
         sets = self.sets(len(experts.of)).astype("float32")
-        batch = ops.shape(next(iter(experts.of.values())).mean)[0]
+        first = next(iter(experts.of.values()))
         present = ops.stack(
-            [ops.ones((batch,)) if t is None else ops.cast(t, "float32") for t in experts.there.values()], 1
+            [ops.ones_like(first.mean[:, 0]) if t is None else ops.cast(t, "float32") for t in experts.there.values()],
+            1,
         )
         kept = ops.convert_to_tensor(sets)[None] * present[:, None, :]  # (batch, C, views)
-        empty = ops.cast(ops.sum(kept, axis=-1) == 0.0, "float32")  # (batch, C)
-        first = next(iter(experts.of.values()))
+        empty = ops.cast(ops.equal(ops.sum(kept, axis=-1), 0.0), "float32")  # (batch, C)
         product, multiply = next(found for known, found in PRODUCTS.items() if isinstance(first, known))
         components = multiply(list(experts.of.values()), kept, ops.ones_like(empty) if self.prior_expert else empty)
         if len(sets) == 1:

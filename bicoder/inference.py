@@ -155,7 +155,7 @@ class Inference(SaveableModel):
         Args:
             path: of the file, which is replaced if it is there.
             what: "encoder", "decoder", "reconstruct" or "score"; see `exported`.
-            format: "onnx" or "litert"; None for what the name of the file says.
+            format: "onnx", "litert" or "keras"; None for what the name of the file says.
             given: of several views, those that the file is told; None for all.
             about: what to say in the metadata besides, as JSON has it.
         Returns:

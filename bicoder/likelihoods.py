@@ -21,6 +21,7 @@ from bicoder.distributions import (
 from bicoder.engine.arrays.masked import Masked
 from bicoder.engine.arrays.portions import portions
 from bicoder.engine.arrays.there import spread, values_of
+from bicoder.engine.open_layer import OpenLayer
 from bicoder.engine.tensor import Shape, Tensor
 from bicoder.errors import DataError, UsageError, beyond, check_count, counted
 from bicoder.estimates import weighted_mean
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from bicoder.engine.arrays.portions import Portions
 
 
-class Likelihood(Component, keras.layers.Layer):
+class Likelihood(Component, OpenLayer):
     """p(x|z), given the raw output of a network; it may own weights (one learned sigma)."""
 
     # Values that x can take, both ends among them; with `levels`, only so many, evenly spaced from 0 to 1.

@@ -12,6 +12,7 @@ import numpy as np
 from keras import layers
 
 from bicoder.component import Component
+from bicoder.engine.open_layer import OpenLayer
 from bicoder.engine.tensor import Shape, Tensor
 from bicoder.errors import MOST_BLOCKS, MOST_REPEATS, MOST_UNITS, UsageError, check_count
 
@@ -264,7 +265,7 @@ class Residual(Network):
         return ResidualDecoder(self, shape, outputs, seed)
 
 
-class ResidualDecoder(keras.layers.Layer):
+class ResidualDecoder(OpenLayer):
     """The decoder of a `Residual`, which is made when the size of the code is known."""
 
     def __init__(self, network: Residual, shape: Shape, outputs: int, seed: int | None) -> None:

@@ -13,6 +13,7 @@ from keras import ops
 from bicoder.component import Component
 from bicoder.distributions import MEAN_SAMPLES, Distribution, FullGaussian, Gaussian
 from bicoder.engine.constant_noise import constant_normal
+from bicoder.engine.open_layer import OpenLayer
 from bicoder.engine.tensor import Seed, Shape, Tensor
 from bicoder.errors import MOST_REPEATS, MOST_UNITS, check_count
 from bicoder.networks import glorot
@@ -20,7 +21,7 @@ from bicoder.networks import glorot
 MOST_IN_MASKS = 2**26  # numbers in all masks of a flow
 
 
-class Posterior(Component, keras.layers.Layer):
+class Posterior(Component, OpenLayer):
     """q(z|x), given the raw output of a network; it may own weights."""
 
     # What `call` returns; some priors and objectives need one that they know.
@@ -119,7 +120,7 @@ class IAFPosterior(Posterior):
         return InverseAutoregressive(Gaussian(mean, bounded(0.5 * log_var)), self.flow, context)
 
 
-class AutoregressiveNetwork(keras.layers.Layer):
+class AutoregressiveNetwork(OpenLayer):
     """m_i and the logit of s_i from the dimensions before i and a context: a masked layer (MADE, Germain et al. 2015).
 
     Args:

@@ -218,8 +218,10 @@ class RealNVP(Prior):
     def scale_and_shift(self, i: int, half: Tensor) -> tuple[Tensor, Tensor]:
         """s, bounded so that e^s stays within 0.13 and 7.4, and t."""
         leading = ops.shape(half)[:-1]
-        raw = self.nets[i](ops.reshape(half, (-1, half.shape[-1])))
-        log_scale, shift = ops.split(ops.reshape(raw, (*leading, raw.shape[-1])), 2, axis=-1)
+        raw = self.nets[i](ops.reshape(half, (-1, half.shape[-1])) if len(leading) > 1 else half)
+        if len(leading) > 1:
+            raw = ops.reshape(raw, (*leading, raw.shape[-1]))
+        log_scale, shift = ops.split(raw, 2, axis=-1)
         return 2.0 * ops.tanh(0.5 * log_scale), shift
 
     def active(self) -> list[int]:

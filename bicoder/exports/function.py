@@ -8,7 +8,7 @@ import numpy as np
 from bicoder.engine.tensor import Shape, Tensor
 
 WHATS = ("encoder", "decoder", "reconstruct", "score")  # of a model
-SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}  # format -> how its files end
+SUFFIXES = {"onnx": ".onnx", "litert": ".tflite", "keras": ".keras"}  # format -> how its files end
 ABOUT = "about"  # under which a file has the metadata
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from bicoder.errors import UsageError, first_line, suggestion
-from bicoder.exports import litert_format, onnx_format
+from bicoder.exports import keras_format, litert_format, onnx_format
 from bicoder.exports.function import SUFFIXES, Function
 from bicoder.files.whole_file import whole_file
 from bicoder.waiting import told
@@ -35,6 +35,7 @@ class Format(NamedTuple):
 FORMATS = {
     "onnx": Format(onnx_format.PACKAGES, onnx_format.save, onnx_format.run),
     "litert": Format(litert_format.PACKAGES, litert_format.save, litert_format.run),
+    "keras": Format(keras_format.PACKAGES, keras_format.save, keras_format.run),
 }
 
 
@@ -86,8 +87,8 @@ def format_of(path: Path, form: str | None) -> str:
         raise UsageError(f"export: expected a file in a folder that exists, received {str(path)!r}")
     if keras.backend.backend() != "tensorflow":
         raise UsageError(
-            f"export: expected the backend tensorflow, whose converters write {found}, received "
-            f"{keras.backend.backend()}; KERAS_BACKEND=tensorflow bicoder export takes runs of all backends"
+            f"export: expected the backend tensorflow, received {keras.backend.backend()}; "
+            "KERAS_BACKEND=tensorflow bicoder export takes runs of all backends"
         )
     if lacking := [name for name in FORMATS[found].packages if importlib.util.find_spec(name) is None]:
         packages = " ".join(lacking)
