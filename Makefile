@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest
 TOGETHER = $(PYTEST) -n auto --dist worksteal --durations=25 -m "not timing"
 ALONE = $(PYTEST) -m timing $$(grep -rl --include='test_*.py' mark.timing tests)
 
-.PHONY: run test test-all coverage kills fuzz soak bench docs-numbers views-numbers conditional-numbers backends-all docs logging-page docs-lines lint clean
+.PHONY: run test test-all coverage kills fuzz soak export-all bench docs-numbers views-numbers conditional-numbers backends-all docs logging-page docs-lines lint clean
 
 run: .venv/run.stamp
 	$(BIN)/python train_vae.py $(ARGS)
@@ -40,6 +40,10 @@ fuzz: .venv/test.stamp
 # Memory over long trainings, after the kills; BICODER_COLOR_DIR=DIR adds the whole mnist_color.
 soak: kills
 	$(PYTEST) tests/runs/soak.py --capture=no
+
+# Every part in every format, and a file where there is nothing but its runtime; the second needs a network.
+export-all: .venv/test.stamp
+	$(PYTEST) tests/exports/all_parts.py tests/exports/elsewhere.py --quiet --capture=no --timeout=0
 
 # Half an hour on a quiet machine; BENCH="--rows mlp,conv --data_dir DIR" for a part of it.
 bench: .venv/run.stamp .venv-bench/pip.stamp
