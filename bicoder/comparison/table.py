@@ -10,6 +10,7 @@ from bicoder.comparison.compared import Comparison, has_sigmas
 from bicoder.comparison.rows import Number, Row
 from bicoder.comparison.settings import said
 from bicoder.errors import decodable, printable
+from bicoder.files.markdown import escaped_markdown
 
 UNITS = "nats per image, but for bits per dim"
 # key -> title, digits
@@ -32,7 +33,6 @@ LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "|": r"\textbar{}",
     "±": r"$\pm$",
 }
-MARKDOWN = "\\`*_[]<>|~#&$"
 
 
 class Column(NamedTuple):
@@ -112,12 +112,6 @@ def markdown(found: Comparison) -> str:
     lines = [f"| {' | '.join(escaped_markdown(cell) for cell in cells)} |" for cells in (head, *rows)]
     lines.insert(1, "|" + "|".join("--:" if column.form else "---" for column in columns) + "|")
     return "\n".join([*lines, "", f"In {UNITS}.", *sentences(found)])
-
-
-def escaped_markdown(text: str) -> str:
-    """A text of one line that Markdown shows as it is; an underscore inside a word is none of its marks."""
-    found = "".join(f"\\{letter}" if letter in MARKDOWN and letter != "_" else letter for letter in text)
-    return found.replace(" _", " \\_").replace("_ ", "\\_ ")
 
 
 def as_csv(found: Comparison) -> str:

@@ -21,6 +21,7 @@ from bicoder.pictures.drawing.film import Group, Strip, animation, small
 from bicoder.pictures.picture import Subject
 from bicoder.runs import film_frames
 from bicoder.runs.callbacks import film as callback
+from bicoder.runs.callbacks import watched
 from bicoder.runs.callbacks.watched import one_of_each_class
 from bicoder.runs.film_frames import FRAMES, Frame, next_step, room_for_more
 from bicoder.runs.load import load
@@ -280,7 +281,7 @@ def test_a_film_that_fails_costs_no_training(tmp_path, monkeypatch, capsys):
     def fail(*arguments):
         raise MemoryError("no room for it")
 
-    monkeypatch.setattr(callback, "decoded", fail)
+    monkeypatch.setattr(watched, "decoded", fail)
     folder = run(tmp_path / "run", "--film", "--epochs", 2)
     assert capsys.readouterr().err.count("the film ends here: MemoryError: no room for it") == 1
     assert (folder / "model.safetensors").exists()

@@ -15,28 +15,36 @@ from bicoder.runs.options.kinds import Choice, Text
 from bicoder.runs.options.table import option
 from bicoder.runs.options.view_kinds import SomeViews
 
+HUB = "hub"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportOptions(WritingOptions):
     """What `export` can be told."""
 
-    format: str = option(Choice(*SUFFIXES), "onnx", "of the file")
+    format: str = option(Choice(*SUFFIXES, HUB), "onnx", "of the file; hub: the whole model, as a folder with a card")
     what: str = option(
         Choice(*WHATS), "reconstruct", "images to codes, codes to images, images to images, or images to how likely"
     )
     given: tuple[str, ...] | None = option(
         SomeViews(), None, "of a run of several views: those that the file is told", "all of them"
     )
-    output: str | None = option(Text("FILE"), None, "where to write it", "RUN/WHAT, ending as the format does")
+    output: str | None = option(
+        Text("FILE"), None, "where to write it; of hub a new folder", "RUN/WHAT, ending as the format does"
+    )
 
 
 @command
 def export(options: ExportOptions) -> None:
     """Write a part of a run's model as a file that other programs run, once its own runtime computes what Python does.
 
+    With --format hub, write the whole model as a folder in the layout of model hubs.
+
     encoder: the parameters of q(z|x). decoder: the mean of p(x|z). reconstruct: that at the mean of q(z|x). score:
     log q(z|x) - log p(z) - log p(x|z) at that one point.
     """
+    if options.format == HUB:
+        return export_for_hubs(options)
     folder, ending = Path(options.run), SUFFIXES[options.format]
     output = Path(options.output or folder / f"{options.what}{ending}")
     if output.suffix != ending:
@@ -52,6 +60,26 @@ def export(options: ExportOptions) -> None:
     difference = vae.export(output, options.what, options.format, given=options.given, about=about(config))
     print(f"run and compared with Python: at most {difference:.1e} apart", file=sys.stderr)
     print(output)
+
+
+def export_for_hubs(options: ExportOptions) -> None:
+    """Write the model as a folder in the layout of model hubs."""
+    for name in ("what", "given", "overwrite"):
+        if name in options.typed:
+            raise UsageError(f"{name}: expected it without --format hub, which is the whole model in a new folder")
+    if options.output is None:
+        raise UsageError("output: expected a new folder, --output DIR, with --format hub, received none")
+    from bicoder.runs.hub import layout
+
+    folder, output = Path(options.run), Path(options.output).absolute()
+    config = read_config(folder)
+    check_folder_of(output)
+    layout.check_empty(output)
+    import_keras()
+    from bicoder.runs.load import load
+
+    layout.write(folder, config, load(folder, options.force), output)
+    print(options.output)
 
 
 def about(config: dict[str, Any]) -> dict[str, Any]:
