@@ -42,6 +42,10 @@ for one, other in zip(before, vae.trainable_variables):
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(other), one)
 blank = vae.evaluate(x, np.full_like(x, 9.0), verbose=0, return_dict=True)["distortion"]  # y is what is explained
 assert blank > 100 + vae.evaluate(x, verbose=0, return_dict=True)["distortion"], blank
+if keras.backend.backend() == "jax":  # a loop of one's own, with another optimizer than that of `fit`
+    optimizer = keras.optimizers.Adam(1e-2)
+    steps = [float(vae.train(x[:16], optimizer)) for _ in range(30)]
+    assert steps[-1] < steps[0], steps
 numbers = bicoder.evaluate(vae, x, num_samples=20)
 assert np.isfinite(numbers["nll"]) and -numbers["nll"] >= numbers["elbo"]
 folder = pathlib.Path(sys.argv[1])

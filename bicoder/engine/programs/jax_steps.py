@@ -115,8 +115,17 @@ def one_step(model: Any, optimizer: keras.optimizers.Optimizer) -> Callable:
 
     def step(state: Any, x: Tensor) -> Any:
         trainable, rest, moments, metrics = state
-        gradients_of = jax.value_and_grad(model.compute_loss_and_updates, has_aux=True)
-        (loss, (_, _, rest, _)), gradients = gradients_of(trainable, rest, metrics, x, None, None, training=True)
+        known = variables(model, optimizer)
+
+        def loss_of(trainable: Any) -> Any:
+            values = {"trainable": trainable, "rest": rest, "optimizer": moments, "metrics": metrics}
+            mapping = [pair for group in values for pair in zip(known[group], values[group], strict=True)]
+            with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
+                loss = model.compute_loss(x=x, y_pred=model(x, training=True))
+                scaled = optimizer.scale_loss(loss)
+            return scaled, (loss, [[scope.get_current_value(v) for v in known[group]] for group in ("rest", "metrics")])
+
+        (_, (loss, (rest, metrics))), gradients = jax.value_and_grad(loss_of, has_aux=True)(trainable)
         trainable, moments = optimizer.stateless_apply(moments, gradients, trainable)
         return loss, (trainable, rest, moments, metrics)
 
