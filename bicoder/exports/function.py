@@ -48,6 +48,11 @@ class Function(NamedTuple):
     examples: dict[str, np.ndarray]
     about: dict[str, Any]
 
+    @property
+    def called(self) -> str:
+        """What messages call it."""
+        return "the reconstruction" if self.about["what"] == "reconstruct" else f"the {self.about['what']}"
+
     def metadata(self) -> dict[str, Any]:
         """All that its file says of it."""
         ports = {name: [port.said() for port in getattr(self, name)] for name in ("inputs", "outputs")}

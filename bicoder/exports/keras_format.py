@@ -23,7 +23,7 @@ def save(function: Function, path: Path) -> None:
     needs = sorted(set(foreign(keras.saving.serialize_keras_object(model))))
     if unknown := [name for name in needs if keras.saving.get_registered_object(name) is None]:
         raise UsageError(
-            f"export: keras cannot hold the {model.name}: it opens layers of your own only if they are registered, "
+            f"export: keras cannot hold {function.called}: it opens layers of your own only if they are registered, "
             f"received {', '.join(unknown)}; @keras.saving.register_keras_serializable() above a class registers it"
         )
     model.save(path)

@@ -36,5 +36,5 @@ def refuse_operations(form: str, function: Function, graph: Any, missing: Iterab
     names = [one.name for one in [*graph.get_operations(), *inner] if one.type in lacking]
     parts = sorted({name.split("/")[0].rstrip("_0123456789") for name in names if "/" in name})
     where = f"the {' and the '.join(parts)}" if parts else "the model"
-    what = function.about["what"]
-    raise UsageError(f"export: {form} cannot hold the {what}: it has no {', '.join(lacking)}, which {where} needs")
+    said = f"it has no {', '.join(lacking)}, which {where} needs"
+    raise UsageError(f"export: {form} cannot hold {function.called}: {said}")

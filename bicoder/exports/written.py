@@ -53,8 +53,7 @@ def write(function: Function, path: str | Path, form: str) -> float:
             that was there stays.
     """
     path = Path(path)
-    what = function.about["what"]
-    with told(f"{path}: writing the {what} and running it"), whole_file(path) as new:
+    with told(f"exporting {path}"), whole_file(path) as new:
         try:
             FORMATS[form].save(function, new)
             difference = largest_difference(function, lambda inputs: FORMATS[form].run(new, inputs))
@@ -62,11 +61,11 @@ def write(function: Function, path: str | Path, form: str) -> float:
             raise
         except Exception as error:  # converters and runtimes refuse in their own ways
             reason = f"{type(error).__name__}: {first_line(error)}"
-            raise UsageError(f"export: {form} cannot hold the {what}: {reason}") from error
+            raise UsageError(f"export: {form} cannot hold {function.called}: {reason}") from error
         if not difference <= LARGEST:  # NaN is no small one
             raise UsageError(
-                f"export: {form}: the {what} gives numbers that differ by {difference:.1e} from those of Python, "
-                f"expected at most {LARGEST:.0e}; nothing is written"
+                f"export: {form}: {function.called} gives numbers that differ by {difference:.1e} from those of "
+                f"Python, expected at most {LARGEST:.0e}; nothing is written"
             )
     return difference
 
@@ -87,8 +86,8 @@ def format_of(path: Path, form: str | None) -> str:
         raise UsageError(f"export: expected a file in a folder that exists, received {str(path)!r}")
     if keras.backend.backend() != "tensorflow":
         raise UsageError(
-            f"export: expected the backend tensorflow, received {keras.backend.backend()}; "
-            "KERAS_BACKEND=tensorflow bicoder export takes runs of all backends"
+            f"export: expected the backend tensorflow, received {keras.backend.backend()}; bicoder export RUN "
+            "--backend tensorflow takes runs of all backends"
         )
     if lacking := [name for name in FORMATS[found].packages if importlib.util.find_spec(name) is None]:
         packages = " ".join(lacking)
