@@ -50,7 +50,7 @@ def test_files_are_opened_without_this_package(tmp_path, rng):
     views, y = {"a": rng.random((4, 12), "float32"), "b": rng.random((4, 6), "float32")}, np.arange(4)
     options = {"condition": "embedding:classes=5", "prior": "conditional_gaussian", "fusion": "mixture_of_products"}
     told = vector_model({"a": (12,), "b": (6,)}, posterior="full_gaussian", **options)
-    images = VAE(Encoder(Residual((4, 8)), 3), Decoder(Residual((4, 8))), seed=0)
+    images = VAE(Encoder(Residual((4, 8)), 3, sees_mask=True), Decoder(Residual((4, 8))), seed=0)
     images.build((None, 9, 7, 1))
     x = rng.random((4, 9, 7, 1), "float32")
     assert told.export(tmp_path / "views.keras", "score") <= 1e-4

@@ -19,7 +19,7 @@ def with_mask(x: Any) -> Tensor:
     """The values of one tensor, with 0 where none is known, and as many channels more, 1 where one is known, else 0."""
     values = values_of(x)
     there = ops.cast(spread(x.there, values), values.dtype) if isinstance(x, Masked) else ops.ones_like(values)
-    return ops.concatenate([values, ops.broadcast_to(there, ops.shape(values))], axis=-1)
+    return ops.concatenate([values, there + ops.zeros_like(values)], axis=-1)
 
 
 def spread(there: Tensor, values: Tensor) -> Tensor:
