@@ -75,7 +75,7 @@ def export_for_hubs(options: ExportOptions) -> None:
     config = read_config(folder)
     check_folder_of(output)
     layout.check_empty(output)
-    import_keras()
+    import_keras(backend=options.backend)
     from bicoder.runs.load import load
 
     layout.write(folder, config, load(folder, options.force), output)
