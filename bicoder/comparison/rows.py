@@ -1,6 +1,7 @@
 """The rows of a comparison: runs, or groups of runs that differ in nothing but the seed."""
 
 import dataclasses
+import re
 import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -54,6 +55,15 @@ class Row:
     def said(self, what: str) -> str:
         """What its runs that count say of themselves, each answer once: `sigma`, `source` or `measures`."""
         return "; ".join(dict.fromkeys(getattr(run, what) for run in self.counted if getattr(run, what)))
+
+    @property
+    def sigma(self) -> str:
+        """The sigma of its runs in words; of a group that learned one each, their mean and standard deviation."""
+        learned = [re.fullmatch(r"([\d.e+-]+), learned", run.sigma) for run in self.counted]
+        values = [float(found[1]) for found in learned if found]
+        if len(values) < max(2, len(learned)):
+            return self.said("sigma")
+        return f"{statistics.fmean(values):.4f} ± {statistics.stdev(values):.4f}, learned"
 
     @property
     def samples(self) -> tuple[int, ...]:

@@ -15,9 +15,13 @@ PLACES = {
     "labels": "labels_sha256",
 }  # options that are a path -> what of the data says whether it moved
 
+BACKEND = "backend"  # which config.json says for itself
+
 # What may change when a run goes on is no setting, nor is what a run that repeats it does not take.
 SETTINGS = {
-    name: entry for name, entry in Options.table().items() if entry.kept and entry.repeated and not entry.resume
+    name: entry
+    for name, entry in Options.table().items()
+    if name == BACKEND or (entry.kept and entry.repeated and not entry.resume)
 }
 
 
@@ -30,6 +34,7 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     if not arguments:
         return {}
     found = {name: arguments.get(name, usual(name, arguments)[0]) for name in SETTINGS}
+    found[BACKEND] = config[BACKEND]
     network, likelihood = model["encoder"].get("network"), found["likelihood"]
     if found["network"] == {"name": "auto"} and network and not is_of_views(network):
         found["network"] = {"name": network["name"]}

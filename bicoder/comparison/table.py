@@ -52,7 +52,7 @@ def columns_of(found: Comparison) -> list[Column]:
     if found.ranks:
         columns.append(Column("rank", lambda row: found.ranks.get(row.name)))
     if has_sigmas(found.rows):
-        columns.append(Column("sigma", lambda row: row.said("sigma")))
+        columns.append(Column("sigma", lambda row: row.sigma))
     if found.against:
         columns.append(Column("likelihood measures", lambda row: row.said("measures")))
     for key, (title, form) in NUMBERS.items():
@@ -157,7 +157,7 @@ def as_json(found: Comparison) -> str:
             "rank": found.ranks.get(row.name),
             "images": row.said("source"),
             "measures": row.said("measures"),
-            "sigma": row.said("sigma") or None,
+            "sigma": row.sigma or None,
             "num_samples": list(row.samples),
             "n": len(row.counted),
             "numbers": {c.title: v._asdict() if isinstance(v := c.of(row), Number) else None for c in columns},

@@ -107,6 +107,25 @@ def test_groups_that_differ_in_the_split_say_so_and_have_names_of_their_own(copi
     assert len({name for panel in points_of(found).values() for name in panel}) == 2
 
 
+def test_a_run_of_another_backend_says_so(copies):
+    path = Path(copies["2-1"]) / "config.json"
+    config = json.loads(path.read_text())
+    config["arguments"] |= {"seed": 0}
+    path.write_text(json.dumps(config | {"backend": "jax"}))
+    found = compare([copies["2-0"], copies["2-1"]])
+    assert found.differing == ["backend"]
+    assert "| jax |" in markdown(found)
+
+
+def test_the_learned_sigmas_of_a_group_are_one_cell(runs):
+    names = ("2-0", "2-1", "30-0", "30-1")
+    alone = compare([runs[name] for name in names])
+    values = {row.name: float(row.sigma.removesuffix(", learned")) for row in alone.rows}
+    for row in compare([runs[name] for name in names], grouped=True).rows:
+        own = [values[Path(run.folder).name] for run in row.runs]
+        assert row.sigma == f"{statistics.fmean(own):.4f} ± {statistics.stdev(own):.4f}, learned"
+
+
 def test_densities_and_bits_are_not_ranked_and_it_says_why(runs):
     found = compare([runs["2-0"], runs["bits"]])
     assert found.ranks == {}
