@@ -107,7 +107,8 @@ lint: .venv/test.stamp
 
 .venv-logging/pip.stamp: docs/logging_requirements.txt pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv .venv-logging
-	.venv-logging/bin/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -r docs/logging_requirements.txt -e .
+	.venv-logging/bin/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e .
+	.venv-logging/bin/python -m pip install --quiet --disable-pip-version-check -r docs/logging_requirements.txt
 	touch $@
 
 clean:

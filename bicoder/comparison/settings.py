@@ -19,9 +19,7 @@ BACKEND = "backend"  # which config.json says for itself
 
 # What may change when a run goes on is no setting, nor is what a run that repeats it does not take.
 SETTINGS = {
-    name: entry
-    for name, entry in Options.table().items()
-    if name == BACKEND or (entry.kept and entry.repeated and not entry.resume)
+    name: entry for name, entry in Options.table().items() if entry.kept and entry.repeated and not entry.resume
 }
 
 
@@ -34,7 +32,6 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     if not arguments:
         return {}
     found = {name: arguments.get(name, usual(name, arguments)[0]) for name in SETTINGS}
-    found[BACKEND] = config[BACKEND]
     network, likelihood = model["encoder"].get("network"), found["likelihood"]
     if found["network"] == {"name": "auto"} and network and not is_of_views(network):
         found["network"] = {"name": network["name"]}
@@ -42,7 +39,7 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
         found["latent_dim"] = model.get("latent_dim") or model["encoder"].get("latent_dim")
     if not is_of_views(likelihood) and found["sigma"] in (likelihood.get("sigma"), str(likelihood.get("sigma"))):
         found["likelihood"] = {name: value for name, value in likelihood.items() if name != "sigma"}
-    return found
+    return found | {BACKEND: config[BACKEND]}
 
 
 def with_places(settings: Sequence[Mapping[str, Any]], data: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -71,7 +68,7 @@ def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     Runs without settings say nothing. A split_seed that follows the seed of each run is no setting of its own.
     """
     known = [one for one in settings if one]
-    found = [name for name in SETTINGS if len({as_text(one[name]) for one in known}) > 1]
+    found = [name for name in [*SETTINGS, BACKEND] if len({as_text(one[name]) for one in known}) > 1]
     if all(one["split_seed"] in (None, one["seed"]) for one in known):
         return [name for name in found if name != "split_seed"]
     return found
@@ -91,7 +88,7 @@ def said(name: str, value: Any) -> str:
     """A setting as somebody would type it."""
     if value is None:
         return "-"
-    kind = SETTINGS[name].kind
+    kind = Options.table()[name].kind
     if isinstance(kind, Flag):
         return "yes" if value else "no"
     return kind.typed(value)

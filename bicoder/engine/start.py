@@ -87,7 +87,7 @@ def chosen_backend(backend: str | None = None) -> str:
     name = backend or os.environ.get("KERAS_BACKEND") or BACKENDS[0]
     if name not in BACKENDS:
         raise UsageError(f"KERAS_BACKEND: expected {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}, received {name!r}")
-    if importlib.util.find_spec(name) is None:
+    if name != BACKENDS[0] and importlib.util.find_spec(name) is None:  # that one is always there
         raise UsageError(
             f"backend: {name} is not installed; run: {sys.executable} -m pip install {name}, or choose tensorflow"
         )
@@ -119,7 +119,9 @@ def choose_device(device: str | None) -> None:
         os.environ["KERAS_TORCH_DEVICE"] = "cpu"
     there = gpus(name)
     if device == "gpu" and not there:
-        raise UsageError(f"device: expected a GPU that {name} can use, found none; leave --device out, or say cpu")
+        raise UsageError(
+            f"device: expected a GPU that {TITLES[name]} can use, found none; leave --device out, or say cpu"
+        )
     if name != "tensorflow" or device == "cpu":  # TensorFlow, which gives the batches, would take all memory of a GPU
         import tensorflow as tf
 

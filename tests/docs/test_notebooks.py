@@ -20,6 +20,7 @@ def test_notebooks_are_kept_without_outputs(path):
 
 def test_a_notebook_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # which commands set in the process of other tests
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     notebook = nbformat.read(ROOT / "docs" / "notebooks" / "first_latent_space.ipynb", 4)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
