@@ -177,7 +177,7 @@ class InverseAutoregressive(Distribution):
     @property
     def mean(self) -> Tensor:
         # The same noise for every image: a unit that says nothing about x has the same mean for all of them.
-        noise = constant_normal((MEAN_SAMPLES, 1, self.base.mean.shape[-1]))
+        noise = ops.convert_to_tensor(constant_normal((MEAN_SAMPLES, 1, self.base.mean.shape[-1])))
         z, _ = self.push(self.base.mean + self.base.scale * noise)
         return ops.mean(z, axis=0)
 
