@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 
 CODE = """
-import pathlib, sys
+import gc, pathlib, sys, weakref
 import keras, numpy as np
 import bicoder
 from bicoder import VAE, Decoder, Encoder
@@ -46,6 +46,10 @@ if keras.backend.backend() == "jax":  # a loop of one's own, with another optimi
     optimizer = keras.optimizers.Adam(1e-2)
     steps = [float(vae.train(x[:16], optimizer)) for _ in range(30)]
     assert steps[-1] < steps[0], steps
+    of_its_own = weakref.ref(optimizer)
+    del optimizer
+    gc.collect()
+    assert of_its_own() is None, "an optimizer that nobody has is gone, and its program with it"
 numbers = bicoder.evaluate(vae, x, num_samples=20)
 assert np.isfinite(numbers["nll"]) and -numbers["nll"] >= numbers["elbo"]
 folder = pathlib.Path(sys.argv[1])

@@ -5,14 +5,31 @@ import math
 import os
 from pathlib import Path
 
+from bicoder.cli import main as cli
 from bicoder.cli.command import commands
 from bicoder.cli.parser import parse
 from bicoder.runs.train import settled
-from bicoder.sweeps import children
+from bicoder.sweeps import children, running
 
 PART = {"network": {"name": "mlp"}, "seed": None}
 DATA = {"training_images": 70, "validation_images": 10, "test_images": 20, "shape": [4, 4, 1], "image_shape": None}
 HASHES = {"label_names": [], "sha256": "a", "test_sha256": "b", "labels_sha256": None, "scaling": None, "views": None}
+
+
+def sweep(*words):
+    """The exit code of a sweep."""
+    try:
+        return cli.bicoder(["sweep", *map(str, words)])
+    except SystemExit as stop:
+        return stop.code
+
+
+def instead_of_runs(monkeypatch):
+    """The commands of runs that are written in no time, in the order in which they were started."""
+    started = []
+    monkeypatch.setattr(running, "PAUSE", 0.0)
+    monkeypatch.setattr(children, "start", lambda words, log, cores=(): started.append(words) or begin(words, log))
+    return started
 
 
 class Done:

@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
-from copies import Done, begin, train
+from copies import Done, instead_of_runs, sweep, train
 
-from bicoder.cli import main as cli
 from bicoder.runs.options.table import Options
-from bicoder.sweeps import children, running
+from bicoder.sweeps import children
 from bicoder.sweeps.ranges import Range, said_of_space, space_of
 from bicoder.sweeps.search import bound_of, with_validation
 
@@ -32,18 +31,7 @@ def somewhere(tmp_path, monkeypatch):
 
 @pytest.fixture
 def copies(monkeypatch):
-    """The commands of runs that are written in no time, in the order in which they were started."""
-    started = []
-    monkeypatch.setattr(running, "PAUSE", 0.0)
-    monkeypatch.setattr(children, "start", lambda words, log, cores=(): started.append(words) or begin(words, log))
-    return started
-
-
-def sweep(*words):
-    try:
-        return cli.bicoder(["sweep", *map(str, words)])
-    except SystemExit as stop:
-        return stop.code
+    return instead_of_runs(monkeypatch)
 
 
 def trials(folder):

@@ -14,12 +14,11 @@ import filelock
 import numpy as np
 import pytest
 from conftest import ROOT
-from copies import Done, begin, train
+from copies import Done, instead_of_runs, sweep, train
 
-from bicoder.cli import main as cli
 from bicoder.cli.command import commands
 from bicoder.cli.parser import parse
-from bicoder.sweeps import children, running
+from bicoder.sweeps import children
 from bicoder.sweeps.combinations import settings_of
 from bicoder.sweeps.plan import Plan, usual_folder
 from bicoder.sweeps.search import bound_of
@@ -36,19 +35,7 @@ def images(tmp_path, monkeypatch):
 
 @pytest.fixture
 def here(monkeypatch):
-    """The commands of runs that are written in no time, in the order in which they were started."""
-    started = []
-    monkeypatch.setattr(running, "PAUSE", 0.0)
-    monkeypatch.setattr(children, "start", lambda words, log, cores=(): started.append(words) or begin(words, log))
-    return started
-
-
-def sweep(*words):
-    """The exit code of a sweep."""
-    try:
-        return cli.bicoder(["sweep", *map(str, words)])
-    except SystemExit as stop:
-        return stop.code
+    return instead_of_runs(monkeypatch)
 
 
 def content(folder):

@@ -1,5 +1,6 @@
 """Many steps of training as one compiled program of JAX, with the data and the weights on the device."""
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,7 @@ import keras
 from jax import numpy as jnp
 
 from bicoder.engine.arrays.trees import mapped
-from bicoder.engine.programs.many_steps import STEPS, Chosen, ManySteps
+from bicoder.engine.programs.many_steps import STEPS, Chosen, ManySteps, has_convolutions
 from bicoder.engine.tensor import Tensor
 
 GROUPS = {"train": ("trainable", "rest", "optimizer", "metrics"), "test": ("trainable", "rest", "metrics")}
@@ -35,17 +36,15 @@ class JaxSteps(ManySteps):
 
         return program
 
-    def compile(self, calls: list[tuple[Callable, Any]]) -> None:
-        """Nothing: a program is compiled when it is called first."""
-
     def stacked(self, arrays: list[Any]) -> Tensor:
         return jnp.stack(arrays)
 
     def one_step(self, model: Any, optimizer: keras.optimizers.Optimizer) -> Callable[[Tensor], Tensor]:
-        run = jax.jit(one_step(model, optimizer))
+        known = weakref.ref(optimizer)  # whoever calls the function has it; the function does not keep it
+        run = jax.jit(one_step(model, known))
 
         def step(x: Tensor) -> Tensor:
-            groups = [variables(model, optimizer)[group] for group in GROUPS["train"]]
+            groups = [variables(model, known())[group] for group in GROUPS["train"]]
             loss, state = run(values_of(groups), x)
             assign(groups, state)
             return loss
@@ -54,14 +53,14 @@ class JaxSteps(ManySteps):
 
 
 def slow_convolutions(model: Any) -> bool:
-    """Whether a model has convolutions, whose kernels have more than two axes, and there is a CPU alone.
+    """Whether a model has convolutions, and there is a CPU alone.
 
     There JAX' convolutions take several times as long as TensorFlow's, and in a loop four times as long again.
     """
-    return jax.default_backend() == "cpu" and any(len(v.shape) > 2 for v in model.trainable_variables)
+    return jax.default_backend() == "cpu" and has_convolutions(model)
 
 
-def variables(model: Any, optimizer: keras.optimizers.Optimizer) -> dict[str, list[keras.Variable]]:
+def variables(model: Any, optimizer: Any) -> dict[str, list[keras.Variable]]:
     """All that a step may change, in the groups in which Keras has it."""
     return {
         "trainable": model.trainable_variables,
@@ -110,11 +109,12 @@ def many_steps(step: Callable, steps: int) -> Callable:
     return jax.jit(program)
 
 
-def one_step(model: Any, optimizer: keras.optimizers.Optimizer) -> Callable:
+def one_step(model: Any, optimizer_of: Callable[[], Any]) -> Callable:
     """A function of a state and a batch x: the loss before one update of the trainable variables, and the new state."""
 
     def step(state: Any, x: Tensor) -> Any:
         trainable, rest, moments, metrics = state
+        optimizer = optimizer_of()
         known = variables(model, optimizer)
 
         def loss_of(trainable: Any) -> Any:

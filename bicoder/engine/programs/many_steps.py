@@ -67,8 +67,7 @@ class ManySteps(abc.ABC):
             The function; it updates the model, and gives the metrics after each step, a dict of arrays (count,).
         """
 
-    @abc.abstractmethod
-    def compile(self, calls: list[tuple[Callable, Any]]) -> None:
+    def compile(self, calls: list[tuple[Callable, Any]]) -> None:  # noqa: B027 - else they are compiled when called
         """Compile what is known to come: pairs of a program and batches."""
 
     @abc.abstractmethod
@@ -93,13 +92,13 @@ class ManySteps(abc.ABC):
         for name in ("train", "test"):
             if name not in self._programs:
                 self._programs[name] = self.program(model, name)
-        if new:
+        if new and self.chooses:
             known = {"train": data, "test": validation}
             self.compile(
                 [
                     (self._programs[name], batches)
                     for name, one in known.items()
-                    if one and self.chooses
+                    if one
                     for batches in one.members(count)
                 ]
             )
@@ -152,6 +151,11 @@ class ManySteps(abc.ABC):
                 )
             self._one_step[optimizer] = fixed, step
         return step
+
+
+def has_convolutions(model: Any) -> bool:
+    """Whether a model learns convolutions, whose kernels have more than two axes."""
+    return any(len(variable.shape) > 2 for variable in model.trainable_variables)
 
 
 def choose_steps(wanted: int | str, xla: bool, *sources: Any, most: int = STEPS) -> int:

@@ -17,7 +17,7 @@ import keras
 import tensorflow as tf
 
 from bicoder.engine.arrays.trees import mapped
-from bicoder.engine.programs.many_steps import Chosen, ManySteps
+from bicoder.engine.programs.many_steps import Chosen, ManySteps, has_convolutions
 from bicoder.engine.programs.slices import fastest_slices
 from bicoder.engine.programs.tracing import SLICES, XLA, during
 from bicoder.engine.tensor import Tensor
@@ -35,8 +35,7 @@ class TensorFlowSteps(ManySteps):
         return many_steps(step, model.get_metrics_result, self.count, self.chooses)
 
     def compile(self, calls: list[tuple[Callable, Any]]) -> None:
-        if self.chooses:
-            compile_together(calls)
+        compile_together(calls)
 
     def stacked(self, arrays: list[Any]) -> Tensor:
         return tf.stack(arrays)
@@ -56,8 +55,8 @@ def uses_xla(model: Any, wanted: bool | str = "auto") -> bool:
         return bool(wanted)
     if os.environ.get("BICODER_XLA") == "0":
         return False
-    # On a GPU always; on a CPU without convolutions, whose kernels have more than two axes.
-    return bool(tf.config.list_logical_devices("GPU")) or all(len(v.shape) < 3 for v in model.trainable_variables)
+    # On a GPU always; on a CPU without convolutions.
+    return bool(tf.config.list_logical_devices("GPU")) or not has_convolutions(model)
 
 
 def many_steps(step: Callable, logs: Callable, steps: int, xla: bool) -> Callable:
