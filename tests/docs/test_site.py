@@ -24,7 +24,7 @@ LINKED = re.compile(r'<(\w+)[^>]*? (?:href|src)="([^"]*)"')
 def sphinx(source, conf, output):
     """What Sphinx says, which builds with the options of `make docs`, but runs no notebook."""
     options = ["-q", "-E", "-n", "-W", "--keep-going", "-c", conf, "-d", output / "doctrees"]
-    options += ["-D", "nb_execution_mode=off"]
+    options += ["-D", "nb_execution_mode=off", "--no-color"]
     command = [sys.executable, "-m", "sphinx", *options, source, output / "html"]
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
