@@ -7,7 +7,7 @@ import typing
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
-from bicoder.runs.options.table import CommandOptions
+from bicoder.runs.options.option import CommandOptions
 
 Function = TypeVar("Function", bound=Callable[[Any], None])
 

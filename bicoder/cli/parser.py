@@ -10,7 +10,8 @@ from bicoder import __version__
 from bicoder.cli.command import Command
 from bicoder.errors import printable, suggestion
 from bicoder.runs.options.kinds import Flag, Kind, Several, Switches
-from bicoder.runs.options.table import DESCRIPTIONS, Option
+from bicoder.runs.options.option import Option
+from bicoder.runs.options.table import DESCRIPTIONS
 from bicoder.runs.options.word_kinds import Rest, Words
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from bicoder.engine.start import BACKENDS
 from bicoder.errors import UsageError
 from bicoder.runs.options.kinds import Choice, Flag, Text, Whole
-from bicoder.runs.options.table import CommandOptions, option
+from bicoder.runs.options.option import CommandOptions, option
 from bicoder.runs.options.view_kinds import GivenViews
 
 

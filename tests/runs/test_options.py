@@ -61,7 +61,7 @@ import dataclasses
 
 from bicoder.cli.command import command
 from bicoder.runs.options.kinds import Whole
-from bicoder.runs.options.table import CommandOptions, option
+from bicoder.runs.options.option import CommandOptions, option
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

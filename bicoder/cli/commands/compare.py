@@ -8,7 +8,7 @@ from bicoder.cli.command import command
 from bicoder.cli.run_options import refuse_existing
 from bicoder.errors import UsageError
 from bicoder.runs.options.kinds import Flag, Several, Text
-from bicoder.runs.options.table import CommandOptions, option
+from bicoder.runs.options.option import CommandOptions, option
 
 PAGE, PLANE, CURVES = "compare.html", "rate_distortion.png", "curves.png"
 

@@ -11,7 +11,8 @@ from bicoder.pictures.picture import draw as draw_pictures
 from bicoder.pictures.picture import flags
 from bicoder.runs.folder import REPORT, read_history
 from bicoder.runs.options.kinds import Switches, Whole
-from bicoder.runs.options.table import DRAWN, option
+from bicoder.runs.options.option import option
+from bicoder.runs.options.table import DRAWN
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

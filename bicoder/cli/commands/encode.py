@@ -13,7 +13,7 @@ from bicoder.errors import UsageError
 from bicoder.runs.config import read_config
 from bicoder.runs.folder import CODES
 from bicoder.runs.options.kinds import Text
-from bicoder.runs.options.table import option
+from bicoder.runs.options.option import option
 from bicoder.waiting import watched
 
 if TYPE_CHECKING:

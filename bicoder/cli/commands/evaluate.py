@@ -15,7 +15,8 @@ from bicoder.pictures.picture import draw, pictures
 from bicoder.runs.config import read_config
 from bicoder.runs.folder import EVALUATION, PER_IMAGE, REPORT, REPORT_PAGE, read_history
 from bicoder.runs.options.kinds import Flag, Whole
-from bicoder.runs.options.table import Options, option
+from bicoder.runs.options.option import option
+from bicoder.runs.options.table import Options
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from bicoder.errors import UsageError
 from bicoder.exports.function import SUFFIXES, WHATS
 from bicoder.runs.config import read_config
 from bicoder.runs.options.kinds import Choice, Text
-from bicoder.runs.options.table import option
+from bicoder.runs.options.option import option
 from bicoder.runs.options.view_kinds import SomeViews
 
 HUB = "hub"

@@ -17,7 +17,7 @@ from bicoder.pictures.gallery import generated
 from bicoder.pictures.picture import Subject
 from bicoder.runs.config import read_config
 from bicoder.runs.options.kinds import Text, Whole
-from bicoder.runs.options.table import option
+from bicoder.runs.options.option import option
 from bicoder.runs.options.view_kinds import GivenViews, SomeViews
 from bicoder.waiting import watched
 

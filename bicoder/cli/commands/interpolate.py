@@ -8,7 +8,7 @@ from bicoder.cli.run_options import DataOptions
 from bicoder.cli.subject import own_loader, subject_of
 from bicoder.errors import DataError, UsageError
 from bicoder.runs.options.kinds import Flag, Whole
-from bicoder.runs.options.table import option
+from bicoder.runs.options.option import option
 
 MOST_PAIRS = 20
 

@@ -11,7 +11,7 @@ from bicoder.pictures.picture import draw
 from bicoder.runs.config import read_config
 from bicoder.runs.folder import REPORT, read_history
 from bicoder.runs.options.kinds import Whole
-from bicoder.runs.options.table import option
+from bicoder.runs.options.option import option
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,8 @@ from bicoder.cli.commands.compare import CURVES, PAGE, PLANE
 from bicoder.cli.parser import parse
 from bicoder.errors import MOST_RUNS, MOST_SAMPLES, BicoderError, UsageError, counted
 from bicoder.runs.options.kinds import Text, Whole
-from bicoder.runs.options.table import CommandOptions, Options, option
+from bicoder.runs.options.option import CommandOptions, option
+from bicoder.runs.options.table import Options
 from bicoder.runs.options.word_kinds import Rest, Words
 from bicoder.waiting import say
 

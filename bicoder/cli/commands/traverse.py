@@ -7,7 +7,7 @@ from bicoder.cli.command import command
 from bicoder.cli.run_options import DataOptions
 from bicoder.cli.subject import own_loader, subject_of
 from bicoder.runs.options.kinds import Whole
-from bicoder.runs.options.table import option
+from bicoder.runs.options.option import option
 
 MOST_IMAGES = 12
 
