@@ -21,6 +21,7 @@ from tqdm import tqdm
 from bicoder.data.formats.arrays import check_size, read_header
 from bicoder.data.pixels import Scaling, Survey, Surveyor, to_images
 from bicoder.data.pixels import survey as survey_of
+from bicoder.data.stored.row_files import RowFile
 from bicoder.data.stored.sources import Source, StartAgain
 from bicoder.data.stored.stored_images import StoredImages
 from bicoder.engine.arrays.portions import Portions, portions
@@ -42,30 +43,31 @@ class StoreError(Exception):
 
 
 class PixelFile:
-    """An array of pixels that lies in a file as it was, but for its dtype: its place, and its `Survey`."""
+    """An array of pixels that lies in a file, or in several, as it was, but for its dtype: its place, its `Survey`."""
 
     def __init__(
         self,
-        path: Path,
-        offset: int,
+        files: Sequence[RowFile],
         dtype: np.dtype,
         shape: tuple[int, ...],
         survey: Survey,
         left_out: Sequence[int] = (),
+        content: str | None = None,
     ) -> None:
-        self.path, self.offset, self.dtype, self.shape, self.survey = path, offset, dtype, shape, survey
+        self.files, self.dtype, self.shape, self.survey, self.content = files, dtype, shape, survey, content
         self.left_out = tuple(left_out)  # rows of its source that it has not
 
     def images(self, scaling: Scaling) -> StoredImages:
         """The pixels as `StoredImages`, of this shape."""
-        return StoredImages(self.path, self.offset, self.dtype, self.shape, scaling)
+        return StoredImages(self.files, self.dtype, self.shape, scaling, self.content)
 
 
 def in_place(array: np.ndarray | Portions, path: Path) -> PixelFile | None:
     """`Portions` of images in colour that lie in the file at `path` as they are, as a `PixelFile`; else None."""
     if not isinstance(array, Portions) or array.offset is None or len(array.shape) != 4 or array.shape[-1] != 3:
         return None
-    return PixelFile(path, array.offset, array.dtype, array.shape, survey_of(array, str(path)))
+    file = RowFile(path, array.offset, array.shape[0])
+    return PixelFile([file], array.dtype, array.shape, survey_of(array, str(path)))
 
 
 def converted(source: Source, data_dir: str | Path | None = None) -> PixelFile:
@@ -118,7 +120,7 @@ def known(path: Path, made_of: dict[str, Any]) -> PixelFile | None:
         left_out = said["left_out"]
         numbers = numbers and all(type(row) is int and row >= 0 for row in left_out)
         if whole and state and numbers and said["source"] == made_of and dtype.str in ("|u1", "<f4"):
-            return PixelFile(path, offset, dtype, shape, survey, left_out)
+            return PixelFile([RowFile(path, offset, shape[0])], dtype, shape, survey, left_out)
     return None
 
 

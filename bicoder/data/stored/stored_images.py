@@ -1,21 +1,19 @@
-"""Images that stay in a file, as an array that reads what it is asked for."""
+"""Images that stay in files, as an array that reads what it is asked for."""
 
 import hashlib
 import math
-import os
-import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from bicoder.data.pixels import Scaling, scaled
-from bicoder.errors import DataError
-from bicoder.files.regular_file import open_regular
+from bicoder.data.stored.row_files import RowFile, RowFiles
 
 
 class StoredImages:
-    """Images (N, ...) of float32 in [0, 1] that stay in a file until they are asked for.
+    """Images (N, ...) of float32 in [0, 1] that stay in files until they are asked for.
 
     `images[3]`, `images[10:20]` and `images[[5, 2, 7]]` are arrays, as those of a NumPy array are; `select` and
     `reshape` give images that are in the file still. `numpy.asarray(images)` reads all of them.
@@ -25,11 +23,11 @@ class StoredImages:
     bytes are bytes in the file, a quarter of float32, and are scaled when they are read.
 
     Args:
-        path: of a file whose content is trusted, see `conversion`.
-        offset: bytes in front of the first image.
-        dtype: of the pixels in the file.
+        files: whose content is trusted, see `conversion` and `packs.shard_list`.
+        dtype: of the pixels in the files.
         shape: (N, ...).
         scaling: `pixels.Scaling`.
+        content: what says which pixels the files hold, such as a hash; None if nobody knows.
     """
 
     dtype = np.dtype("float32")
@@ -37,24 +35,37 @@ class StoredImages:
     rows: np.ndarray | None
 
     def __init__(
-        self, path: Path, offset: int, dtype: np.dtype | str, shape: tuple[int, ...], scaling: Scaling
+        self,
+        files: Sequence[RowFile],
+        dtype: np.dtype | str,
+        shape: tuple[int, ...],
+        scaling: Scaling,
+        content: str | None = None,
     ) -> None:
-        self.path, self.offset, self.stored, self.shape, self.scaling = path, offset, np.dtype(dtype), shape, scaling
-        # Which row of the file each image is; None if all are, in their order.
+        self.stored, self.shape, self.scaling, self.content = np.dtype(dtype), shape, scaling, content
+        # Which row of the files each image is; None if all are, in their order.
         self.rows = None
-        self.file = open_regular(path)  # open as long as the images are there
-        self.lock = threading.Lock()
-        self.opened = self.state()
+        # Open as long as the images are there.
+        self.files = RowFiles(files, math.prod(shape[1:]) * self.stored.itemsize)
 
-    def state(self) -> tuple[int, int]:
-        """Size and time of the file that is open, even if it has been replaced under its name."""
-        found = os.fstat(self.file.fileno())
-        return found.st_size, found.st_mtime_ns
+    @property
+    def path(self) -> Path:
+        """Of the file, or of the first one."""
+        return self.files.files[0].path
 
     def identity(self) -> dict[str, Any]:
-        """What says that these are the same images of the same file."""
+        """What says that these are the same images of the same files."""
         rows = None if self.rows is None else hashlib.sha256(self.rows.astype("<i8").tobytes()).hexdigest()
-        return {"state": list(self.opened), "scaling": list(self.scaling), "shape": list(self.shape), "rows": rows}
+        states = [number for state in self.files.states for number in state]
+        return {"state": states, "scaling": list(self.scaling), "shape": list(self.shape), "rows": rows}
+
+    def digest(self) -> bytes | None:
+        """What tells whether these are the same images as earlier, without reading them; None if that is not known."""
+        if self.content is None:
+            return None
+        rows = np.arange(len(self)) if self.rows is None else self.rows
+        told = f"{self.content} {tuple(self.scaling)} {self.shape}"
+        return hashlib.sha256(told.encode() + rows.astype("<i8").tobytes()).digest()
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -68,7 +79,7 @@ class StoredImages:
         return math.prod(self.shape)
 
     def changed(self, rows: np.ndarray | None, shape: tuple[int, ...]) -> "StoredImages":
-        """The same file, read in another way."""
+        """The same files, read in another way."""
         other = object.__new__(StoredImages)
         other.__dict__.update(self.__dict__, rows=rows, shape=shape)
         return other
@@ -98,25 +109,8 @@ class StoredImages:
         """The images of these numbers (n,), float32 (n, ...)."""
         rows = numbers if self.rows is None else self.rows[numbers]
         pixels = np.empty((len(rows), math.prod(self.shape[1:])), self.stored)
-        with self.lock:
-            if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
-                self.read_into(pixels, rows[0])
-            else:  # in the order of the file, which is faster on every disk
-                for place in np.argsort(rows, kind="stable"):
-                    self.read_into(pixels[place], rows[place])
-            if self.state() != self.opened:
-                raise DataError(f"{self.path}: has changed while it was in use; leave it alone, and start again")
+        self.files.read(rows, pixels)
         return scaled(pixels, self.scaling).reshape(len(rows), *self.shape[1:])
-
-    def read_into(self, pixels: np.ndarray, row: int) -> None:
-        """Fill an array with the file from a row on."""
-        left = pixels.data.cast("B")
-        self.file.seek(self.offset + int(row) * math.prod(self.shape[1:]) * self.stored.itemsize)
-        while left.nbytes:  # two GB at most come at a time
-            count = self.file.readinto(left)
-            if not count:
-                raise DataError(f"{self.path}: has been cut short while it was in use; leave it alone, and start again")
-            left = left[count:]
 
 
 ImageArray: TypeAlias = np.ndarray | StoredImages  # (N, ...) of float32 in [0, 1]

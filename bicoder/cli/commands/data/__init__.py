@@ -1,0 +1,1 @@
+"""Commands about images, which need no model."""
