@@ -39,7 +39,7 @@ def commands(name: str | None = None) -> dict[str, Command]:
     """name -> `Command`, of the files of `bicoder.cli.commands`, or of the one of a name, and of what was imported."""
     from bicoder.cli import commands as folder
 
-    for module in pkgutil.iter_modules(folder.__path__):
-        if name in (None, module.name):
-            importlib.import_module(f"{folder.__name__}.{module.name}")
+    for module in pkgutil.walk_packages(folder.__path__, f"{folder.__name__}."):
+        if name in (None, module.name.rpartition(".")[2]):
+            importlib.import_module(module.name)
     return dict(sorted(FOUND.items()))

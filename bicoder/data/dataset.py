@@ -52,6 +52,8 @@ class Dataset(Component):
     sigma: float | str = "learned"
     # Whether examples are vectors, as the data set's own task has them, or images.
     flatten = False
+    # Whether the images are always read while the model learns, as there may be more than memory holds.
+    streams = False
     # How many labels there are, from 0 on; None if any whole number is one.
     classes: int | None = None
 

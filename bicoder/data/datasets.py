@@ -16,8 +16,9 @@ import numpy as np
 from bicoder.data.dataset import Dataset, Images
 from bicoder.data.formats.archives import kind_of_file
 from bicoder.data.formats.arrays import npz_names, open_array, read_array, read_npz
+from bicoder.data.packs.packed import Packed
 from bicoder.data.published import Named
-from bicoder.data.stored.sources import of_files
+from bicoder.data.stored.sources import WITHOUT_DAMAGED, of_files
 from bicoder.errors import DataError, UsageError, counted, suggestion
 from bicoder.files.cache import data_folder
 from bicoder.files.regular_file import kind_of_entry
@@ -33,7 +34,7 @@ class Folder(Dataset):
 
     @classmethod
     def accepts(cls, dset: Any) -> bool:
-        return Path(dset).is_dir() and not Idx.accepts(dset)
+        return Path(dset).is_dir() and not Idx.accepts(dset) and not Packed.accepts(dset)
 
     every: Sequence[str] = ()  # names of all files of all views, if there are several; else they are those found here
 
@@ -68,9 +69,9 @@ class Folder(Dataset):
     def sources(self) -> Images:
         folder, found = Path(self.dset), self.arranged()
         pictures = self.pictures(found)
-        how = f"{self.image_size} {self.channels}" + (" without damaged ones" if self.skip_damaged else "")
+        how = f"{self.image_size} {self.channels}" + (WITHOUT_DAMAGED if self.skip_damaged else "")
         source = of_files(pictures.open, folder, found.paths, how, folder, pictures.left_out)
-        return self.images(source, found)
+        return self.images(source._replace(pictures=pictures), found)
 
     def arranged(self) -> "Arrangement":
         """The images that are wanted, with their names, labels and purposes."""

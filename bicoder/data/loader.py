@@ -148,7 +148,8 @@ class DataLoader:
         self.parts = self.dataset.of_views(self.views) if self.views else {"": self.dataset}
         self.binarize = check_binarize(binarize, self.parts)
         self.known = known_scalings(self.parts, only_test, scaling)
-        self.stream, self.data_dir, self.with_labels = bool(stream), data_dir, with_labels
+        self.stream = bool(stream) or self.dataset.streams
+        self.data_dir, self.with_labels = data_dir, with_labels
         self.storage = Storage(self.stream, data_dir, say)
         self.flatten = self.dataset.flatten if flatten is None else bool(flatten)
         try:
@@ -172,7 +173,8 @@ class DataLoader:
         self.scaling, self._damaged, self.label_names = read.scaling, read.damaged, read.label_names
         if read.train and not self.stream:
             read = read._replace(train=read.train._replace(images=on_arrays(np.asarray, read.train.images)))
-        # What nobody could tell without the seed, or without the names of files, a run has to remember.
+        # What nobody could tell without the seed, or without the names of files, a run has to remember; what is drawn
+        # of a pack is drawn again from the seed, since a line for each image would be millions.
         self.is_drawn = read.are_files or self.recorded is not None
         self._own_test = read.test is not None and not read.are_files
         parts = self._parts(read, self.dataset.name)
@@ -203,11 +205,13 @@ class DataLoader:
             parts |= as_recorded(pool, wanted, Path(self.split or ""), say)
         elif train and read.purposes is not None:
             parts = by_purpose(train, read.purposes, NO_LABEL)
+            if not self.validation:
+                parts.pop("validation", None)
         if "test" not in parts:
             if train and len(train.names) == 1:
                 say(f"{name}: its one image is for training and for testing.")
             parts["training"], parts["test"] = self._there(train, "training_images").hold_out(self.split_seed)
-            self.is_drawn = True
+            self.is_drawn = self.is_drawn or not self.dataset.streams
         elif "training" in parts and self.recorded is None:
             expected, received = (shape_of_example(parts[use].images) for use in ("training", "test"))
             if received != expected:
@@ -217,7 +221,7 @@ class DataLoader:
         if self.validation and "training" in parts and "validation" not in parts:
             share, seed = self.validation, self.split_seed
             parts["training"], parts["validation"] = set_aside(parts["training"], share, seed, name, say)
-            self.is_drawn = True
+            self.is_drawn = self.is_drawn or not self.dataset.streams
         return parts
 
     def split_names(self) -> dict[str, np.ndarray] | None:

@@ -144,7 +144,7 @@ def test_what_is_there_is_replaced_only_with_overwrite(run, refusal):
         (
             ["evalute", "x"],
             "invalid choice: 'evalute' (choose from 'compare', 'draw', 'encode', 'evaluate', 'export', 'generate', "
-            "'interpolate', 'reconstruct', 'report', 'sweep', 'train', 'traverse')",
+            "'interpolate', 'pack', 'reconstruct', 'report', 'sweep', 'train', 'traverse')",
         ),
         (
             ["evaluate", "x", "--num_sample", "3"],

@@ -1,7 +1,7 @@
 """Image files that are read by processes of their own: threads of Python unpack small images one after the other."""
 
 import os
-import pickle  # noqa: S403 - what this process and those that it started say to each other
+import pickle
 import queue
 import signal
 import subprocess

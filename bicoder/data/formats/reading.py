@@ -1,6 +1,5 @@
 """Many image files as one array: each is opened once, by several threads."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +10,7 @@ from tqdm import tqdm
 
 from bicoder.data.formats.archives import damage_as_data_error
 from bicoder.data.formats.arrays import check_size
+from bicoder.data.formats.decoding import Decoders, cores
 from bicoder.data.formats.images import Look, Plan, quiet, read_image
 from bicoder.data.stored.sources import StartAgain
 from bicoder.engine.arrays.portions import Portions, rows_of
@@ -45,6 +45,7 @@ class Pictures:
         skip_damaged: go on without those that are damaged; None if nobody could ask for that.
         say: called with a line about what was decided.
         list_file: function (lines) that keeps a long list, and returns its path, or None if it cannot.
+        decoders: processes that read the files; by default threads of this one do.
     Attributes:
         damaged: number of a file in `paths` -> the error of reading it.
         numbers: of the files in the portion that was read last.
@@ -59,9 +60,10 @@ class Pictures:
         skip_damaged: bool | None = False,
         say: Callable[[str], Any] = print,
         list_file: Callable[[list[str]], Path | None] = lambda lines: None,
+        decoders: Decoders | None = None,
     ) -> None:
         self.folder, self.paths, self.size, self.channels = folder, paths, size, channels
-        self.skip_damaged, self.say, self.list_file = skip_damaged, say, list_file
+        self.skip_damaged, self.say, self.list_file, self.decoders = skip_damaged, say, list_file, decoders
         self.plan: Plan | None = None
         self.damaged: dict[int, DataError] = {}
         self.numbers: list[int] = []
@@ -135,21 +137,28 @@ class Pictures:
 
     def read(self, rows: int) -> Iterator[np.ndarray]:
         """The images in portions of at most so many rows, or of one for every thread if that is more."""
-        threads = min(MOST_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
+        yield from self.read_between(0, len(self.paths), rows)
+        self.finish()
+
+    def read_between(self, start: int, end: int, rows: int) -> Iterator[np.ndarray]:
+        """The images of the files from one number on and below another, in portions as `read` has them."""
+        threads = len(self.decoders.processes) if self.decoders else min(MOST_THREADS, cores())
         rows = max(threads, min(rows, MOST_ROWS))
         with ThreadPoolExecutor(threads) as pool:
-            for start in range(0, len(self.paths), rows):
-                numbers = [i for i in range(start, min(start + rows, len(self.paths))) if i not in self.damaged]
+            for first in range(start, end, rows):
+                numbers = [i for i in range(first, min(first + rows, end)) if i not in self.damaged]
                 each = max(1, min(TOGETHER, -(-len(numbers) // threads)))
                 tasks = [numbers[i : i + each] for i in range(0, len(numbers), each)]
                 with quiet():
                     found = [pair for task in pool.map(self.read_some, tasks) for pair in task]
                 if images := self.kept(found):
                     yield np.stack(images)
-        self.finish()
 
     def read_some(self, numbers: Sequence[int]) -> list[tuple[int, Found]]:
         """What becomes of some files, in a thread."""
+        if self.decoders:
+            how = {"size": self.size, "channels": self.channels, "plan": self.plan}
+            return list(zip(numbers, self.decoders.read([self.paths[n] for n in numbers], how), strict=True))
         return [(n, self.first.get(n) or self.take(self.paths[n], self.fitting)) for n in numbers]
 
     def kept(self, found: Sequence[tuple[int, Found]]) -> list[np.ndarray]:

@@ -19,10 +19,10 @@ from bicoder.data.stored.row_files import RowFile
 from bicoder.errors import BicoderError, DataError, counted
 from bicoder.files.cache import data_folder
 from bicoder.files.record import sha256_of
-from bicoder.files.regular_file import open_regular, read_regular
+from bicoder.files.regular_file import read_regular, regular
 from bicoder.files.whole_file import whole_file
 
-NAME = "shards.json"
+NAME, JOURNAL = "shards.json", "packing.json"  # of a pack, and of one that is being made
 FORMAT = 1
 LARGEST = 2**28  # bytes of the list; a shard takes about a hundred and fifty
 AGAIN = "copy it again from where it is whole, or pack the images again"
@@ -62,6 +62,10 @@ class ShardList(NamedTuple):
     def files(self) -> tuple[Shard, ...]:
         """All files of the pack."""
         return self.shards + tuple(file for file in (self.labels, self.purposes) if file)
+
+    def files_beside(self) -> tuple[Shard | None, Shard | None]:
+        """The files of labels and of purposes."""
+        return self.labels, self.purposes
 
     def content(self) -> str:
         """A hash of the pixels of all shards."""
@@ -147,7 +151,7 @@ def row_files(folder: Path, found: ShardList, files: Sequence[Shard]) -> list[Ro
     for file in files:
         path, (shape, dtype) = folder / file.file, found.shape_of(file)
         try:
-            with open_regular(path) as opened:
+            with open(path, "rb", opener=regular) as opened:
                 header, offset = read_header(opened, path), opened.tell()
                 size = os.fstat(opened.fileno()).st_size
         except OSError as error:
@@ -157,7 +161,9 @@ def row_files(folder: Path, found: ShardList, files: Sequence[Shard]) -> list[Ro
         expected = offset + check_size(shape, dtype, path)
         if header != (shape, False, dtype) or size != expected:
             received = f"{size:,}" if size != expected else f"an array of shape {header[0]} of {header[2]}"
-            raise DataError(f"{path}: expected {expected:,} bytes, shape {shape} of {dtype}, received {received}; {AGAIN}")
+            raise DataError(
+                f"{path}: expected {expected:,} bytes, shape {shape} of {dtype}, received {received}; {AGAIN}"
+            )
         rows.append(RowFile(path, offset, file.images))
     return rows
 

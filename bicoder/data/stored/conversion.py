@@ -19,8 +19,9 @@ import numpy as np
 from tqdm import tqdm
 
 from bicoder.data.formats.arrays import check_size, read_header
-from bicoder.data.pixels import Scaling, Survey, Surveyor, to_images
+from bicoder.data.pixels import Scaling, Survey, Surveyor
 from bicoder.data.pixels import survey as survey_of
+from bicoder.data.stored.array_file import kept_as, shape_in_file, write_rows
 from bicoder.data.stored.row_files import RowFile
 from bicoder.data.stored.sources import Source, StartAgain
 from bicoder.data.stored.stored_images import StoredImages
@@ -149,23 +150,10 @@ def convert(source: Source, path: Path) -> Survey:
 
 def written(array: np.ndarray | Portions, name: str, path: Path) -> Survey:
     """Fill a new file with an array, which may turn out to have fewer rows than it says; returns its `Survey`."""
-    surveyor, rows = Surveyor(array.dtype, name), 0
-    shape = to_images(np.broadcast_to(np.zeros((), array.dtype), array.shape), name).shape
-    # Bytes stay bytes, a quarter of float32; all other numbers are float32 in the end.
-    dtype = np.dtype("u1" if surveyor.dtype.str[1:] in ("u1", "b1") else "<f4")
-    check_room(path, math.prod(shape) * dtype.itemsize)
-    with open(path, "wb") as file, progress(shape[0]) as bar:
-        header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        for portion in portions(array):
-            surveyor.add(portion)
-            if not surveyor.wrong:
-                with np.errstate(over="ignore"):  # what is too large for float32 is refused when it is scaled
-                    file.write(np.ascontiguousarray(to_images(portion, name), dtype).data)
-            rows += len(portion)
-            bar.update(len(portion))
-        file.seek(0)  # NumPy leaves room in a header for any number of rows
-        np.lib.format.write_array_header_1_0(file, header | {"shape": (rows, *shape[1:])})
+    surveyor, shape = Surveyor(array.dtype, name), shape_in_file(array.shape, name)
+    check_room(path, math.prod(shape) * kept_as(surveyor.dtype).itemsize)
+    with progress(shape[0]) as bar:
+        write_rows(path, portions(array), shape, surveyor, bar.update)
     return surveyor.survey()
 
 

@@ -1,5 +1,6 @@
 """Rows of equal length that lie in one file, or one after the other in several."""
 
+import itertools
 import os
 import threading
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ class RowFile(NamedTuple):
 
     path: Path
     offset: int  # bytes in front of the first row
-    count: int  # of rows
+    rows: int
 
 
 class RowFiles:
@@ -35,7 +36,7 @@ class RowFiles:
 
     def __init__(self, files: Sequence[RowFile], size: int) -> None:
         self.files, self.size = list(files), size
-        self.ends = np.cumsum([file.count for file in self.files])
+        self.ends = np.cumsum([file.rows for file in self.files])
         self.kept: dict[int, FileIO] = {}
         self.lock = threading.Lock()
         self.states: list[tuple[int, int]] = []
@@ -60,7 +61,7 @@ class RowFiles:
         numbers = np.searchsorted(self.ends, sorted_rows, side="right")
         bounds = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(rows)]
         with self.lock:
-            for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+            for start, stop in itertools.pairwise(bounds):
                 self.read_of(int(numbers[start]), sorted_rows[start:stop], order[start:stop], found)
 
     def read_of(self, number: int, rows: np.ndarray, places: np.ndarray, found: np.ndarray) -> None:
@@ -92,7 +93,7 @@ class RowFiles:
     @staticmethod
     def fill(file: FileIO, path: Path, place: int, found: np.ndarray) -> None:
         """Fill an array with a file from a place on."""
-        left = memoryview(found).cast("B")
+        left = found.data.cast("B")
         file.seek(place)
         while left.nbytes:  # two GB at most come at a time
             count = file.readinto(left)

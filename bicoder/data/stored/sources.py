@@ -12,6 +12,8 @@ from bicoder.data.stored.stored_images import StoredImages
 from bicoder.engine.arrays.portions import Portions, portions
 from bicoder.errors import DataError
 
+WITHOUT_DAMAGED = " without damaged ones"  # at the end of a place, if that may be
+
 
 class StartAgain(Exception):  # noqa: N818 - no error: what an array is was found out while it was read
     """Open the array again: it is another one than was thought."""
@@ -30,6 +32,7 @@ class Source(NamedTuple):
     place: str  # what it is made of and how: text that stays the same when the content changes
     identity: Callable[[], dict[str, Any]]  # of what is another when the content has changed
     left_out: Callable[[], list[int]] = nothing  # numbers of rows that it turned out not to have, once it was read
+    pictures: Any = None  # the `reading.Pictures` that `open` opens, if it is of image files
 
 
 def identity(paths: Sequence[str | Path], base: Path | None = None) -> dict[str, Any]:

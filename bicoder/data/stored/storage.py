@@ -8,7 +8,7 @@ import numpy as np
 
 from bicoder.data.dataset import Dataset, Images
 from bicoder.data.pixels import draw_binary, scaling
-from bicoder.data.stored.conversion import StoreError, converted
+from bicoder.data.stored.conversion import PixelFile, StoreError, converted
 from bicoder.data.stored.sources import Source, drawn_again
 from bicoder.data.stored.stored_images import ImageArray, StoredImages
 from bicoder.errors import DataError
@@ -32,7 +32,7 @@ class Storage(NamedTuple):
         if not self.stream and not dataset.is_slow():
             return dataset.read()
         images = dataset.sources()
-        if self.stream and not any(isinstance(array, Source) for array in (images.train, images.test)):
+        if self.stream and not any(isinstance(array, (Source, PixelFile)) for array in (images.train, images.test)):
             self.say(f"{dataset.name}: is kept in memory; --stream is for folders, .npy files and mnist_color")
         try:
             found = {name: self.converted(array) for name, array in images._asdict().items()}

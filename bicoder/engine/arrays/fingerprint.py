@@ -12,6 +12,10 @@ def fingerprint(*examples: Any) -> str:
     digest = hashlib.sha256()
     for some in (some for some in examples if some is not None):
         for one in (some[view] for view in sorted(some)) if isinstance(some, dict) else [some]:
+            told = one.digest() if hasattr(one, "digest") else None
+            if told is not None:  # it knows what it holds, so that terabytes need not be read
+                digest.update(told)
+                continue
             for portion in portions_of_examples(one):
                 known = [portion.values[portion.there > 0], portion.there] if isinstance(portion, Masked) else [portion]
                 for array in known:

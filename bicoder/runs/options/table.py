@@ -48,7 +48,7 @@ class Options(CommandOptions):
         "digits",
         "digits (in scikit-learn, no network), mnist_bw, mnist_color, or a path: a folder of images (sub-folders are "
         "labels, or a split if they are called train and test), a .npy or .npz array (N,H,W), (N,H,W,C) or (N,D), or "
-        "IDX files",
+        "IDX files, or a folder that pack wrote",
     )
     view: str = of_data(Choice(*VIEWS), "m0", "which version of mnist_color")
     views: tuple[str, ...] | None = of_data(
