@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from test_regular_file import OTHERS
 
+from bicoder.cli.main import bicoder
 from bicoder.data.dataset import Dataset, Images
 from bicoder.data.datasets import find_dataset
 from bicoder.data.published import DROPBOX, MnistBW, MnistColor, Named
@@ -90,6 +91,11 @@ def write_folder(folder):
         Image.fromarray(IMAGES[0]).save(folder / name / "1.png")
 
 
+def write_pack(folder):
+    np.save(folder.parent / "x.npy", IMAGES)
+    assert bicoder(["pack", str(folder.parent / "x.npy"), "--output", str(folder), "--quiet"]) == 0
+
+
 def example(name, folder):
     """Write a small data set of a kind into a folder; what --dset is for it."""
     path = folder / f"images.{name}"
@@ -102,6 +108,7 @@ def example(name, folder):
         "npz": lambda: np.savez(path, images=IMAGES),
         "idx": lambda: path.write_bytes(idx(IMAGES)),
         "given": lambda: None,
+        "packed": lambda: write_pack(path),
     }
     writers[name]()
     return IMAGES if name == "given" else str(path) if path.exists() else name
@@ -113,9 +120,9 @@ def test_every_member_reads_images(tmp_path, name):
     assert find_dataset(dset) is Dataset.members()[name]
     found = read(dset, from_folder(tmp_path))
     assert isinstance(found, Images)
-    assert found.train.ndim in (2, 3, 4)
+    assert len(found.train.shape) in (2, 3, 4)
     assert found.train.dtype.kind in "buif"
-    assert found.train_labels is None or len(found.train_labels) == len(found.train)
+    assert found.train_labels is None or len(found.train_labels) == found.train.shape[0]
     assert found.test is None or found.test.shape[1:] == found.train.shape[1:]
     assert found.test_labels is None or len(found.test_labels) == len(found.test)
 
