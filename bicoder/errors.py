@@ -69,6 +69,12 @@ class NumericError(BicoderError, ArithmeticError):
     exit_code = 6
 
 
+class HostError(BicoderError, ConnectionError):
+    """Another host of a training that is gone, or that never came."""
+
+    exit_code = 7
+
+
 def suggestion(received: Any, choices: Iterable[str]) -> str:
     """ "; did you mean 'x'?" if one of `choices` is close to `received`, else "" (both are strings)."""
     close = difflib.get_close_matches(str(received), list(choices), n=1)

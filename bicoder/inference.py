@@ -14,6 +14,7 @@ from bicoder.engine.arrays.inputs import joined, numbers_of, portions_of, rows_a
 from bicoder.engine.arrays.numbers import check_numbers, is_known
 from bicoder.engine.arrays.trees import is_arrays, leaves
 from bicoder.engine.programs.compiled import no_gradients
+from bicoder.engine.programs.devices import by_keras_alone
 from bicoder.engine.tensor import Seed, Tensor
 from bicoder.errors import UsageError, check_count, check_seed
 from bicoder.exported import exported
@@ -218,7 +219,8 @@ class Inference(SaveableModel):
         """
         if is_arrays(x):
             x = whole(self.with_condition(*x) if self.is_pair(x) else x)
-        return super().predict(x, *arguments, **options)
+        with by_keras_alone():
+            return super().predict(x, *arguments, **options)
 
     def predict_step(self, *args: Any) -> Any:
         """Reconstructions are what `predict` returns; JAX hands over (state, data), the others data alone."""

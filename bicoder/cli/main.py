@@ -15,7 +15,8 @@ from bicoder.errors import BicoderError, UsageError, printable
 def main(argv: Sequence[str] | None = None, prog: str = "train_vae") -> int:
     """`train_vae`, which is `bicoder train`; returns its exit code.
 
-    0; 2 usage, 3 data, 4 network, 5 model, 6 numeric; 129, 130 and 143 for signals, 141 if nobody reads the output.
+    0; 2 usage, 3 data, 4 network, 5 model, 6 numeric, 7 hosts; 129, 130 and 143 for signals, 141 if nobody reads the
+    output.
     """
     return run(commands("train")["train"], argv, prog)
 

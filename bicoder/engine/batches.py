@@ -16,6 +16,7 @@ from bicoder.engine.arrays.aligned import aligned, is_aligned
 from bicoder.engine.arrays.conditioned import Conditioned
 from bicoder.engine.arrays.masked import Masked, on_values, shape_of_example
 from bicoder.engine.arrays.trees import leaves, mapped
+from bicoder.engine.programs.devices import Spread, along_batches, everywhere, is_spread, shares, spread, with_filling
 from bicoder.engine.programs.many_steps import Chosen
 from bicoder.engine.tensor import Tensor
 from bicoder.errors import UsageError
@@ -69,6 +70,7 @@ class Batches:
         self.epoch = tf.Variable(0, dtype="int64", trainable=False)
         self.skip = tf.Variable(0, dtype="int64", trainable=False)
         self._examples: Any = None
+        self._where: Any = None  # the distribution that they were brought to
 
     def dataset(self) -> tf.data.Dataset:
         """A `tf.data.Dataset` of batches of images, whose `source_of` this is."""
@@ -168,7 +170,9 @@ class Batches:
 
     def _gathered(self, order: np.ndarray, key: Tensor, starts: range, stop: int, chosen: bool) -> Iterator[Group]:
         """Groups of an epoch; a thread gathers the next one while this one is learnt from."""
-        with ThreadPoolExecutor(1) as thread:
+        # Keras knows the distribution of a thread.
+        known = {"initializer": keras.distribution.set_distribution, "initargs": (keras.distribution.distribution(),)}
+        with ThreadPoolExecutor(1, **known) as thread:
             gathering = (
                 thread.submit(self._group, order, start, min(start + starts.step, stop), starts.step, chosen)
                 for start in starts
@@ -198,21 +202,37 @@ class Batches:
     def _member(self, numbers: np.ndarray, count: int, chosen: bool) -> Any:
         """The examples of these numbers, (n, batch), at the beginning of `count` batches."""
         if not chosen or self.examples is None:
+            if is_spread() and not self.binarize:
+                return self._spread(numbers, count)
             share = shared if self.binarize else as_tensor  # TensorFlow draws the pixels, whatever learns from them
             return mapped(lambda array: share(taken(array, numbers, count)), self.images)
         padded = np.zeros((count, numbers.shape[1]), "int32")
         padded[: len(numbers)] = numbers
+        if is_spread():
+            found = spread(padded)
+            return Spread(Chosen(self.examples, found.batches), found.size)
         return Chosen(self.examples, as_tensor(padded))
+
+    def _spread(self, numbers: np.ndarray, count: int) -> Spread:
+        """`_member` on several devices: a process takes the examples of its own devices alone."""
+        full = with_filling(numbers, axis=1)
+
+        def one(array: Any) -> Tensor:
+            shape = (count, full.shape[1], *array.shape[1:])
+            return along_batches(shape, lambda some: taken(array, full[:, some], count))
+
+        return Spread(mapped(one, self.images), numbers.shape[1])
 
     @property
     def examples(self) -> Any:
         """All examples as tensors, of which a program takes its batches; None if that would be a large copy."""
-        if self._examples is None:
+        if self._examples is None or self._where is not keras.distribution.distribution():
             arrays = leaves(self.images)
             there = not self.binarize and all(isinstance(array, np.ndarray) for array in arrays)
-            copied = sum(array.nbytes for array in arrays if there and not is_aligned(array))
-            if there and copied <= COPIED:
-                self._examples = mapped(whole, self.images)
+            copied = sum(array.nbytes for array in arrays if there and (is_spread() or not is_aligned(array)))
+            fits = there and copied * shares() <= COPIED
+            self._examples = mapped(everywhere if is_spread() else whole, self.images) if fits else None
+            self._where = keras.distribution.distribution()
         return self._examples
 
     def members(self, steps: int) -> list[Any]:
@@ -224,6 +244,8 @@ class Batches:
     def _drawn(self, images: Any, key: Tensor, first: int) -> Any:
         """`_draw_group`, as tensors of the backend."""
         drawn = self._draw_group(images, key, first)
+        if is_spread():
+            return spread(drawn)
         return drawn if is_tensorflow() else mapped(lambda one: as_tensor(one.numpy()), drawn)
 
     def _draw_group(self, images: Any, key: Tensor, first: int) -> Any:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from bicoder.engine import loop
 from bicoder.engine.arrays.trees import batched, is_arrays, split
 from bicoder.engine.batches import Batches, source_of
+from bicoder.engine.programs.devices import check_divides, is_spread
 from bicoder.engine.programs.optimizers import build_optimizer
 from bicoder.engine.step_calls import TrueNumbers
 from bicoder.engine.streams import Stream, count_of
@@ -18,7 +19,8 @@ from bicoder.errors import UsageError
 
 
 def fit(model: Any, keras_fit: Callable, options: dict[str, Any]) -> keras.callbacks.History:
-    """Train a compiled model by its own programs; by Keras' loop on PyTorch, eagerly, or on several devices.
+    """Train a compiled model by its own programs; by Keras' loop on PyTorch, eagerly, or on several devices of
+    TensorFlow.
 
     Args:
         model: a `VAE`.
@@ -31,6 +33,8 @@ def fit(model: Any, keras_fit: Callable, options: dict[str, Any]) -> keras.callb
         with strategy_of(model):
             return by_keras(model, keras_fit, options)
     data, validation = sources(model, options)
+    if isinstance(data, Batches):
+        check_divides(data.batch_size)
     check_shapes(model, data, validation)
     names = ("steps_per_epoch", "validation_steps", "validation_freq", "initial_epoch")
     given = {name: options[name] for name in names} | {"epochs": epochs_of(options)}
@@ -57,7 +61,9 @@ def called(model: Any, options: dict[str, Any], count: int | None, kind: Any = k
 
 def is_for_keras(model: Any) -> bool:
     """Whether Keras' own loop has to train a model."""
-    if model.run_eagerly or keras.backend.backend() == "torch" or keras.distribution.distribution() is not None:
+    if model.run_eagerly or keras.backend.backend() == "torch":
+        return True
+    if keras.distribution.distribution() is not None and not is_spread():
         return True
     eagerly = keras.backend.backend() == "tensorflow" and tf.config.functions_run_eagerly()
     return eagerly or replicas(model) > 1

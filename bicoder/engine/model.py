@@ -12,6 +12,7 @@ from bicoder.engine.arrays.inputs import examples_of, whole
 from bicoder.engine.arrays.masked import shape_of_example
 from bicoder.engine.arrays.numbers import check_numbers, check_target
 from bicoder.engine.arrays.trees import arrays_of, batched, check_there, is_arrays, leaves, mapped
+from bicoder.engine.programs.devices import by_keras_alone
 from bicoder.engine.programs.optimizers import check_optimizer
 from bicoder.engine.programs.tracing import TARGET, WEIGHTS, during
 from bicoder.engine.streams import Stream
@@ -166,7 +167,8 @@ class Model(keras.Model):
             batches = Stream(x, check=self.check_batch, arranged=self.arranged_batch).iterator
             data["x"] = (batch if isinstance(batch, tuple) else (batch,) for batch in batches)
         options = {"verbose": verbose, "steps": steps, "callbacks": callbacks, "return_dict": return_dict}
-        return super().evaluate(batch_size=batch_size, **data, **options, **kwargs)
+        with by_keras_alone():
+            return super().evaluate(batch_size=batch_size, **data, **options, **kwargs)
 
     def check(self, x: Any, y: Any = None) -> None:
         """See that arrays x, and y of their shape, are something to learn from.

@@ -146,6 +146,40 @@ def gpus(backend: str) -> bool:
     return torch.cuda.is_available()
 
 
+def check_devices(devices: int | str | None, backend: str) -> None:
+    """`UsageError` if a batch shall be divided among devices on a backend that does not do that."""
+    if devices is not None and backend != "jax":
+        raise UsageError(
+            f"devices: expected it with --backend jax, which divides a batch among devices, received {backend}; add "
+            "--backend jax"
+        )
+
+
+def divide(devices: int | str | None, batch: int) -> int:
+    """Let Keras, which has been imported, divide batches among devices; among how many.
+
+    Args:
+        devices: their number, or "all"; None for all GPUs if there are several, else one.
+        batch: examples in a batch.
+    Raises:
+        UsageError: there are fewer devices, or they would get unequal shares.
+    """
+    import keras
+
+    from bicoder.engine.programs.devices import check_divides, shares
+
+    if keras.backend.backend() != "jax" or keras.distribution.distribution() is not None:
+        return shares()
+    there = keras.distribution.list_devices()
+    count = len(there) if devices == "all" or (devices is None and there[0].startswith("gpu")) else devices or 1
+    if int(count) > len(there):
+        raise UsageError(f"devices: expected at most {len(there)}, which JAX finds here, received {count}")
+    if count != 1:
+        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=there[: int(count)]))
+    check_divides(batch)
+    return shares()
+
+
 def started(batch: int | None) -> None:
     """Start TensorFlow, if it computes.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bicoder.errors import ModelError
+from bicoder.errors import ModelError, counted
 from bicoder.files.regular_file import NotRegularError, read_regular
 from bicoder.pictures.picture import About, Subject
 from bicoder.runs.folder import EVALUATION
@@ -17,6 +17,7 @@ from bicoder.waiting import told
 
 if TYPE_CHECKING:
     from bicoder.data.loader import DataLoader
+    from bicoder.runs.state import TrainingState
     from bicoder.vae import VAE
 
 LARGEST = 2**22  # bytes of evaluation.json, which has some thousand
@@ -133,3 +134,11 @@ def read_evaluation(folder: Path) -> dict[str, Any] | None:
     if not sound or not all(isinstance(sentence, str) for sentence in found["doctor"]):
         raise ModelError(f"{path}: expected the numbers of evaluate, received something else; evaluate the run again")
     return found
+
+
+def duration_of(training: "TrainingState") -> str:
+    """How long the training took, in words."""
+    epochs, seconds = training.state["epoch"], training.seconds()
+    if not epochs:
+        return "0 epochs: everything is of the untrained model"
+    return f"{counted(epochs, 'epoch')} in {seconds:.1f} s, {seconds / epochs:.2f} s each"

@@ -59,6 +59,7 @@ class TrainingState(BetweenPrograms):
         best: True to end with the weights of the best unweighted bound, `val_elbo`, on the images for validation.
         every: epochs between two checkpoints; None for as often as takes 2 % of the time.
         patience: training ends after so many epochs without a better `val_elbo`; None for never.
+        writes: False if another host writes what is kept.
     """
 
     def __init__(
@@ -69,9 +70,11 @@ class TrainingState(BetweenPrograms):
         best: bool = False,
         every: int | None = None,
         patience: int | None = None,
+        writes: bool = True,
     ) -> None:
         super().__init__()
         self.run, self.metrics, self.steps, self.every, self.patience = run, metrics, steps, every, patience
+        self.writes = writes
         self.state: dict[str, Any] = {"epoch": 0, "batch": 0, "history": [], "seconds": 0.0, "best": None}
         self.best: dict[str, Any] | None = {} if best else None  # name -> array, once there are some
         self.partial: list[np.ndarray] | None = None  # values of the metrics, if an epoch goes on in its middle
@@ -127,7 +130,9 @@ class TrainingState(BetweenPrograms):
             refuse("state.history", "val_elbo, by which the training chooses", sorted(columns))
 
     def save(self) -> None:
-        """Write a checkpoint of this moment."""
+        """Write a checkpoint of this moment, unless another host does."""
+        if not self.writes:
+            return
         started = time.perf_counter()
         arrays = {name: np.asarray(variable) for name, variable in self.variables().items()}
         if not all(np.isfinite(array).all() for name, array in arrays.items() if not name.startswith("metrics/")):
@@ -169,8 +174,9 @@ class TrainingState(BetweenPrograms):
         self.state |= {"epoch": epoch + 1, "batch": 0}
         self.state["history"].append({"epoch": epoch} | {name: float(value) for name, value in logs.items()})
         self.keep_best(logs)
-        with whole_file(self.run / self.metrics, ModelError) as new:
-            new.write_bytes(self.table().encode())
+        if self.writes:
+            with whole_file(self.run / self.metrics, ModelError) as new:
+                new.write_bytes(self.table().encode())
         due = time.perf_counter() - self.saved > self.took / SHARE
         if due if self.every is None else (epoch + 1) % self.every == 0:
             self.save()

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from bicoder.engine.arrays.fingerprint import fingerprint
 from bicoder.engine.arrays.masked import arrays_in, shape_of_example
 from bicoder.engine.arrays.view_names import is_of_views
-from bicoder.engine.start import TITLES, chosen_backend, gpus, import_keras
+from bicoder.engine.start import TITLES, check_devices, chosen_backend, divide, gpus, import_keras
 from bicoder.errors import ModelError, UsageError, counted
 from bicoder.pictures.picture import Subject, draw, flags
 from bicoder.runs import checkpoints, weights
 from bicoder.runs import folder as runs
 from bicoder.runs.config import read_config
 from bicoder.runs.folder import REPORT
+from bicoder.runs.hosts import together
+from bicoder.runs.hosts.alike import check_alike
 from bicoder.runs.options.earlier import dataset_of, placed, places_left, repeated, resumed
 from bicoder.runs.options.table import Options, Settled
 from bicoder.runs.options.view_kinds import check_several
@@ -34,34 +36,31 @@ def train(options: Options) -> None:
     """Data, model, training, pictures, numbers: from top to bottom."""
     started, options = time.perf_counter(), settled(options)
     goes_on = options.resume is not None
-    if not goes_on:
+    if not goes_on and together.writes():
         runs.check_free(options.dset, options.run_dir, options.overwrite)
     loader = load_data(options, run=options.resume)
     if not options.quiet:
         print(f"{options.dset}: {counts(loader)}; starting {TITLES[chosen_backend(options.backend)]}", flush=True)
-    import_keras(options.batch_size if has_convolutions(options, loader) else None, options.device, options.backend)
-    from bicoder.runs.build import build_model, start_from, with_sigma
-    from bicoder.runs.shown import numbers_of, print_numbers, subject_of
+    start_backend(options, loader)
+    from bicoder.runs.shown import duration_of, numbers_of, print_numbers, subject_of
 
-    given, options = options.sigma, with_sigma(options, loader)
-    if not options.quiet and options.sigma not in (None, given):
-        print(f"{options.dset}: sigma of p(x|z) is {options.sigma} by default; --sigma sets it")
-    vae = build_model(options, loader)
-    if not options.quiet and chosen_backend() == "jax" and has_convolutions(options, loader) and not gpus("jax"):
-        print(f"{options.dset}: JAX' convolutions are slow on a CPU; --backend tensorflow takes a fraction of the time")
-    if options.init is not None and not (options.resume and checkpoints.numbers(Path(options.resume))):
-        start_from(vae, options.init)
+    check_alike(options, data := describe(options, loader))
+    options, vae = new_model(options, loader)
     folder = Path(options.resume) if options.resume else runs.make_folder(options.dset, options.run_dir)
     runs.check_no_links(folder)
+    if not together.writes():
+        fit(options, vae, loader, folder, None, None)
+        return together.leave()
     with checkpoints.only_one(folder):
         if not goes_on:
             runs.check_free(options.dset, folder, options.overwrite)  # nobody else has made a run of it meanwhile
-            runs.save_config(folder, vae, options.arguments(), describe(options, loader), loader.split_names())
+            runs.save_config(folder, vae, options.arguments(), data, loader.split_names())
         else:
             go_on(options, vae, loader, folder)
         log, film = besides(options, subject_of(options, vae, loader, read_config(folder)), folder)
         training = fit(options, vae, loader, folder, log, film)
         weights.save(folder, vae)
+        vae = together.alone(folder, vae)
         numbers = numbers_of(vae, loader, trained=training.state["epoch"] > 0)
         print_numbers(vae, numbers)  # before the pictures, which are done by others' code
         known = {"history": training.history(), "numbers": numbers}
@@ -71,6 +70,29 @@ def train(options: Options) -> None:
     print(f"{duration_of(training)}; {time.perf_counter() - started:.1f} s in all\n")
     files = [folder / name for name in runs.LISTED] + written
     print("\n".join(str(path) for path in files if path.exists()))
+
+
+def start_backend(options: Options, loader: "DataLoader") -> None:
+    """Import Keras, and let it divide batches among the devices of this host, or of all hosts."""
+    import_keras(options.batch_size if has_convolutions(options, loader) else None, options.device, options.backend)
+    together.share()
+    if (devices := divide(options.devices, options.batch_size)) > 1 and not options.quiet:
+        print(f"{options.dset}: {devices} devices, each with {options.batch_size // devices} images of a batch")
+
+
+def new_model(options: Settled, loader: "DataLoader") -> "tuple[Settled, VAE]":
+    """The model before its first step, and the options with the sigma that was chosen for its data."""
+    from bicoder.runs.build import build_model, start_from, with_sigma
+
+    given, options = options.sigma, with_sigma(options, loader)
+    if not options.quiet and options.sigma not in (None, given):
+        print(f"{options.dset}: sigma of p(x|z) is {options.sigma} by default; --sigma sets it")
+    vae = build_model(options, loader)
+    if not options.quiet and chosen_backend() == "jax" and has_convolutions(options, loader) and not gpus("jax"):
+        print(f"{options.dset}: JAX' convolutions are slow on a CPU; --backend tensorflow takes a fraction of the time")
+    if options.init is not None and not (options.resume and checkpoints.numbers(Path(options.resume))):
+        start_from(vae, options.init)
+    return options, vae
 
 
 def settled(options: Options) -> Settled:
@@ -97,6 +119,7 @@ def settled(options: Options) -> Settled:
     elif options.config is not None:
         options = repeated(options, lambda line: print(line, file=sys.stderr))
     check_log(options)
+    check_devices(options.devices, chosen_backend(options.backend))
     epochs, validation, named = options.epochs, options.validation, named_folder(options.data_dir)
     dataset = dataset_of(options.dset, options.resume)
     if options.resume is None and not validation and (options.weights == "best" or options.patience is not None):
@@ -266,7 +289,7 @@ def taken_up(options: Settled, vae: "VAE", source: Any, folder: Path) -> "Traini
     from bicoder.runs.state import TrainingState
 
     best, every, patience = options.weights == "best", options.checkpoint_epochs, options.patience
-    training = TrainingState(folder, runs.METRICS, source.count, best, every, patience)
+    training = TrainingState(folder, runs.METRICS, source.count, best, every, patience, together.writes())
     if options.resume is not None:
         said = training.resume(vae, options.epochs)
         if not options.quiet:
@@ -339,11 +362,3 @@ def check_log(options: Options) -> None:
         raise UsageError("log_image_epochs: expected it with --log tensorboard, received it without; add that")
     if options.log and importlib.util.find_spec("tensorboard") is None:
         raise UsageError("log: tensorboard needs the package tensorboard; run: pip install tensorboard")
-
-
-def duration_of(training: "TrainingState") -> str:
-    """How long the training took, in words."""
-    epochs, seconds = training.state["epoch"], training.seconds()
-    if not epochs:
-        return "0 epochs: everything is of the untrained model"
-    return f"{counted(epochs, 'epoch')} in {seconds:.1f} s, {seconds / epochs:.2f} s each"

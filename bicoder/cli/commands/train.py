@@ -16,6 +16,12 @@ def train(options: Options) -> None:
       python train_vae.py --dset path/to/images --image_size 64 --generate_from_prior
           a folder of image files of your own; new images from the prior
     """
+    if options.hosts is not None:
+        from bicoder.runs.hosts.parent import train_on_hosts
+
+        train_on_hosts(options)
+        return
+    options.check_hosts()
     from bicoder.runs.train import train
 
     train(options)

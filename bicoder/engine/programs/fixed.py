@@ -16,14 +16,16 @@ STATES = ("built", "stop_training", "stop_evaluating")  # what Keras notes while
 def fixed_in_programs(model: Any, optimizer: Any) -> list[Any]:
     """What must be the same for a program of a model to do still what a new one would do.
 
-    That is: which objects the model and the optimizer are made of, which of its variables are trained, dtypes, and
-    every plain value and function that one of its layers holds, such as the weight of a term of an objective.
+    That is: which objects the model and the optimizer are made of, and on which devices, which of its variables are
+    trained, dtypes, and every plain value and function that one of its layers holds, such as the weight of a term of an
+    objective.
     """
     found: list[Any] = [Same(variable) for variable in model.trainable_variables]
     for layer in layers_of(model):
         found += [Same(layer), layer.dtype_policy.name, layer.trainable]
         found += values_of({name: value for name, value in list(vars(layer).items()) if not name.startswith("_")})
-    return [*found, Same(optimizer), *values_of(vars(optimizer))]
+    found += [Same(keras.distribution.distribution()), Same(optimizer)]
+    return [*found, *values_of(vars(optimizer))]
 
 
 def values_of(attributes: dict[str, Any]) -> list[tuple[str, Any]]:

@@ -6,9 +6,11 @@ from typing import Any
 
 import jax
 import keras
+import numpy as np
 from jax import numpy as jnp
 
 from bicoder.engine.arrays.trees import mapped
+from bicoder.engine.programs.devices import Spread, divided, is_spread, layout, place, register, spread
 from bicoder.engine.programs.many_steps import STEPS, Chosen, ManySteps, has_convolutions
 from bicoder.engine.tensor import Tensor
 
@@ -26,7 +28,7 @@ class JaxSteps(ManySteps):
 
     def program(self, model: Any, name: str) -> Callable:
         step = model.train_step if name == "train" else model.test_step
-        run = many_steps(step, self.count)
+        run = many_steps(step, self.count, stays(placed(model, model.optimizer, name)))
 
         def program(batches: Any, count: Any) -> dict[str, Tensor]:
             groups = [variables(model, model.optimizer)[group] for group in GROUPS[name]]
@@ -37,7 +39,11 @@ class JaxSteps(ManySteps):
         return program
 
     def stacked(self, arrays: list[Any]) -> Tensor:
-        return jnp.stack(arrays)
+        return np.stack(arrays) if is_spread() else jnp.stack(arrays)
+
+    def _filled(self, batches: list[Any]) -> tuple[Any, int]:
+        found, count = super()._filled(batches)
+        return (spread(found) if is_spread() else found), count
 
     def one_step(self, model: Any, optimizer: keras.optimizers.Optimizer) -> Callable[[Tensor], Tensor]:
         known = weakref.ref(optimizer)  # whoever calls the function has it; the function does not keep it
@@ -45,7 +51,7 @@ class JaxSteps(ManySteps):
 
         def step(x: Tensor) -> Tensor:
             groups = [variables(model, known())[group] for group in GROUPS["train"]]
-            loss, state = run(values_of(groups), x)
+            loss, state = run(values_of(groups), spread(mapped(lambda one: one[None], x)) if is_spread() else x)
             assign(groups, state)
             return loss
 
@@ -82,12 +88,29 @@ def assign(groups: list[list[keras.Variable]], state: Any) -> None:
             variable.assign(value)
 
 
-def many_steps(step: Callable, steps: int) -> Callable:
+def placed(model: Any, optimizer: Any, name: str) -> list[list[keras.Variable]]:
+    """What a program changes, by groups; if several devices run it, on all of them."""
+    groups = [variables(model, optimizer)[group] for group in GROUPS[name]]
+    if is_spread():
+        register()
+        place([variable for group in groups for variable in group])
+    return groups
+
+
+def stays(groups: list[list[keras.Variable]]) -> Any:
+    """Where a program leaves a state and a history, for `jax.jit`: what it changes stays where it is."""
+    if not is_spread():
+        return None
+    return tuple([value.sharding for value in group] for group in values_of(groups)), layout((), None)
+
+
+def many_steps(step: Callable, steps: int, where: Any = None) -> Callable:
     """A compiled function of a state, of the batches of up to `steps` steps, and of their number.
 
     Args:
         step: Keras' own function (state, batch) -> (metrics, state).
         steps: how many steps the program is compiled for.
+        where: the devices of what it gives, if there are several.
     Returns:
         The function; it gives the state after them, and the metrics after each step, a dict of arrays (steps,).
     """
@@ -106,7 +129,7 @@ def many_steps(step: Callable, steps: int) -> Callable:
         history = {name: jnp.zeros(steps, "float32") for name in logs}
         return jax.lax.fori_loop(0, count, body, (state, history))
 
-    return jax.jit(program)
+    return jax.jit(program, out_shardings=where)
 
 
 def one_step(model: Any, optimizer_of: Callable[[], Any]) -> Callable:
@@ -114,6 +137,7 @@ def one_step(model: Any, optimizer_of: Callable[[], Any]) -> Callable:
 
     def step(state: Any, x: Tensor) -> Any:
         trainable, rest, moments, metrics = state
+        x = batch_of(x, 0) if isinstance(x, Spread) else x
         optimizer = optimizer_of()
         known = variables(model, optimizer)
 
@@ -134,6 +158,8 @@ def one_step(model: Any, optimizer_of: Callable[[], Any]) -> Callable:
 
 def batch_of(batches: Any, i: Tensor) -> Any:
     """Batch i, inside a program."""
+    if isinstance(batches, Spread):
+        return divided(mapped(lambda array: array[: batches.size], batch_of(batches.batches, i)))
     if isinstance(batches, Chosen):
         return mapped(lambda examples: jnp.take(examples, batches.numbers[i], axis=0), batches.examples)
     return mapped(lambda array: array[i], batches)

@@ -17,7 +17,8 @@ class Interruption(BetweenPrograms):
     acted on between two steps.
 
     Args:
-        training: the `TrainingState`; this callback must come after it.
+        training: the `TrainingState`; this callback must come after it. If another host writes its state, a signal is
+            left to that one, whose end is the end of all.
     """
 
     signals = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -45,7 +46,7 @@ class Interruption(BetweenPrograms):
 
     def act(self) -> None:
         """Save and leave, if a signal came."""
-        if self.received is not None:
+        if self.received is not None and self.training.writes:
             self.on_train_end()
             self.training.save()
             print(f"\nsaved; train_vae --resume {self.training.run} goes on from here", flush=True)

@@ -225,6 +225,25 @@ class Learned(Number):
         return value == "learned" or super().fits(value)
 
 
+class AllOrSome(Whole):
+    """A positive whole number, or the word for as many as there are."""
+
+    metavar = "all|N"
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.expected = f"all or {self.expected}"
+
+    def parse(self, text: str) -> Any:
+        return text if text == "all" else super().parse(text)
+
+    def hint(self, text: str) -> str:
+        return suggestion(text, ["all"]) or super().hint(text)
+
+    def fits(self, value: object) -> bool:
+        return value == "all" or super().fits(value)
+
+
 class Sizes(Kind):
     """A list of `least` to `most` positive whole numbers whose product is at most `largest`."""
 

@@ -8,7 +8,9 @@ from bicoder.data.views import VIEWS
 from bicoder.engine.start import BACKENDS
 from bicoder.errors import MOST_DIMENSIONS, MOST_IN_A_GRID
 from bicoder.pictures.picture import flags
+from bicoder.runs.options.host_options import HostOptions
 from bicoder.runs.options.kinds import (
+    AllOrSome,
     AnyCase,
     Choice,
     Flag,
@@ -20,7 +22,7 @@ from bicoder.runs.options.kinds import (
     Text,
     Whole,
 )
-from bicoder.runs.options.option import CommandOptions, option
+from bicoder.runs.options.option import option
 from bicoder.runs.options.view_kinds import ChoiceOfViews, PartOfViews, Views, ViewWeights
 
 DATA, MODEL, TRAINING, DRAWN = "data", "model", "training", "pictures (without any of these switches: all of them)"
@@ -40,7 +42,7 @@ of_pictures = functools.partial(option, group=DRAWN, resume=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(CommandOptions):
+class Options(HostOptions):
     """What `train` can be told."""
 
     dset: str = of_data(
@@ -185,6 +187,15 @@ class Options(CommandOptions):
         repeated=False,
     )
     device: str | None = of_training(Choice("cpu", "gpu"), None, "what computes", "a GPU if there is one", resume=True)
+    devices: int | str | None = of_training(
+        AllOrSome(),
+        None,
+        "devices among which each batch is divided, on the backend jax",
+        "all GPUs if there are several, else one",
+        resume=True,
+        kept=False,
+        repeated=False,
+    )
     weights: str = of_training(
         Choice("last", "best"),
         "last",
