@@ -9,9 +9,10 @@ DATA ?=
 NUMBERS ?=
 PYTEST = $(BIN)/python -m pytest
 TOGETHER = $(PYTEST) -n auto --dist worksteal --durations=25 -m "not timing"
+WITHOUT_MODELS = $(addprefix tests/test_,backends.py docs.py package.py reliability.py rooms.py)
 ALONE = $(PYTEST) -m timing $$(grep -rl --include='test_*.py' mark.timing tests)
 
-.PHONY: run test test-all coverage kills fuzz soak export-all bench docs-numbers views-numbers conditional-numbers backends-all docs logging-page docs-lines lint clean
+.PHONY: run test test-jax test-all coverage kills fuzz soak export-all bench docs-numbers views-numbers conditional-numbers backends-all docs logging-page docs-lines lint clean
 
 run: .venv/run.stamp
 	$(BIN)/python train_vae.py $(ARGS)
@@ -19,6 +20,13 @@ run: .venv/run.stamp
 test: .venv/test.stamp
 	$(TOGETHER)
 	$(ALONE)
+
+# What is not about TensorFlow, of the mathematics, the engine and the evaluation, on JAX, whose programs are kept in a
+# folder, since many tests need the same ones.
+test-jax: .venv/test.stamp
+	KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=.venv/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
+	$(PYTEST) -n auto --dist worksteal --durations=25 -m "not timing and not tensorflow" \
+	$(filter-out $(WITHOUT_MODELS),$(wildcard tests/test_*.py)) tests/engine tests/evaluation
 
 # With XLA wherever users have it, which takes twice as long.
 test-all: .venv/test.stamp

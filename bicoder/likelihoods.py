@@ -238,7 +238,7 @@ class OptimalGaussianLikelihood(Likelihood):
             squares = squares * there / ops.maximum(ops.mean(weighted_mean(there, weights)), 1e-30)
         mean_square = ops.mean(weighted_mean(ops.moveaxis(squares, 1, 0), weights))
         if weights is not None:  # a batch without any weight says nothing
-            mean_square = ops.where(ops.sum(weights) > 0.0, mean_square, self.variance)
+            mean_square = ops.where(ops.sum(weights) > 0.0, mean_square, ops.convert_to_tensor(self.variance))
         return Gaussian(p.mean, 0.5 * ops.log(ops.maximum(mean_square, 1e-6)))
 
     def keep(self, p: Any) -> None:

@@ -23,6 +23,9 @@ ROOT = Path(__file__).parent.parent
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # XLA compiles for seconds what a small model learns in none. Tests that are marked `xla` have it, as users do.
 os.environ.setdefault("BICODER_XLA", "0")
+# JAX compiles all that runs, for longer than small models learn: quickly, then, and what is slower at running.
+if os.environ.get("KERAS_BACKEND") == "jax":
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 # A shell starts what runs in its background with Ctrl-C ignored; the programs under test would inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

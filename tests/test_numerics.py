@@ -8,7 +8,8 @@ import sys
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from gradients import gradient
+from keras import ops
 
 from bicoder import VAE, Decoder, Encoder
 from bicoder.distributions import Bernoulli
@@ -32,38 +33,32 @@ def test_log_variances_cannot_overflow(posterior, size):
     raw = np.zeros((5, head.num_outputs(3)), "float32")
     raw[:, 3:6] = size
     head.build(raw.shape)
-    raw = tf.constant(raw)
-    with tf.GradientTape() as tape:
-        tape.watch(raw)
-        q = head(raw)
-        z, log_qz = q.sample_and_log_prob(0)
-        rate = tf.reduce_mean(log_qz + 0.5 * tf.reduce_sum(z**2, -1))
-    gradient = tape.gradient(rate, raw)
-    assert np.isfinite(rate)
-    assert np.isfinite(gradient).all()
+
+    def rate(raw):
+        z, log_qz = head(raw).sample_and_log_prob(0)
+        return ops.mean(log_qz + 0.5 * ops.sum(z**2, -1))
+
+    slope, value = gradient(rate, raw)
+    assert np.isfinite(value)
+    assert np.isfinite(slope).all()
     if posterior is DiagonalGaussianPosterior:
-        assert (np.sign(gradient[:, 3:6]) == np.sign(size)).all()
+        assert (np.sign(slope[:, 3:6]) == np.sign(size)).all()
 
 
 @pytest.mark.fault(74)
 def test_a_saturated_sigmoid_has_a_finite_log_density():
     """p rounds to 0 or 1 in float32, and log p(x) is still that of the logits, also of an impossible pixel."""
-    logits = tf.constant([[-200.0, 200.0], [200.0, -200.0]])
-    value = tf.constant([[0.0, 1.0], [0.0, 1.0]])
-    with tf.GradientTape() as tape:
-        tape.watch(logits)
-        log_p = Bernoulli(logits).log_prob(value)
+    value = np.array([[0.0, 1.0], [0.0, 1.0]], "float32")
+    slope, log_p = gradient(lambda s: Bernoulli(s).log_prob(value), [[-200.0, 200.0], [200.0, -200.0]])
     np.testing.assert_allclose(log_p, [0.0, -400.0])
-    np.testing.assert_allclose(tape.gradient(log_p, logits), [[0.0, 0.0], [-1.0, 1.0]])
+    np.testing.assert_allclose(slope, [[0.0, 0.0], [-1.0, 1.0]])
 
 
 @pytest.mark.fault(74)
 def test_a_bernoulli_gradient_at_zero_is_that_of_the_sigmoid():
-    logits = tf.zeros((1, 3))
-    with tf.GradientTape() as tape:
-        tape.watch(logits)
-        log_p = Bernoulli(logits).log_prob(tf.zeros((1, 3)))
-    np.testing.assert_allclose(tape.gradient(log_p, logits), -0.5 * np.ones((1, 3)))
+    zeros = np.zeros((1, 3), "float32")
+    slope, _ = gradient(lambda s: Bernoulli(s).log_prob(zeros), zeros)
+    np.testing.assert_allclose(slope, -0.5 * np.ones((1, 3)))
 
 
 @pytest.mark.fault(75)
@@ -120,7 +115,7 @@ def test_half_precision_trains_with_densities_in_float32(rng, xla):
         x = rng.random((64, 12), "float32")
         vae.compile("adam", jit_compile=xla)
         assert np.isfinite(vae.fit(x, epochs=2, verbose=0).history["loss"]).all()
-        assert {v.dtype for v in vae(x)} == {tf.float32}
+        assert {keras.backend.standardize_dtype(v.dtype) for v in vae(x)} == {"float32"}
         assert vae.encode(x).mean.dtype == vae.decode(np.zeros((2, 3))).mean.dtype == "float32"
     finally:
         keras.config.set_dtype_policy("float32")

@@ -6,10 +6,12 @@ import keras
 import numpy as np
 import pytest
 import scipy.integrate
-import tensorflow as tf
+from gradients import compiled_gradients
+from keras import ops
 
 from bicoder import VAE, Decoder, Encoder, estimates, objectives
 from bicoder.distributions import Gaussian
+from bicoder.engine.programs.compiled import compiled
 from bicoder.errors import UsageError
 from bicoder.networks import MLP
 from bicoder.objectives import CIWAE, ELBO, IWAE, MIWAE, WAE, BetaELBO, BetaTC, CapacityELBO, Dreg, InfoVAE
@@ -74,14 +76,8 @@ def gradients(objective, x, repeats):
     """The mean gradient of the loss over `repeats` draws and its error, flat."""
     vae = vae_with(objective)
     vae.build(x.shape)
-
-    @tf.function
-    def draw():
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(vae(x, training=True).loss)
-        return tf.concat([tf.reshape(g, [-1]) for g in tape.gradient(loss, vae.trainable_variables)], 0)
-
-    draws = np.stack([draw().numpy() for _ in range(repeats)])
+    draw = compiled_gradients(lambda: ops.mean(vae(x, training=True).loss), vae)
+    draws = np.stack([draw() for _ in range(repeats)])
     return draws.mean(axis=0), draws.std(axis=0) / np.sqrt(repeats)
 
 
@@ -268,11 +264,11 @@ def test_mmd_objectives_have_the_value_of_the_closed_form(objective, rate_weight
     last.kernel.assign(np.zeros(last.kernel.shape))
     last.bias.assign([*mean, log_var, log_var])
 
-    @tf.function
-    def draw():
+    def penalties():
         bound = vae(x)
-        return tf.reduce_mean(bound.loss - bound.distortion)
+        return ops.mean(bound.loss - bound.distortion)
 
+    draw = compiled(penalties, vae)
     draws = [float(draw()) for _ in range(1000)]
     rate = 0.5 * np.sum(mean**2 + 0.25 - log_var - 1.0)
     expected = rate_weight * rate + mmd_weight * exact_mmd(mean, 0.25)

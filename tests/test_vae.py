@@ -122,11 +122,11 @@ def test_loss_per_example_does_not_depend_on_the_batch_size(vectors):
 
 def test_evaluate_weighs_the_short_last_batch_by_its_size(vectors):
     """A mean of batch means is wrong where the last batch is short: 9 easy examples and a hard one."""
-    data = np.concatenate([np.zeros((9, 12)), np.full((1, 12), 30.0)]).astype("float32")
-    vae = compiled(small_vae(objective=ELBO(num_samples=50)))
+    data = np.concatenate([np.zeros((9, 12)), np.full((1, 12), 3.0)]).astype("float32")
+    vae = compiled(small_vae(objective=ELBO(num_samples=2000)))
     exact = float(np.mean(vae(data).distortion))
     numbers = vae.evaluate(data, batch_size=9, verbose=0, return_dict=True)
-    assert numbers["distortion"] == pytest.approx(exact, rel=0.05)
+    assert numbers["distortion"] == pytest.approx(exact, rel=0.03)
     assert numbers["loss"] == pytest.approx(numbers["distortion"] + numbers["rate"], rel=1e-5)
 
 
@@ -346,7 +346,7 @@ def test_half_precision_keeps_densities_in_float32(vectors):
     try:
         vae = compiled(small_vae())
         assert vae.encode(vectors).mean.dtype == "float32"
-        assert {v.dtype for v in vae(vectors)} == {tf.float32}
+        assert {keras.backend.standardize_dtype(v.dtype) for v in vae(vectors)} == {"float32"}
         assert np.isfinite(vae.fit(vectors, epochs=1, verbose=0).history["loss"][0])
         assert np.isfinite(float(vae.train(vectors, keras.optimizers.Adam())))
     finally:

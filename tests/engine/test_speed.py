@@ -19,7 +19,7 @@ from bicoder.engine.batches import Batches
 from bicoder.engine.programs.many_steps import choose_steps
 from bicoder.engine.programs.tensorflow_steps import uses_xla
 
-pytestmark = pytest.mark.xla
+pytestmark = [pytest.mark.xla, pytest.mark.tensorflow]
 
 PLAIN = runpy.run_path(str(ROOT / "benchmarks" / "straightforward.py"))
 

@@ -150,7 +150,10 @@ def one_step(model: Any, optimizer_of: Callable[[], Any]) -> Callable:
             return scaled, (loss, [[scope.get_current_value(v) for v in known[group]] for group in ("rest", "metrics")])
 
         (_, (loss, (rest, metrics))), gradients = jax.value_and_grad(loss_of, has_aux=True)(trainable)
-        trainable, moments = optimizer.stateless_apply(moments, gradients, trainable)
+        learnt = [*zip(known["trainable"], trainable, strict=True), *zip(known["optimizer"], moments, strict=True)]
+        with keras.StatelessScope(state_mapping=learnt) as scope:  # `stateless_apply` takes all that it was built for
+            optimizer.apply(gradients, known["trainable"])
+        trainable, moments = ([scope.get_current_value(v) for v in known[name]] for name in ("trainable", "optimizer"))
         return loss, (trainable, rest, moments, metrics)
 
     return step

@@ -21,6 +21,8 @@ from bicoder.objectives import Objective
 from bicoder.posteriors import Posterior
 from bicoder.priors import Prior
 
+pytestmark = pytest.mark.tensorflow  # elsewhere batches stay whole
+
 
 def sizes_of_parts(count, batch):
     """How large the parts of a batch are."""
