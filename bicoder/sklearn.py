@@ -145,10 +145,13 @@ def log_likelihood(vae: Any, x: Any, noise: Any) -> Any:
     """The importance-weighted estimate of log p(x), (batch,), by the same noise (K, 1, latent) for all rows."""
     from keras import ops
 
+    from bicoder.returned import name_of
+
     q = vae.encoder(x)
     if not hasattr(q, "transformed"):
         raise UsageError(
-            f"score_samples: expected posterior='diagonal_gaussian' or 'full_gaussian', received {vae.encoder.posterior!r}"
+            "score_samples: expected posterior='diagonal_gaussian' or 'full_gaussian', received "
+            f"{name_of(vae.encoder.posterior)}"
         )
     z = q.transformed(noise + ops.zeros((1, *q.mean.shape)))
     log_weights = vae.log_px(x, z) + vae.prior_given(None).log_prob(z) - q.log_prob(z)
