@@ -102,7 +102,10 @@ class Gaussian(_LocationScale):
     """
 
     def sample(self, seed: Seed = None, num_samples: int | None = None) -> Tensor:
-        noise = normal(draw_shape(self.mean, num_samples), seed)
+        return self.transformed(normal(draw_shape(self.mean, num_samples), seed))
+
+    def transformed(self, noise: Tensor) -> Tensor:
+        """Standard normal numbers that broadcast to the mean, as numbers of this distribution."""
         return self.mean + self.scale * noise
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -225,7 +228,10 @@ class FullGaussian(Distribution):
         return ops.log(ops.sum(self.scale_tril * ops.eye(self.scale_tril.shape[-1]), axis=-1))
 
     def sample(self, seed: Seed = None, num_samples: int | None = None) -> Tensor:
-        noise = normal(draw_shape(self.mean, num_samples), seed)
+        return self.transformed(normal(draw_shape(self.mean, num_samples), seed))
+
+    def transformed(self, noise: Tensor) -> Tensor:
+        """Standard normal numbers (..., batch, d), as numbers of this distribution."""
         return self.mean + ops.einsum("bij,...bj->...bi", self.scale_tril, noise)
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -75,7 +75,7 @@ class Inference(SaveableModel):
         for portion in self.portions(x, condition):
             for array in leaves(parted(portion)[0]):
                 if is_known(array):
-                    check_numbers(array)
+                    check_numbers(array, pixels=self.may_be_pixels)
             raw.append(self.encoder.raw(self.prepare(portion)))
         return self.encoder.from_raw(joined(raw))
 

@@ -10,6 +10,7 @@ from conftest import ROOT
 # but for errors, and for waiting, which imports nothing.
 ORDER = (
     *("errors", "files", "engine", "exports", "mathematics", "data", "evaluation", "pictures", "runs", "comparison"),
+    "sklearn",
     "sweeps",
     "cli",
 )

@@ -67,6 +67,7 @@ class Model(keras.Model):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.condition: Any = None  # a `Condition`, of a model of p(x|y)
+        self.may_be_pixels = True  # which have to be divided by their largest value; tables have numbers of any size
         # What `compile` is told, and the compiled programs of `fit` and `train`, which are no part of the model.
         self.jit: bool | str = "auto"
         self.steps: int | str = "auto"
@@ -184,7 +185,7 @@ class Model(keras.Model):
             views = {f"{name}[{view!r}]": one for view, one in tree.items()} if isinstance(tree, dict) else {name: tree}
             for name_of_view, one in views.items():
                 for array in leaves(one):
-                    check_numbers(array, name_of_view)
+                    check_numbers(array, name_of_view, self.may_be_pixels)
 
     def check_batch(self, batch: Any) -> Any:
         """`check` a batch (x, y, sample weights), or x alone, that is arranged; the batch."""
@@ -288,7 +289,7 @@ class Model(keras.Model):
             x, _ = self.arranged(*x)
         if self._programs is None:  # the first batch, since to look at each would take a twentieth of its step
             for array in leaves(parted(x)[0]):
-                check_numbers(array)
+                check_numbers(array, pixels=self.may_be_pixels)
         x = self.prepare(x)
         self.say_before_training()
         return self.programs.step_of(self, optimizer)(x)

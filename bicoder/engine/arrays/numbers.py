@@ -14,7 +14,7 @@ from bicoder.errors import DataError, UsageError, counted
 BRIGHT = 100  # what only pixels from 0 to 255 or more reach, where nothing is below 0
 
 
-def check_numbers(array: Any, name: str = "x") -> None:
+def check_numbers(array: Any, name: str = "x", pixels: bool = True) -> None:
     """`DataError` if numbers (N, ...) are not finite, or are pixels that nobody has divided by their largest value.
 
     Real numbers of any size are fine for a density on the real line. Whole numbers in an integer type are pixels, and
@@ -23,6 +23,7 @@ def check_numbers(array: Any, name: str = "x") -> None:
     Args:
         array: an array or a tensor; images that stay in a file are in [0, 1] already.
         name: what the error calls it.
+        pixels: whether they may be pixels, and none of a table, whose numbers may have any size.
     """
     if getattr(array, "in_file", False):
         return
@@ -41,8 +42,8 @@ def check_numbers(array: Any, name: str = "x") -> None:
             f"first at index {int(wrong.argmax())}; leave them out: x[numpy.isfinite(x).all(axis=...)]"
         )
     low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
-    pixels = array.dtype.kind in "iu" and high > 1
-    if low >= 0 and (pixels or high > BRIGHT):
+    whole = array.dtype.kind in "iu" and high > 1
+    if pixels and low >= 0 and (whole or high > BRIGHT):
         raise DataError(
             f"{name}: expected pixels in [0, 1], received {array.dtype} up to {high:g}; divide by "
             f"{largest_pixel(high)}: x.astype('float32') / {largest_pixel(high)}"
