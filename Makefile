@@ -9,7 +9,9 @@ DATA ?=
 NUMBERS ?=
 PYTEST = $(BIN)/python -m pytest
 TOGETHER = $(PYTEST) -n auto --dist worksteal --durations=25 -m "not timing"
-WITHOUT_MODELS = $(addprefix tests/test_,backends.py docs.py package.py reliability.py rooms.py)
+MODELS = categorical component distributions fusions kl likelihoods networks numerics objectives returned saving \
+	sees_mask vae views waiting
+ON_JAX ?= $(MODELS:%=tests/test_%.py) tests/engine
 ALONE = $(PYTEST) -m timing $$(grep -rl --include='test_*.py' mark.timing tests)
 
 .PHONY: run test test-jax test-all coverage kills fuzz soak export-all bench docs-numbers views-numbers conditional-numbers backends-all docs logging-page docs-lines lint clean
@@ -21,12 +23,12 @@ test: .venv/test.stamp
 	$(TOGETHER)
 	$(ALONE)
 
-# What is not about TensorFlow, of the mathematics, the engine and the evaluation, on JAX, whose programs are kept in a
-# folder, since many tests need the same ones.
+# What is not about TensorFlow, of the mathematics and the engine, on JAX, which compiles for minutes what these tests
+# run: its programs are kept in a folder, since many tests need the same ones. ON_JAX="tests/test_contract.py" for more.
 test-jax: .venv/test.stamp
 	KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=.venv/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
 	$(PYTEST) -n auto --dist worksteal --durations=25 -m "not timing and not tensorflow" \
-	$(filter-out $(WITHOUT_MODELS),$(wildcard tests/test_*.py)) tests/engine tests/evaluation
+	$(ON_JAX)
 
 # With XLA wherever users have it, which takes twice as long.
 test-all: .venv/test.stamp

@@ -11,6 +11,7 @@ from bicoder.engine.constant_noise import constant_normal, philox
 from bicoder.posteriors import IAFPosterior
 
 
+@pytest.mark.tensorflow
 def test_they_are_those_that_tensorflow_draws():
     for shape in ((64, 1, 20), (64, 1, 3), (7,)):
         np.testing.assert_allclose(constant_normal(shape), keras.random.normal(shape, seed=0), atol=2e-6)
@@ -36,6 +37,7 @@ def test_they_are_normal_and_nobody_can_change_them():
         numbers[0] = 1.0
 
 
+@pytest.mark.tensorflow
 def test_the_mean_of_iaf_is_what_it_was(rng):
     """Runs of before, whose mean was of the noise that Keras draws for the seed 0."""
     posterior = IAFPosterior()

@@ -145,6 +145,7 @@ def test_data_of_another_length_and_batch_size(shape, vectors, rng):
     assert int(vae.optimizer.iterations) == steps + -(-shape[0] // 9)
 
 
+@pytest.mark.tensorflow
 def test_a_second_fit_compiles_nothing(vectors):
     vae = small_vae("auto")
     vae.fit(vectors, batch_size=30, validation_data=vectors[:50], verbose=0)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import ops
 
 from bicoder import VAE, Decoder, Encoder, estimates
 from bicoder.errors import UsageError
@@ -47,7 +48,7 @@ def test_the_bound_is_that_of_the_examples_that_count(likelihood, objective, dat
     z, _ = q.sample_and_log_prob(vae.noise, vae.objective.num_samples)
     q_kept = vae.encode(x[kept])
     terms = vae.terms(x, z, q, q.log_prob(z), training=True, weights=weights)
-    z_kept = tf.boolean_mask(z, kept, axis=1)
+    z_kept = ops.take(z, np.flatnonzero(kept), axis=1)
     alone = vae.terms(x[kept], z_kept, q_kept, q_kept.log_prob(z_kept), training=True)
     expected = np.asarray(vae.objective.bound(alone))
     np.testing.assert_allclose(np.asarray(vae.objective.bound(terms))[kept], expected, rtol=2e-4, atol=1e-3)
@@ -98,7 +99,7 @@ def test_fit_learns_nothing_from_examples_of_weight_zero(shape, data):
         results.append(vae.fit(**arrays, batch_size=20, epochs=20, shuffle=False, verbose=0).history)
         sigma = float(np.exp(vae.decoder.likelihood.log_sigma()))
         assert sigma < 1.0
-    assert results[0]["distortion"][0] == pytest.approx(results[1]["distortion"][0], rel=0.1)
+    assert np.mean(results[0]["distortion"]) == pytest.approx(np.mean(results[1]["distortion"]), rel=0.1)
 
 
 @pytest.mark.fault(89)

@@ -58,6 +58,7 @@ class Slow(MLP):
         return super().encoder(shape, outputs, seed)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.fault(102)
 def test_a_thread_may_predict_while_another_trains(vectors):
     vae, predicted = small_vae({"name": "slow", "hidden": [8]}), []
@@ -141,6 +142,7 @@ except ValueError as error:
 """
 
 
+@pytest.mark.tensorflow
 @pytest.mark.fault(102)
 def test_several_devices_train_by_fit():
     env = os.environ | {"PYTHONPATH": str(ROOT)}

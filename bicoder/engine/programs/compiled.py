@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 
 
 def compiled(function: Callable[..., Any], *holders: Any) -> Callable[..., Any]:
@@ -36,7 +37,7 @@ def on_jax(function: Callable[..., Any], *holders: Any) -> Callable[..., Any]:
     program = jax.jit(run, static_argnums=2)
 
     def call(*arguments: Any) -> Any:
-        count = sum(isinstance(one, int) for one in arguments)  # whole numbers come last
+        count = sum(isinstance(one, (int, np.integer)) for one in arguments)  # whole numbers come last
         tensors, numbers = arguments[: len(arguments) - count], arguments[len(arguments) - count :]
         found, values = program([variable.value for variable in variables], tensors, numbers)
         for variable, value in zip(variables, values, strict=True):
