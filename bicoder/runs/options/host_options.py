@@ -53,10 +53,24 @@ class HostOptions(CommandOptions):
         repeated=False,
     )
     coordinator: str | None = option(
-        Address(), None, "where host 0 listens for the others", group=GROUP, resume=True, kept=False, repeated=False
+        Address(),
+        None,
+        "where host 0 listens for the others",
+        "that of the cluster",
+        group=GROUP,
+        resume=True,
+        kept=False,
+        repeated=False,
     )
     host: int | None = option(
-        Whole(0), None, "which of them this is; host 0 writes", group=GROUP, resume=True, kept=False, repeated=False
+        Whole(0),
+        None,
+        "which of them this is; host 0 writes",
+        "that of the cluster",
+        group=GROUP,
+        resume=True,
+        kept=False,
+        repeated=False,
     )
     timeout: int = option(
         Whole(5, 86400),
