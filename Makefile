@@ -39,9 +39,10 @@ test-all: .venv/test.stamp
 coverage: .venv/test.stamp
 	$(TOGETHER) --cov=bicoder --cov-report=term-missing --cov-fail-under=90
 
-# Fifty kills at random moments, with XLA.
+# Fifty kills at random moments, with XLA, and three of one of two hosts.
 kills: .venv/test.stamp
-	BICODER_KILLS=50 BICODER_XLA=1 $(PYTEST) tests/runs/test_resume.py -k random --timeout=0 --capture=no
+	BICODER_KILLS=50 BICODER_XLA=1 $(PYTEST) tests/runs/test_resume.py tests/runs/hosts/test_hosts.py -k random \
+	--timeout=0 --capture=no
 
 # Ten minutes of damaged files, other ones every time; FUZZ=1000 for a night.
 fuzz: .venv/test.stamp
