@@ -45,11 +45,12 @@ def test_two_dashes_are_no_value(name, refused):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_an_empty_text_is_no_value(name, refused):
     """What a shell makes of `--run_dir "$RUN"` where RUN is not set: no folder, and not the one that we are in."""
-    for option in options(name, Text):
-        assert f"argument --{option}: expected a text, received ''" in refused(name, f"--{option}", "")
     table = commands()[name].options.table().values()
+    for option, entry in options(name, Text).items():
+        assert f"argument --{option}: expected {entry.kind.expected}, received ''" in refused(name, f"--{option}", "")
     if any(entry.positional and isinstance(entry.kind, (Text, Several)) for entry in table):
-        assert "argument RUN: expected a text, received ''" in refused(name, "")
+        first = "IMAGES" if name == "pack" else "RUN"
+        assert f"argument {first}: expected a text, received ''" in refused(name, "")
 
 
 @pytest.mark.fault(151)
