@@ -109,6 +109,9 @@ class _VAEEstimator(BaseEstimator):
             (n,), in nats of a density of the features as they are given.
         """
         X = self._checked(X)  # noqa: N806
+        if not hasattr(self.vae_.encoder.distribution, "transformed"):
+            expected = "posterior='diagonal_gaussian' or 'full_gaussian'"
+            raise UsageError(f"score_samples: expected {expected}, received {self.posterior!r}")
         noise = np.random.default_rng(0).standard_normal((self.num_samples, 1, self.latent_dim)).astype("float32")
         return self._ask("score", X, noise).astype(np.float64)
 
@@ -145,14 +148,7 @@ def log_likelihood(vae: Any, x: Any, noise: Any) -> Any:
     """The importance-weighted estimate of log p(x), (batch,), by the same noise (K, 1, latent) for all rows."""
     from keras import ops
 
-    from bicoder.returned import name_of
-
     q = vae.encoder(x)
-    if not hasattr(q, "transformed"):
-        raise UsageError(
-            "score_samples: expected posterior='diagonal_gaussian' or 'full_gaussian', received "
-            f"{name_of(vae.encoder.posterior)}"
-        )
     z = q.transformed(noise + ops.zeros((1, *q.mean.shape)))
     log_weights = vae.log_px(x, z) + vae.prior_given(None).log_prob(z) - q.log_prob(z)
     return ops.logsumexp(log_weights, axis=0) - math.log(noise.shape[0])
