@@ -227,15 +227,13 @@ class VAEOutlierDetector(OutlierMixin, _VAEEstimator):
     """Rows that a variational autoencoder finds unlikely, as scikit-learn's outlier detectors have them.
 
     A row is an outlier, -1, if log p(x) by importance sampling is below a quantile of the training rows' own. A high
-    density is no proof: rows unlike all of training can have one (Nalisnick et al. 2019).
+    density is no proof: rows unlike all of training can have one (Nalisnick et al. 2019). The other arguments, and what
+    is there once it is fitted, are those of `VAETransformer`.
 
     Args:
-        latent_dim, network, likelihood, posterior, prior, objective, epochs, batch_size, learning_rate, num_samples,
-            random_state, verbose: those of `VAETransformer`.
         contamination: share of the training rows that are outliers, in (0, 0.5].
     Attributes:
         offset_: the threshold of log p(x), in nats.
-        vae_, loss_curve_: those of `VAETransformer`.
     """
 
     def __init__(
