@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bicoder.cli.command import command, commands
-from bicoder.cli.commands.compare import CURVES, PAGE, PLANE
+from bicoder.cli.commands.several.compare import CURVES, PAGE, PLANE
 from bicoder.cli.parser import parse
 from bicoder.errors import MOST_RUNS, MOST_SAMPLES, BicoderError, UsageError, counted
 from bicoder.runs.options.kinds import Text, Whole
